@@ -1,0 +1,142 @@
+//! What went wrong, as every door needs to know it.
+
+use std::error::Error;
+use std::fmt;
+
+/// The result of every operation across a seam.
+pub type Result<T> = std::result::Result<T, Failure>;
+
+/// The class of a failure. Each door maps these in one table: to exit codes, HTTP status, gRPC or CNI codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The named thing does not exist.
+    NotFound,
+    /// The name, port or address is taken.
+    AlreadyExists,
+    /// The request makes no sense, whatever the state.
+    Invalid,
+    /// The request makes sense, but not in the present state.
+    Conflict,
+    /// Space, memory, addresses or another stock is used up.
+    Exhausted,
+    /// A peer (a registry, a helper program) can't be reached or does not answer well; trying again may help.
+    Unavailable,
+    /// A peer or the kernel refuses for lack of rights.
+    Denied,
+    /// This kernel, machine or build can't do it.
+    Unsupported,
+    /// The program to run does not exist in the container (exit code 127 at the command line).
+    CommandNotFound,
+    /// The program to run exists but can't be executed (exit code 126 at the command line).
+    CommandNotExecutable,
+    /// Anything else; a bug or an input or output error.
+    Internal,
+}
+
+/// A failure across a seam: its kind, one sentence, the cause, and perhaps a hint.
+///
+/// The message names the thing in backticks, then what went wrong, in lower case and without a full stop; it does
+/// not repeat the cause, which a door prints after it from [`Error::source`].
+pub struct Failure(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    hint: Option<String>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Failure {
+    /// Makes a failure without a cause.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, message: message.into(), hint: None, source: None }))
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Adds what the person can do next, one sentence in lower case without a full stop.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// The class of the failure.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// What the person can do next, if that is known.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// The message and all causes, joined by `: `.
+    pub fn chain(&self) -> String {
+        let mut text = self.0.message.clone();
+        let mut next = self.source();
+        while let Some(cause) = next {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            next = cause.source();
+        }
+        text
+    }
+
+    /// Joins what several independent steps of a teardown reported; `None` when all went well.
+    pub fn join(failures: Vec<Failure>) -> Option<Failure> {
+        let mut failures = failures.into_iter();
+        let first = failures.next()?;
+        let rest: Vec<String> = failures.map(|failure| failure.chain()).collect();
+        if rest.is_empty() {
+            return Some(first);
+        }
+        let kind = first.kind();
+        Some(Failure::new(kind, format!("{}; {}", first.chain(), rest.join("; "))))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:?}: {}", self.0.kind, self.chain())
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chain_names_every_cause_once() {
+        let cause = std::io::Error::other("disk on fire");
+        let failure = Failure::new(ErrorKind::Internal, "writing `x` failed").caused_by(cause);
+        assert_eq!(failure.to_string(), "writing `x` failed");
+        assert_eq!(failure.chain(), "writing `x` failed: disk on fire");
+    }
+
+    #[test]
+    fn joined_failures_keep_the_first_kind() {
+        assert!(Failure::join(vec![]).is_none());
+        let one = Failure::new(ErrorKind::Conflict, "a");
+        let two = Failure::new(ErrorKind::Internal, "b");
+        let joined = Failure::join(vec![one, two]).expect("two failures make one");
+        assert_eq!((joined.kind(), joined.to_string().as_str()), (ErrorKind::Conflict, "a; b"));
+    }
+}

@@ -1,0 +1,233 @@
+//! The image seam: images, where they come from, and the snapshots that containers stand on.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Read;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ContainerId, Digest, IdMapping, Result, RootfsPlan};
+
+/// Where an image comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageSource {
+    /// A registry: `[host[:port]/]path[:tag][@digest]`, as the person wrote it.
+    Registry(String),
+    /// `oci:DIR[:TAG]`: an OCI image layout directory (image specification, image-layout.md).
+    OciLayout {
+        /// The directory.
+        directory: PathBuf,
+        /// The `org.opencontainers.image.ref.name` to take; may be absent when there is one image.
+        tag: Option<String>,
+    },
+    /// `oci-archive:FILE[:TAG]`: a tar of such a directory.
+    OciArchive {
+        /// The file.
+        file: PathBuf,
+        /// As for a layout.
+        tag: Option<String>,
+    },
+    /// `docker-archive:FILE[:REF]`: what `docker save` writes.
+    DockerArchive {
+        /// The file.
+        file: PathBuf,
+        /// The entry of `RepoTags` to take; may be absent when there is one image.
+        reference: Option<String>,
+    },
+}
+
+/// How much of what a source says is checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verification {
+    /// Sizes, digests and diff ids: always, unless a door's contract says otherwise.
+    #[default]
+    Full,
+}
+
+/// How an image is fetched.
+#[derive(Clone, Debug, Default)]
+pub struct PullOptions {
+    /// What to verify.
+    pub verification: Verification,
+    /// Speak plain HTTP, and accept any certificate, for the registry named in the source.
+    pub insecure: bool,
+    /// `OS/ARCH[/VARIANT]`; this machine's when absent.
+    pub platform: Option<String>,
+    /// The name that the image gets in the store; made from the source when absent.
+    pub name: Option<String>,
+    /// A credentials file to use in place of the usual ones.
+    pub credentials_file: Option<PathBuf>,
+    /// Do not ask the source when the store already has an image of this name.
+    pub only_if_missing: bool,
+}
+
+/// One layer's progress.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LayerProgress {
+    /// The store has the layer already.
+    Present,
+    /// Fetching and unpacking has begun; the size is that of the compressed blob, in bytes.
+    Started {
+        /// Bytes to come.
+        size: u64,
+    },
+    /// So many bytes of the blob have come, in all.
+    Advanced {
+        /// Bytes so far.
+        bytes: u64,
+    },
+    /// The layer is verified and unpacked.
+    Done,
+}
+
+/// Hears how a pull gets on. Called from several threads.
+pub trait PullProgress: Send + Sync {
+    /// Hears that a layer, named by the digest of its blob, has got on.
+    fn layer(&self, blob: &Digest, progress: LayerProgress);
+    /// Hears a sentence worth showing, such as that a registry asks to wait.
+    fn note(&self, sentence: &str);
+}
+
+impl fmt::Debug for dyn PullProgress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("PullProgress")
+    }
+}
+
+/// The part of an image's configuration that a container is made from (image specification, config.md).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ImageConfig {
+    /// `User`.
+    pub user: Option<String>,
+    /// `Env`.
+    pub environment: Vec<String>,
+    /// `Entrypoint`.
+    pub entrypoint: Vec<String>,
+    /// `Cmd`.
+    pub command: Vec<String>,
+    /// `WorkingDir`.
+    pub working_directory: Option<String>,
+    /// The keys of `Volumes`, in order.
+    pub volumes: Vec<String>,
+    /// The keys of `ExposedPorts`, in order.
+    pub exposed_ports: Vec<String>,
+    /// `Labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `StopSignal`.
+    pub stop_signal: Option<String>,
+}
+
+/// An image in the store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Image {
+    /// The image id: the digest of the configuration's bytes.
+    pub id: Digest,
+    /// The digest of the manifest's bytes.
+    pub manifest: Digest,
+    /// The names that point to it.
+    pub names: Vec<String>,
+    /// `os/architecture[/variant]`.
+    pub platform: String,
+    /// What containers are made from.
+    pub config: ImageConfig,
+    /// The diff ids of the layers, the lowest first.
+    pub layers: Vec<Digest>,
+    /// When the image says it was made, RFC 3339.
+    pub created: Option<String>,
+    /// Bytes of all layers, unpacked.
+    pub size: u64,
+}
+
+/// A line of `loam images`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageSummary {
+    /// The image id.
+    pub id: Digest,
+    /// A name that points to it; an image without one has a line with `None`.
+    pub name: Option<String>,
+    /// The digest of the manifest's bytes.
+    pub manifest: Digest,
+    /// `os/architecture[/variant]`.
+    pub platform: String,
+    /// When the image says it was made, RFC 3339.
+    pub created: Option<String>,
+    /// Bytes of all layers, unpacked.
+    pub size: u64,
+}
+
+/// What a removal did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RemovedImage {
+    /// Names that no longer point anywhere.
+    pub untagged: Vec<String>,
+    /// The image, when it is gone for good.
+    pub deleted: Option<Digest>,
+    /// Layers that nothing else used, by diff id.
+    pub layers: Vec<Digest>,
+}
+
+/// The wish for a snapshot.
+#[derive(Clone, Debug)]
+pub struct SnapshotRequest<'a> {
+    /// The container it is for, which is also its name.
+    pub container: &'a ContainerId,
+    /// The image.
+    pub image: &'a Digest,
+    /// Whether it will be thrown away with the container (nothing need be synced).
+    pub ephemeral: bool,
+}
+
+/// The image seam: images in a store, and snapshots of them for containers.
+///
+/// Vocabulary: a *layer* is one unpacked diff, shared by every image that has it and named by its diff id; an *image*
+/// is a configuration and its layers; a *name* (`registry/path:tag`) points to an image; a *snapshot* is a container's
+/// view: layers below, a writable directory on top.
+///
+/// Life: [`pull`](Self::pull) or [`import`](Self::import) makes an image whole or not at all, whatever happens in
+/// between, and however many callers in however many processes ask for it at once. An image stays while a name or a
+/// snapshot needs it. A snapshot is made by [`create_snapshot`](Self::create_snapshot), described for mounting by
+/// [`rootfs`](Self::rootfs) (the store itself mounts nothing), and dropped by
+/// [`remove_snapshot`](Self::remove_snapshot), which succeeds also when there is nothing to drop.
+pub trait ImageStore: Send + Sync {
+    /// Fetches an image, verifies it, and unpacks what the store lacks. Gives the image when it is durable.
+    fn pull(&self, source: &ImageSource, options: &PullOptions, progress: &dyn PullProgress)
+    -> Result<Image>;
+
+    /// Makes an image of one layer from a root file system tar (plain, gzip or zstd) under this name.
+    fn import(&self, tar: &mut (dyn Read + Send), name: &str, config: &ImageConfig) -> Result<Image>;
+
+    /// Finds the image with this name, id, or unambiguous prefix of an id (at least 4 digits). `debian` finds
+    /// `docker.io/library/debian:latest`, and also an image that was given the plain name `debian` (then first).
+    fn resolve(&self, name: &str) -> Result<Image>;
+
+    /// Lists the images, a line for each name, newest first.
+    fn list(&self) -> Result<Vec<ImageSummary>>;
+
+    /// The configuration's bytes as they came, for `inspect`.
+    fn raw_config(&self, image: &Digest) -> Result<Vec<u8>>;
+
+    /// Points a further name to an image; takes it from another image when that has it.
+    fn tag(&self, image: &Digest, name: &str) -> Result<()>;
+
+    /// Removes a name, and the image with it when that was its last and no snapshot needs it. Asked with an id, all
+    /// names go. An image in use is a conflict unless `force` is given; then the names go and the image when its last
+    /// snapshot does.
+    fn remove(&self, name: &str, force: bool) -> Result<RemovedImage>;
+
+    /// Makes the snapshot; when it exists already for the same image, that is success.
+    fn create_snapshot(&self, request: &SnapshotRequest<'_>) -> Result<()>;
+
+    /// Describes the snapshot's root file system, with these ids when the container has a user namespace.
+    fn rootfs(&self, container: &ContainerId, mapping: Option<&IdMapping>) -> Result<RootfsPlan>;
+
+    /// Bytes that the snapshot's writable directory holds.
+    fn snapshot_usage(&self, container: &ContainerId) -> Result<u64>;
+
+    /// Drops the snapshot with all that was written to it. Success when there is none.
+    fn remove_snapshot(&self, container: &ContainerId) -> Result<()>;
+
+    /// The containers that have a snapshot.
+    fn snapshots(&self) -> Result<Vec<ContainerId>>;
+}

@@ -1,0 +1,48 @@
+//! The words and the seams of Loam.
+//!
+//! Everything that more than one room talks about is named here once: ids, what a container shall be
+//! ([`ContainerSpec`]), what an image is ([`Image`]), how a root file system is put together ([`RootfsPlan`]), what
+//! went wrong ([`Failure`]). The seams are traits: [`ImageStore`], [`Network`], [`Runtime`] and [`Bundler`], and
+//! [`Supervisor`] with [`Shim`], the process that stays with a container. Adapters implement them and are named only
+//! where a binary wires them to the engine.
+//!
+//! What comes in: nothing; what goes out: plain types, most of them with serde, so that they can be written to the
+//! state database or sent to a shim. This crate does no input or output.
+
+mod container;
+mod error;
+mod id;
+mod image;
+mod network;
+mod process;
+mod rootfs;
+mod runtime;
+mod stats;
+mod supervisor;
+
+pub use container::{
+    CapabilityChange, ContainerSpec, LabelMap, Limits, MountKind, MountSpec, Namespace, NetworkMode,
+    Propagation, RuntimeChoice, SeccompChoice, Security, UserNamespace,
+};
+pub use error::{ErrorKind, Failure, Result};
+pub use id::{ContainerId, ContainerName, Digest, DigestAlgorithm, InvalidName, NetworkName};
+pub use image::{
+    Image, ImageConfig, ImageSource, ImageStore, ImageSummary, LayerProgress, PullOptions, PullProgress,
+    RemovedImage, SnapshotRequest, Verification,
+};
+pub use network::{
+    AttachRequest, AttachedInterface, Attachment, DetachRequest, Network, PortMapping, Protocol,
+};
+pub use process::{ExitRecord, ExitStatus, ProcessSpec, ProcessTarget, TerminalSize};
+pub use rootfs::{IdMapping, IdRange, MountPreparation, RootfsPlan};
+pub use runtime::{
+    Bundle, BundleInput, Bundler, CreateRequest, CreatedProcess, EngineFile, ExecRequest, ProcessStdio,
+    Runtime,
+};
+pub use stats::Stats;
+pub use supervisor::{
+    ArchiveDirection, ArchiveRequest, OnStall, Shim, ShimLaunch, ShimStatus, Streams, Supervisor,
+};
+
+/// The types of the OCI specifications, as one version for the whole workspace.
+pub use oci_spec;
