@@ -1,0 +1,31 @@
+//! The ground of Loam: the system calls that no crate has, and all its unsafe code.
+#![expect(unsafe_code, reason = "this crate exists so that no other needs unsafe code")]
+
+pub mod bpf;
+mod child_signal;
+mod clone;
+mod confinement;
+mod covered_spawn;
+mod descriptors;
+mod execute;
+mod id_mapped_mount;
+mod mount_attributes;
+mod namespaces;
+mod own_process;
+mod scheduling;
+mod signal_queue;
+mod signals;
+
+pub use child_signal::ChildSignal;
+pub use clone::{CloneFlags, Spawned, spawn};
+pub use confinement::{join_new_session_keyring, load_seccomp_filter};
+pub use covered_spawn::cover_in_child;
+pub use descriptors::{close_all_but, move_to};
+pub use execute::{execute, leave, reset_signals};
+pub use id_mapped_mount::{set_mount_id_mapping, set_mount_read_only, user_namespace};
+pub use mount_attributes::{MountChange, MountPropagation, change_mount};
+pub use namespaces::{bring_loopback_up, unshare_cgroup, unshare_time_for_children};
+pub use own_process::{close_from, new_mount_namespace, release_free_memory, set_file_access_ids};
+pub use scheduling::{SchedulerSettings, set_io_priority, set_personality, set_scheduler};
+pub use signal_queue::SignalQueue;
+pub use signals::send_signal;
