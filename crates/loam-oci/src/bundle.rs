@@ -1,0 +1,116 @@
+//! From a wish to an OCI bundle.
+
+mod annotations;
+mod command;
+mod host;
+mod namespaces;
+mod process;
+mod resources;
+mod security;
+
+use loam_model::oci_spec::runtime::{LinuxBuilder, Process, RootBuilder, Spec, SpecBuilder};
+use loam_model::{Bundle, BundleInput, Bundler, ErrorKind, Namespace, ProcessSpec, Result};
+
+use crate::cgroup::Cgroup;
+use crate::mounts::{self, Mounts};
+use crate::{masks, user};
+
+pub(crate) use command::clean;
+pub(crate) use host::Host;
+
+/// The version of the runtime specification that a bundle claims: everything in it existed then, so that older runtimes
+/// take it.
+const OCI_VERSION: &str = "1.0.2";
+
+/// Makes bundles by the rules of the OCI specifications and Loam's secure defaults.
+#[derive(Clone, Debug, Default)]
+pub struct OciBundler {}
+
+impl OciBundler {
+    /// Makes a bundler. It looks at the host each time it is asked for a bundle.
+    pub fn new() -> Self {
+        Self {}
+    }
+}
+
+impl Bundler for OciBundler {
+    fn bundle(&self, input: &BundleInput<'_>) -> Result<Bundle> {
+        bundle(input, &Host::detect())
+    }
+
+    fn process(&self, container: &Spec, wish: &ProcessSpec) -> Result<Process> {
+        process::further(container, wish, &Host::detect())
+    }
+
+    fn remove_cgroup(&self, cgroup: &str) -> Result<()> {
+        Cgroup::remove_path(cgroup)
+    }
+}
+
+/// Makes the bundle of a container on a host.
+fn bundle(input: &BundleInput<'_>, host: &Host) -> Result<Bundle> {
+    let (wish, mut warnings) = (input.spec, Vec::new());
+    let user = wish.user.as_ref().or(input.image.user.as_ref());
+    if let Some(user) = user {
+        user::check(user)?;
+    }
+    let Mounts { mounts, preparations, propagation } = mounts::resolve(input, &mut warnings)?;
+    let process = process::main(input, host, &mut warnings)?;
+    let bounding =
+        process.capabilities().as_ref().and_then(|sets| sets.bounding().clone()).unwrap_or_default();
+    let mut linux = LinuxBuilder::default()
+        .namespaces(namespaces::list(input))
+        .cgroups_path(input.cgroup)
+        .resources(resources::resolve(&wish.limits, host, &mut warnings)?)
+        .rootfs_propagation(propagation)
+        .masked_paths(masks::masked(&wish.security.unmask, &host.throttled_processors))
+        .readonly_paths(masks::read_only(&wish.security.unmask))
+        .build()
+        .expect("every member of the Linux part has a default");
+    linux.set_devices(None);
+    linux.set_seccomp(security::seccomp(&wish.security.seccomp, &bounding)?);
+    linux.set_sysctl(namespaces::sysctl(input));
+    let ids = input.mapping.map(namespaces::id_mappings);
+    linux.set_uid_mappings(ids.clone());
+    linux.set_gid_mappings(ids);
+    let root = RootBuilder::default()
+        .path(input.directory.join("rootfs"))
+        .readonly(wish.read_only)
+        .build()
+        .expect("every member of the root has a default");
+    let mut config = SpecBuilder::default()
+        .version(OCI_VERSION)
+        .root(root)
+        .mounts(mounts)
+        .process(process)
+        .hostname(hostname(input)?)
+        .linux(linux)
+        .build()
+        .expect("every member of a configuration has a default");
+    config.set_annotations(Some(annotations::resolve(input)).filter(|annotations| !annotations.is_empty()));
+    let root_user = |user: &&String| matches!(user.as_str(), "" | "0" | "root");
+    let user = user.filter(|user| !root_user(user)).cloned();
+    Ok(Bundle { config, user, preparations, warnings })
+}
+
+/// The host name: the one asked for, else the short id.
+fn hostname(input: &BundleInput<'_>) -> Result<String> {
+    let Some(name) = &input.spec.hostname else { return Ok(input.id.short().to_owned()) };
+    // sethostname(2) takes 64 bytes; files of lines will hold it.
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    if name.is_empty() || name.len() > 64 || name.starts_with(['-', '.']) || !name.bytes().all(good) {
+        let shown: String = name.chars().take(80).flat_map(char::escape_debug).collect();
+        let message =
+            format!("`--hostname {shown}` is not a host name: letters, digits and `-._`, at most 64");
+        return Err(loam_model::Failure::new(ErrorKind::Invalid, message));
+    }
+    Ok(name.clone())
+}
+
+/// Whether the container shares the host's network.
+pub(crate) fn has_host_network(input: &BundleInput<'_>) -> bool {
+    input.network == Namespace::Host
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! What a bundle must know of the host.
+
+use std::fs;
+use std::path::Path;
+
+use loam_model::oci_spec::runtime::{Capabilities, Capability};
+
+use crate::{capabilities, cgroup};
+
+/// Facts about this host and this process.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Host {
+    /// The capabilities that this process has.
+    pub(crate) capabilities: Capabilities,
+    /// The capabilities that this kernel knows.
+    pub(crate) known_capabilities: Capabilities,
+    /// The controllers that limits can be set with; `None` when that could not be found out.
+    pub(crate) controllers: Option<Vec<String>>,
+    /// This process's `oom_score_adj`.
+    pub(crate) oom_score_adjust: i32,
+    /// The processors that count how often they were throttled.
+    pub(crate) throttled_processors: Vec<u32>,
+    /// Whether the kernel enforces AppArmor profiles.
+    pub(crate) apparmor: bool,
+    /// Whether the kernel enforces SELinux labels.
+    pub(crate) selinux: bool,
+}
+
+impl Host {
+    /// Looks at this host.
+    pub(crate) fn detect() -> Self {
+        let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        Self {
+            capabilities: capabilities::of_this_process(),
+            known_capabilities: capabilities::known(),
+            controllers: cgroup::available_controllers(),
+            oom_score_adjust: text("/proc/self/oom_score_adj").trim().parse().unwrap_or(0),
+            throttled_processors: throttled_processors(),
+            apparmor: text("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
+            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+        }
+    }
+
+    /// Whether this process may raise limits and lower out-of-memory scores.
+    pub(crate) fn can_raise(&self) -> bool {
+        self.capabilities.contains(&Capability::SysResource)
+    }
+
+    /// The capabilities that a container can have: in a user namespace of its own all that the kernel knows, for they
+    /// reach no further than the namespace; in the host's those of this process.
+    pub(crate) fn grantable(&self, own_user_namespace: bool) -> &Capabilities {
+        if own_user_namespace { &self.known_capabilities } else { &self.capabilities }
+    }
+}
+
+fn throttled_processors() -> Vec<u32> {
+    let has = |cpu: &u32| Path::new(&format!("/sys/devices/system/cpu/cpu{cpu}/thermal_throttle")).exists();
+    // Virtual machines have none at all, and then not on the first.
+    if !has(&0) {
+        return Vec::new();
+    }
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let listed = fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+    let last = listed.trim().rsplit(['-', ',']).next().and_then(|text| text.parse().ok());
+    let last = last.unwrap_or(u32::try_from(count).unwrap_or(1).saturating_sub(1));
+    (0..=last).filter(has).collect()
+}

@@ -1,0 +1,309 @@
+//! The cgroup of a container: one directory of the same path in every hierarchy.
+//!
+//! Below each mount in `/sys/fs/cgroup` there is, for the container whose path is `/loam/ID`:
+//!
+//! ```text
+//! memory/loam/ID     version 1: one for each hierarchy with controllers
+//! systemd/loam/ID    version 1 without controllers: says which processes belong together, made when possible
+//! unified/loam/ID    version 2 beside version 1: likewise, and for its freezer and `cgroup.kill`
+//! loam/ID            version 2 alone
+//! ```
+//!
+//! The path is taken below the mount, wherever the calling process itself is. Only the shim of a container changes
+//! its directories, and the engine when that shim is gone. A crash leaves directories behind which
+//! [`Cgroup::create`] of the same path takes over when nothing runs in them, and [`Cgroup::remove`] finds from the
+//! path alone; `/loam` goes with the last container.
+
+mod creation;
+mod device;
+mod error;
+mod hierarchy;
+mod processes;
+mod removal;
+mod setting;
+mod statistics;
+mod v1;
+mod v2;
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use loam_model::Stats;
+use loam_model::oci_spec::runtime::LinuxResources;
+
+pub(crate) use error::CgroupError;
+pub(crate) use hierarchy::Layout;
+
+use hierarchy::Hierarchy;
+
+/// How often a version 1 hierarchy is asked to take a process that is still being born, and how long between.
+const JOIN_ATTEMPTS: u32 = 5;
+const JOIN_PAUSE: Duration = Duration::from_millis(30);
+
+/// The container's cgroup in every hierarchy that is mounted below `/sys/fs/cgroup`.
+#[derive(Debug)]
+pub struct Cgroup {
+    path: String,
+    seats: Vec<Seat>,
+}
+
+/// The cgroup in one hierarchy.
+#[derive(Debug)]
+struct Seat {
+    hierarchy: Hierarchy,
+    directory: PathBuf,
+}
+
+/// What the memory controller of version 1 is set to.
+#[derive(Clone, Copy, Debug, Default)]
+struct MemoryNow {
+    /// The limit of memory and swap together; `None` when there is none.
+    memory_and_swap: Option<i64>,
+}
+
+/// The kind of a hierarchy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CgroupVersion {
+    /// One of several, with some controllers.
+    V1,
+    /// The unified hierarchy.
+    V2,
+}
+
+/// How one hierarchy is shown in a container, below its `/sys/fs/cgroup`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupMount {
+    /// The kind: file system type `cgroup` or `cgroup2`.
+    pub version: CgroupVersion,
+    /// The container's directory in the hierarchy on the host, to bind.
+    pub source: PathBuf,
+    /// The directory below `/sys/fs/cgroup`, such as `memory` or `cpu,cpuacct`; empty when the hierarchy is
+    /// `/sys/fs/cgroup` itself (only v2 is there).
+    pub target: String,
+    /// The mount option that names a v1 hierarchy, such as `memory`, `cpu,cpuacct` or `name=systemd`.
+    pub options: String,
+    /// Names of symbolic links to `target` beside it, such as `cpu` for `cpu,cpuacct`.
+    pub links: Vec<String>,
+}
+
+impl Cgroup {
+    /// Makes the cgroup `path` (absolute below each hierarchy's mount, such as `/loam/ID`) and sets its limits and
+    /// device rules. A failure leaves nothing behind.
+    pub fn create(path: &str, resources: Option<&LinuxResources>) -> loam_model::Result<Cgroup> {
+        check_path(path)?;
+        let cgroup = creation::make(path, &Layout::detect()?)?;
+        if let Some(resources) = resources
+            && let Err(error) = cgroup.apply(resources, MemoryNow::default())
+        {
+            cgroup.remove_now();
+            return Err(error.into());
+        }
+        Ok(cgroup)
+    }
+
+    /// Finds the cgroup `path` that exists. Makes nothing; hierarchies in which it is missing are left out.
+    pub fn open(path: &str) -> loam_model::Result<Cgroup> {
+        check_path(path)?;
+        let layout = Layout::detect()?;
+        let seat = |hierarchy: Hierarchy| Seat { directory: below(&hierarchy.mount, path), hierarchy };
+        let seats: Vec<Seat> =
+            layout.hierarchies.into_iter().map(seat).filter(|seat| seat.directory.is_dir()).collect();
+        if seats.is_empty() {
+            return Err(CgroupError::NotFound { path: path.to_owned() }.into());
+        }
+        Ok(Self { path: path.to_owned(), seats })
+    }
+
+    /// Moves a process with all its threads into the cgroup, in every hierarchy. Zero is the caller.
+    pub fn join(&self, pid: i32) -> loam_model::Result<()> {
+        for seat in &self.seats {
+            match seat.join(pid) {
+                Err(CgroupError::Write { source, .. })
+                    if seat.hierarchy.is_tracking() && is_refusal(&source) && self.seats.len() > 1 => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// How the hierarchies are shown in the container.
+    pub fn container_mounts(&self) -> Vec<CgroupMount> {
+        self.seats.iter().map(Seat::container_mount).collect()
+    }
+
+    /// Kills every process in the cgroup and the cgroups below it. Does not wait until they are gone.
+    pub fn kill_all(&self) -> loam_model::Result<()> {
+        Ok(self.kill()?)
+    }
+
+    /// Sends a signal to every process in the cgroup and the cgroups below it.
+    pub fn signal_all(&self, signal: i32) -> loam_model::Result<()> {
+        Ok(self.signal(signal)?)
+    }
+
+    /// Stops every process where it stands, and waits until they stand.
+    pub fn freeze(&self) -> loam_model::Result<()> {
+        Ok(self.set_frozen(true)?)
+    }
+
+    /// Lets frozen processes go on.
+    pub fn thaw(&self) -> loam_model::Result<()> {
+        Ok(self.set_frozen(false)?)
+    }
+
+    /// Changes the limits. Those that `resources` does not mention stay.
+    pub fn update(&self, resources: &LinuxResources) -> loam_model::Result<()> {
+        Ok(self.apply(resources, self.memory_now())?)
+    }
+
+    /// Reads the kernel's figures. The network's are not a cgroup's and stay absent.
+    pub fn stats(&self) -> loam_model::Result<Stats> {
+        Ok(self.read_stats()?)
+    }
+
+    /// Kills whatever is left in the cgroup and removes it, those below it first. Success when there is none.
+    pub fn remove(&self) -> loam_model::Result<()> {
+        Ok(self.remove_all()?)
+    }
+
+    /// Removes the cgroup `path`, with whatever runs there, if there is one, and parents that nobody needs any more.
+    pub fn remove_path(path: &str) -> loam_model::Result<()> {
+        match Self::open(path) {
+            Ok(cgroup) => cgroup.remove(),
+            Err(failure) if failure.kind() == loam_model::ErrorKind::NotFound => {
+                let seat =
+                    |hierarchy: Hierarchy| Seat { directory: below(&hierarchy.mount, path), hierarchy };
+                let seats = Layout::detect()?.hierarchies.into_iter().map(seat).collect();
+                Self { path: path.to_owned(), seats }.remove_empty_parents();
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Whether the kernel killed a process of the cgroup for lack of memory.
+    pub fn oom_killed(&self) -> bool {
+        self.out_of_memory_kills().is_some_and(|kills| kills > 0)
+    }
+
+    /// The processes in the cgroup and the cgroups below it.
+    pub fn pids(&self) -> loam_model::Result<Vec<i32>> {
+        Ok(self.processes()?)
+    }
+
+    /// The directory in the hierarchy of a version 1 controller.
+    fn v1(&self, controller: &str) -> Option<&Path> {
+        let has = |seat: &&Seat| seat.hierarchy.controllers.iter().any(|name| name == controller);
+        self.seats.iter().find(has).map(|seat| seat.directory.as_path())
+    }
+
+    /// The directory in the version 2 hierarchy.
+    fn v2(&self) -> Option<&Path> {
+        let is = |seat: &&Seat| seat.hierarchy.version == CgroupVersion::V2;
+        self.seats.iter().find(is).map(|seat| seat.directory.as_path())
+    }
+
+    /// The directory whose list of processes is taken for the whole: version 2's if there is one.
+    fn members(&self) -> &Path {
+        &self.seats.last().expect("a cgroup is in at least one hierarchy, version 2 last").directory
+    }
+}
+
+impl Seat {
+    fn join(&self, pid: i32) -> Result<(), CgroupError> {
+        let file = self.directory.join("cgroup.procs");
+        let mut left = JOIN_ATTEMPTS;
+        loop {
+            left -= 1;
+            match write(&file, &pid.to_string()) {
+                // A process that is still being born can't be moved in version 1; nothing tells when it can.
+                Err(CgroupError::Write { source, .. })
+                    if source.kind() == ErrorKind::InvalidInput && left > 0 =>
+                {
+                    std::thread::sleep(JOIN_PAUSE);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn container_mount(&self) -> CgroupMount {
+        let target = self.hierarchy.relative().to_owned();
+        let plain = self.hierarchy.controllers.iter().filter(|name| !name.contains('='));
+        let links = plain.filter(|&name| *name != target).cloned().collect();
+        CgroupMount {
+            version: self.hierarchy.version,
+            source: self.directory.clone(),
+            target,
+            options: self.hierarchy.controllers.join(","),
+            links,
+        }
+    }
+}
+
+/// The controllers that limits can be set with on this host; `None` when that can't be found out.
+pub(crate) fn available_controllers() -> Option<Vec<String>> {
+    Layout::detect().ok().map(|layout| layout.available())
+}
+
+/// Refuses paths that could lead out of the hierarchy, or to its root.
+fn check_path(path: &str) -> Result<(), CgroupError> {
+    let plain = |name: &str| !matches!(name, "" | "." | "..") && name.len() <= 255;
+    let good = path
+        .strip_prefix('/')
+        .is_some_and(|names| names.split('/').all(plain) && !names.contains(['\0', '\n']));
+    if good { Ok(()) } else { Err(CgroupError::BadPath { path: path.escape_debug().to_string() }) }
+}
+
+/// The directory of a checked cgroup path below a mount.
+fn below(mount: &Path, path: &str) -> PathBuf {
+    mount.join(path.trim_start_matches('/'))
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::NotFound)
+}
+
+fn read(path: &Path) -> Result<String, CgroupError> {
+    std::fs::read_to_string(path).map_err(|source| CgroupError::Read { path: path.to_owned(), source })
+}
+
+/// Writes a value in one write(2), without making the file.
+fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .and_then(|file| rustix::io::write(&file, value.as_bytes()).map_err(io::Error::from));
+    match written {
+        Ok(_) => Ok(()),
+        Err(source) => Err(CgroupError::Write { path: path.to_owned(), value: value.to_owned(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_lead_elsewhere_are_refused() {
+        for bad in ["", "/", "a", "/a/", "//a", "/a/../b", "/..", "/a/./b", "/a\n", "/a\0"] {
+            assert!(check_path(bad).is_err(), "{bad:?}");
+        }
+        assert!(check_path("/loam/0a").is_ok());
+    }
+
+    #[test]
+    fn a_joint_hierarchy_is_shown_with_links() {
+        let hierarchy = Hierarchy {
+            version: CgroupVersion::V1,
+            mount: PathBuf::from("/sys/fs/cgroup/cpu,cpuacct"),
+            controllers: vec!["cpu".to_owned(), "cpuacct".to_owned()],
+            read_only: false,
+        };
+        let mount = Seat { directory: below(&hierarchy.mount, "/loam/1"), hierarchy }.container_mount();
+        assert_eq!(mount.links, ["cpu", "cpuacct"]);
+        assert_eq!((mount.target.as_str(), mount.options.as_str()), ("cpu,cpuacct", "cpu,cpuacct"));
+        assert_eq!(mount.source, Path::new("/sys/fs/cgroup/cpu,cpuacct/loam/1"));
+    }
+}

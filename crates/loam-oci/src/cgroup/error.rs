@@ -1,0 +1,100 @@
+//! What can go wrong with a cgroup.
+
+use std::io;
+use std::path::PathBuf;
+
+use loam_model::{ErrorKind, Failure};
+
+/// A step that failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CgroupError {
+    #[error("cgroup path `{path}` is not an absolute path of plain names")]
+    BadPath { path: String },
+    #[error("no cgroup hierarchy is mounted below `/sys/fs/cgroup`")]
+    NoHierarchy,
+    #[error("cgroup `{path}` does not exist")]
+    NotFound { path: String },
+    #[error("cgroup `{}` still has processes", path.display())]
+    Occupied { path: PathBuf },
+    #[error("cgroup limit `{limit}` can't be set: this host has no `{controller}` controller")]
+    NoController { limit: String, controller: String },
+    #[error("cgroup limit `{limit}` is not valid: {rule}")]
+    BadLimit { limit: &'static str, rule: &'static str },
+    #[error("cgroup setting `{key}` can't be set: {rule}")]
+    BadUnified { key: String, rule: &'static str },
+    #[error("reading `{}` failed", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("writing `{value}` to `{}` failed", path.display())]
+    Write { path: PathBuf, value: String, source: io::Error },
+    #[error("making cgroup `{}` failed", path.display())]
+    Make { path: PathBuf, source: io::Error },
+    #[error("removing cgroup `{}` failed", path.display())]
+    Remove { path: PathBuf, source: io::Error },
+    #[error("loading device rules for cgroup `{}` failed", path.display())]
+    Devices { path: PathBuf, source: io::Error },
+    #[error("cgroup `{path}` can't be paused: no freezer is mounted")]
+    NoFreezer { path: String },
+    #[error("cgroup `{path}` did not {what} within {seconds} seconds")]
+    Late { path: String, what: &'static str, seconds: u64 },
+    #[error("sending signal {signal} to process {pid} failed")]
+    Signal { pid: i32, signal: i32, source: io::Error },
+}
+
+impl CgroupError {
+    fn cause(&self) -> Option<&io::Error> {
+        match self {
+            Self::Read { source, .. }
+            | Self::Write { source, .. }
+            | Self::Make { source, .. }
+            | Self::Remove { source, .. }
+            | Self::Devices { source, .. }
+            | Self::Signal { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::BadPath { .. } | Self::BadLimit { .. } | Self::BadUnified { .. } => ErrorKind::Invalid,
+            Self::NoHierarchy | Self::NoController { .. } | Self::NoFreezer { .. } => ErrorKind::Unsupported,
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Occupied { .. } => ErrorKind::Conflict,
+            Self::Write { source, .. } if source.kind() == io::ErrorKind::InvalidInput => ErrorKind::Invalid,
+            Self::Write { source, .. } if source.kind() == io::ErrorKind::ResourceBusy => ErrorKind::Conflict,
+            _ => match self.cause().map(io::Error::kind) {
+                Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
+                    ErrorKind::Denied
+                }
+                Some(io::ErrorKind::StorageFull | io::ErrorKind::OutOfMemory) => ErrorKind::Exhausted,
+                _ => ErrorKind::Internal,
+            },
+        }
+    }
+}
+
+impl From<CgroupError> for Failure {
+    fn from(mut error: CgroupError) -> Self {
+        let failure = Failure::new(error.kind(), error.to_string());
+        match error.take_cause() {
+            Some(source) => failure.caused_by(source),
+            None => failure,
+        }
+    }
+}
+
+impl CgroupError {
+    /// Takes the cause out, to become the cause of a [`Failure`] with the same sentence.
+    fn take_cause(&mut self) -> Option<io::Error> {
+        match self {
+            Self::Read { source, .. }
+            | Self::Write { source, .. }
+            | Self::Make { source, .. }
+            | Self::Remove { source, .. }
+            | Self::Devices { source, .. }
+            | Self::Signal { source, .. } => {
+                Some(std::mem::replace(source, io::Error::from(io::ErrorKind::Other)))
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The processes of a cgroup: listing, killing, freezing.
+
+use std::fs;
+use std::io;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
+
+use super::{Cgroup, CgroupError, read, write};
+
+/// How long processes may take to stand still or to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait between looks at what nothing tells about.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// How often a cgroup whose processes fork is listed and signalled before that is given up.
+const ROUNDS: u32 = 100;
+
+impl Cgroup {
+    /// Lists the processes here and below.
+    pub(super) fn processes(&self) -> Result<Vec<i32>, CgroupError> {
+        let mut pids = Vec::new();
+        for directory in tree(self.members())? {
+            pids.extend(processes_in(&directory)?);
+        }
+        Ok(pids)
+    }
+
+    /// Kills every process, at once where the kernel can (cgroup.kill, Linux 5.14).
+    pub(super) fn kill(&self) -> Result<(), CgroupError> {
+        let killed = self.v2().map(|directory| write(&directory.join("cgroup.kill"), "1"));
+        match killed {
+            Some(Ok(())) => {}
+            Some(Err(CgroupError::Write { source, .. })) if source.kind() != ErrorKind::NotFound => {
+                return Err(CgroupError::Write {
+                    path: self.members().join("cgroup.kill"),
+                    value: "1".to_owned(),
+                    source,
+                });
+            }
+            _ => self.kill_by_rounds()?,
+        }
+        // A process that version 1 has frozen dies only when it may go on.
+        match self.v1("freezer") {
+            Some(directory) => ignore_missing(write(&directory.join("freezer.state"), "THAWED")),
+            None => Ok(()),
+        }
+    }
+
+    /// Kills what is listed until only processes are listed that were killed before.
+    fn kill_by_rounds(&self) -> Result<(), CgroupError> {
+        // Standing still, they can't fork ahead of the signal. Where they can't be stopped the rounds must do.
+        let _can_be_missing = self.set_frozen(true);
+        let mut killed: Vec<i32> = Vec::new();
+        let mut result = Ok(());
+        for _ in 0..ROUNDS {
+            let fresh: Vec<i32> = self.processes()?.into_iter().filter(|pid| !killed.contains(pid)).collect();
+            if fresh.is_empty() {
+                break;
+            }
+            for pid in fresh {
+                result = result.and(send(pid, Signal::KILL));
+                killed.push(pid);
+            }
+        }
+        let _can_be_missing = self.set_frozen(false);
+        result
+    }
+
+    /// Sends a signal to every process that is there now.
+    pub(super) fn signal(&self, number: i32) -> Result<(), CgroupError> {
+        if number == Signal::KILL.as_raw() {
+            return self.kill();
+        }
+        let signal = Signal::from_named_raw(number).ok_or(CgroupError::Signal {
+            pid: 0,
+            signal: number,
+            source: io::Error::from(ErrorKind::InvalidInput),
+        })?;
+        self.processes()?.into_iter().try_for_each(|pid| send(pid, signal))
+    }
+
+    /// Freezes or thaws, and waits until that is so. Version 2's freezer is preferred: it tells when it is done, and
+    /// frozen processes can still be killed.
+    pub(super) fn set_frozen(&self, frozen: bool) -> Result<(), CgroupError> {
+        if let Some(directory) = self.v2() {
+            match write(&directory.join("cgroup.freeze"), if frozen { "1" } else { "0" }) {
+                Err(CgroupError::Write { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+                other => {
+                    other?;
+                    return self.await_event(directory, "frozen", frozen, "stand still");
+                }
+            }
+        }
+        let Some(directory) = self.v1("freezer") else {
+            return Err(CgroupError::NoFreezer { path: self.path.clone() });
+        };
+        let (file, state) = (directory.join("freezer.state"), if frozen { "FROZEN" } else { "THAWED" });
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // Writing again also catches a process that was forked in between.
+            write(&file, state)?;
+            if read(&file)?.trim() == state {
+                return Ok(());
+            }
+            self.check(deadline, "stand still")?;
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Waits until no process is left, here or below.
+    pub(super) fn await_empty(&self) -> Result<(), CgroupError> {
+        match self.v2() {
+            Some(directory) => self.await_event(directory, "populated", false, "become empty"),
+            None => {
+                let deadline = Instant::now() + PATIENCE;
+                while !self.processes()?.is_empty() {
+                    self.check(deadline, "become empty")?;
+                    std::thread::sleep(LOOK_AGAIN);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits for a value in version 2's cgroup.events, whose changes poll(2) reports.
+    fn await_event(
+        &self,
+        directory: &Path,
+        key: &str,
+        value: bool,
+        what: &'static str,
+    ) -> Result<(), CgroupError> {
+        let path = directory.join("cgroup.events");
+        let failed = |source: io::Error| CgroupError::Read { path: path.clone(), source };
+        let events = match fs::File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(failed)?,
+        };
+        let wanted = format!("{key} {}", u8::from(value));
+        let deadline = Instant::now() + PATIENCE;
+        let mut buffer = [0; 256];
+        loop {
+            let length = rustix::io::pread(&events, &mut buffer, 0).map_err(|error| failed(error.into()))?;
+            if String::from_utf8_lossy(&buffer[..length]).lines().any(|line| line == wanted) {
+                return Ok(());
+            }
+            self.check(deadline, what)?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = rustix::event::Timespec::try_from(left).expect("ten seconds fit");
+            let mut poll = [PollFd::new(&events, PollFlags::PRI)];
+            match rustix::event::poll(&mut poll, Some(&left)) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(failed(error.into())),
+            }
+        }
+    }
+
+    pub(super) fn check(&self, deadline: Instant, what: &'static str) -> Result<(), CgroupError> {
+        if Instant::now() < deadline {
+            return Ok(());
+        }
+        Err(CgroupError::Late { path: self.path.clone(), what, seconds: PATIENCE.as_secs() })
+    }
+
+    pub(super) fn deadline() -> Instant {
+        Instant::now() + PATIENCE
+    }
+}
+
+/// A cgroup and all those below it, parents first.
+pub(super) fn tree(directory: &Path) -> Result<Vec<PathBuf>, CgroupError> {
+    let mut all = vec![directory.to_owned()];
+    let mut at = 0;
+    while let Some(parent) = all.get(at).cloned() {
+        at += 1;
+        let entries = match fs::read_dir(&parent) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            other => other.map_err(|source| CgroupError::Read { path: parent.clone(), source })?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(|source| CgroupError::Read { path: parent.clone(), source })?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                all.push(entry.path());
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// The processes of one cgroup. Those in a PID namespace that can't be seen from here show as zero and are left out.
+fn processes_in(directory: &Path) -> Result<Vec<i32>, CgroupError> {
+    let text = match fs::read_to_string(directory.join("cgroup.procs")) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound) => return Ok(Vec::new()),
+        Err(error) if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => return Ok(Vec::new()),
+        // A threaded cgroup of version 2 lists only threads.
+        Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => {
+            read(&directory.join("cgroup.threads"))?
+        }
+        other => {
+            other.map_err(|source| CgroupError::Read { path: directory.join("cgroup.procs"), source })?
+        }
+    };
+    Ok(text.lines().filter_map(|line| line.parse().ok()).filter(|&pid| pid > 0).collect())
+}
+
+/// Sends a signal; a process that has ended meanwhile is as good.
+fn send(pid: i32, signal: Signal) -> Result<(), CgroupError> {
+    let target = Pid::from_raw(pid).expect("listed process ids are positive");
+    match rustix::process::kill_process(target, signal) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(error) => Err(CgroupError::Signal { pid, signal: signal.as_raw(), source: error.into() }),
+    }
+}
+
+fn ignore_missing(result: Result<(), CgroupError>) -> Result<(), CgroupError> {
+    match result {
+        Err(CgroupError::Write { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,81 @@
+//! Removing a cgroup.
+
+use std::fs;
+use std::io;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use super::processes::tree;
+use super::{Cgroup, CgroupError, Seat};
+
+/// How long to wait between tries to remove a cgroup that the kernel is still emptying.
+const TRY_AGAIN: Duration = Duration::from_millis(1);
+
+impl Cgroup {
+    /// Removes the cgroup everywhere, after killing what is in it. All hierarchies are tried; the first failure is
+    /// reported.
+    pub(super) fn remove_all(&self) -> Result<(), CgroupError> {
+        // The ordinary case: everything has ended, and one rmdir(2) a hierarchy does it.
+        let busy: Vec<&Seat> =
+            self.seats.iter().filter(|seat| !is_gone(fs::remove_dir(&seat.directory))).collect();
+        let mut result = Ok(());
+        if !busy.is_empty() {
+            result = self.kill().and_then(|()| self.await_empty());
+            for seat in busy {
+                result = result.and(self.remove_tree(&seat.directory));
+            }
+        }
+        self.remove_empty_parents();
+        result
+    }
+
+    /// Removes directories in which nothing ran yet.
+    pub(super) fn remove_now(&self) {
+        for seat in &self.seats {
+            let _nothing_can_be_done = fs::remove_dir(&seat.directory);
+        }
+        self.remove_empty_parents();
+    }
+
+    /// Removes one directory with those below it. A process is out of the list a moment before its cgroup is free,
+    /// and nothing tells when it is.
+    fn remove_tree(&self, directory: &Path) -> Result<(), CgroupError> {
+        let deadline = Self::deadline();
+        loop {
+            for below in tree(directory)?.iter().rev() {
+                match fs::remove_dir(below) {
+                    Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ResourceBusy) => {
+                        return Err(CgroupError::Remove { path: below.clone(), source: error });
+                    }
+                    _ => {}
+                }
+            }
+            if !directory.exists() {
+                return Ok(());
+            }
+            self.check(deadline, "become free")?;
+            std::thread::sleep(TRY_AGAIN);
+        }
+    }
+
+    /// Removes the parents that no other container needs. They are made again when they are needed.
+    pub(super) fn remove_empty_parents(&self) {
+        for seat in &self.seats {
+            let parents =
+                seat.directory.ancestors().skip(1).take_while(|&parent| parent != seat.hierarchy.mount);
+            for parent in parents {
+                if fs::remove_dir(parent).is_err() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn is_gone(removed: io::Result<()>) -> bool {
+    match removed {
+        Ok(()) => true,
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
+}

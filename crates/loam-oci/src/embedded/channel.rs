@@ -1,0 +1,261 @@
+//! The socket between the shim and a process that it sets up.
+//!
+//! One message is one packet: a letter, then what belongs to it. The new process's end is close-on-exec, so that its
+//! end of file tells that the user's program runs.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use loam_model::{ErrorKind, Failure, Result};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+
+use super::explain::Explain;
+use crate::{CgroupMount, CgroupVersion};
+
+/// What the two say to each other.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// To the new process: its ids are mapped.
+    Mapped,
+    /// To the new process: it is in its cgroup, which is shown like this; and its process id on the host.
+    Joined { pid: i32, mounts: Vec<CgroupMount> },
+    /// From the new process: the hooks of the runtime's side are due.
+    Hooks,
+    /// To the new process: they have run.
+    HooksDone,
+    /// From the new process: all is made; the master of its terminal comes along.
+    Ready(Option<OwnedFd>),
+    /// To the new process: run the program.
+    Start,
+    /// From the new process: it gives up.
+    Failed(Failure),
+}
+
+/// One end of the socket.
+#[derive(Debug)]
+pub(super) struct Channel(OwnedFd);
+
+/// The longest message: a failure's text is cut to fit, the list of cgroup mounts is far shorter.
+const MAX_MESSAGE: usize = 16 * 1024;
+const MAX_TEXT: usize = 4 * 1024;
+
+impl Channel {
+    /// Makes both ends.
+    pub(super) fn pair() -> Result<(Self, Self)> {
+        let (one, other) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .explain(|| "making a socket to the new process failed".to_owned())?;
+        Ok((Self(one), Self(other)))
+    }
+
+    /// The end with this descriptor.
+    pub(super) fn from_descriptor(descriptor: OwnedFd) -> Self {
+        Self(descriptor)
+    }
+
+    /// The descriptor.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// Gives up the descriptor.
+    pub(super) fn into_descriptor(self) -> OwnedFd {
+        self.0
+    }
+
+    /// Sends a message. A peer that is gone is no error: what it had to say is still to be received.
+    pub(super) fn send(&self, message: &Message) -> Result<()> {
+        let (bytes, descriptor) = encode(message);
+        let descriptors = descriptor.as_ref().map(AsFd::as_fd);
+        match send_packet(&self.0, &bytes, descriptors.as_slice()) {
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(errno) => Err(errno).explain(|| "writing to the new process failed".to_owned()),
+        }
+    }
+
+    /// Receives the next message; `None` when the peer is gone or has become the user's program.
+    pub(super) fn receive(&self) -> Result<Option<Message>> {
+        let mut bytes = vec![0; MAX_MESSAGE];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let length = loop {
+            let mut buffers = [IoSliceMut::new(&mut bytes)];
+            match rustix::net::recvmsg(&self.0, &mut buffers, &mut control, RecvFlags::CMSG_CLOEXEC) {
+                Ok(received) => break received.bytes,
+                // A peer that went away without reading everything is told of first; what it said comes after.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
+                Err(errno) => {
+                    return Err(errno).explain(|| "reading from the new process failed".to_owned());
+                }
+            }
+        };
+        let mut descriptor = None;
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                descriptor = descriptors.last();
+            }
+        }
+        if length == 0 {
+            return Ok(None);
+        }
+        decode(&bytes[..length], descriptor)
+            .map(Some)
+            .ok_or_else(|| Failure::new(ErrorKind::Internal, "the new process said something strange"))
+    }
+}
+
+fn send_packet(socket: &OwnedFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(descriptors));
+    }
+    loop {
+        match rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            other => return other.map(drop),
+        }
+    }
+}
+
+fn encode(message: &Message) -> (Vec<u8>, &Option<OwnedFd>) {
+    let bytes = match message {
+        Message::Mapped => b"m".to_vec(),
+        Message::Hooks => b"h".to_vec(),
+        Message::HooksDone => b"d".to_vec(),
+        Message::Start => b"s".to_vec(),
+        Message::Ready(terminal) => return (b"r".to_vec(), terminal),
+        Message::Joined { pid, mounts } => {
+            let mut fields = vec![format!("j{pid}")];
+            for mount in mounts {
+                fields.extend([
+                    if mount.version == CgroupVersion::V2 { "2" } else { "1" }.to_owned(),
+                    mount.source.to_string_lossy().into_owned(),
+                    mount.target.clone(),
+                    mount.options.clone(),
+                    mount.links.join("/"),
+                ]);
+            }
+            fields.join("\0").into_bytes()
+        }
+        Message::Failed(failure) => {
+            let mut cause = failure.chain();
+            let message = failure.to_string();
+            cause.drain(..(message.len() + 2).min(cause.len()));
+            let text = [cut(&message), cut(&cause), cut(failure.hint_text().unwrap_or_default())].join("\0");
+            let mut bytes = vec![b'f', number(failure.kind())];
+            bytes.extend(text.into_bytes());
+            bytes
+        }
+    };
+    (bytes, &None)
+}
+
+fn decode(bytes: &[u8], descriptor: Option<OwnedFd>) -> Option<Message> {
+    let (tag, rest) = bytes.split_first()?;
+    Some(match tag {
+        b'm' => Message::Mapped,
+        b'h' => Message::Hooks,
+        b'd' => Message::HooksDone,
+        b's' => Message::Start,
+        b'r' => Message::Ready(descriptor),
+        b'j' => {
+            let text = std::str::from_utf8(rest).ok()?;
+            let fields: Vec<&str> = text.split('\0').collect();
+            let (pid, mounts) = fields.split_first()?;
+            Message::Joined { pid: pid.parse().ok()?, mounts: mounts.chunks(5).filter_map(mount).collect() }
+        }
+        b'f' => {
+            let (&kind, text) = rest.split_first()?;
+            let text = String::from_utf8_lossy(text);
+            let mut parts = text.split('\0');
+            let mut failure = Failure::new(kind_of(kind), parts.next()?);
+            if let Some(cause) = parts.next().filter(|cause| !cause.is_empty()) {
+                failure = failure.caused_by(cause);
+            }
+            if let Some(hint) = parts.next().filter(|hint| !hint.is_empty()) {
+                failure = failure.hint(hint);
+            }
+            Message::Failed(failure)
+        }
+        _ => return None,
+    })
+}
+
+fn mount(fields: &[&str]) -> Option<CgroupMount> {
+    let [version, source, target, options, links] = fields else { return None };
+    Some(CgroupMount {
+        version: if *version == "2" { CgroupVersion::V2 } else { CgroupVersion::V1 },
+        source: PathBuf::from(source),
+        target: (*target).to_owned(),
+        options: (*options).to_owned(),
+        links: links.split('/').filter(|link| !link.is_empty()).map(str::to_owned).collect(),
+    })
+}
+
+fn cut(text: &str) -> String {
+    text.chars().filter(|c| *c != '\0').take(MAX_TEXT / 4).collect()
+}
+
+/// The kinds in the order of their numbers on the socket.
+const KINDS: [ErrorKind; 11] = [
+    ErrorKind::Internal,
+    ErrorKind::NotFound,
+    ErrorKind::AlreadyExists,
+    ErrorKind::Invalid,
+    ErrorKind::Conflict,
+    ErrorKind::Exhausted,
+    ErrorKind::Unavailable,
+    ErrorKind::Denied,
+    ErrorKind::Unsupported,
+    ErrorKind::CommandNotFound,
+    ErrorKind::CommandNotExecutable,
+];
+
+fn number(kind: ErrorKind) -> u8 {
+    KINDS.iter().position(|&known| known == kind).and_then(|at| u8::try_from(at).ok()).unwrap_or(0)
+}
+
+fn kind_of(number: u8) -> ErrorKind {
+    KINDS.get(usize::from(number)).copied().unwrap_or(ErrorKind::Internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_arrives_as_it_was() {
+        let (one, other) = Channel::pair().unwrap();
+        let failure =
+            Failure::new(ErrorKind::CommandNotFound, "`x` is not there").caused_by("gone").hint("look");
+        one.send(&Message::Failed(failure)).unwrap();
+        let Some(Message::Failed(failure)) = other.receive().unwrap() else { panic!("no failure") };
+        assert_eq!(failure.kind(), ErrorKind::CommandNotFound);
+        assert_eq!(failure.chain(), "`x` is not there: gone");
+        assert_eq!(failure.hint_text(), Some("look"));
+    }
+
+    #[test]
+    fn cgroup_mounts_arrive_as_they_were() {
+        let (one, other) = Channel::pair().unwrap();
+        let sent = vec![CgroupMount {
+            version: CgroupVersion::V1,
+            source: PathBuf::from("/sys/fs/cgroup/cpu,cpuacct/a"),
+            target: "cpu,cpuacct".to_owned(),
+            options: "cpu,cpuacct".to_owned(),
+            links: vec!["cpu".to_owned(), "cpuacct".to_owned()],
+        }];
+        one.send(&Message::Joined { pid: 7, mounts: sent.clone() }).unwrap();
+        drop(one);
+        let Some(Message::Joined { pid, mounts }) = other.receive().unwrap() else { panic!("not joined") };
+        assert_eq!((pid, mounts), (7, sent));
+        assert!(other.receive().unwrap().is_none());
+    }
+}

@@ -1,0 +1,357 @@
+//! The container's first process: from its birth in the new namespaces to the user's program.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use loam_model::oci_spec::runtime::Hook;
+use loam_model::{ErrorKind, Failure, Result, TerminalSize};
+use loam_sys::{CloneFlags, MountChange};
+use rustix::io::Errno;
+use rustix::process::DumpableBehavior;
+use rustix::thread::ThreadNameSpaceType;
+
+use super::cgroup_work::mount_cgroups;
+use super::channel::{Channel, Message};
+use super::device_plan::DevicePlan;
+use super::explain::Explain;
+use super::hook::HookState;
+use super::identity::{LabelFiles, become_root, look_up, not_runnable, seal, take_on};
+use super::mount_plan::Mounts;
+use super::mount_work::{Work, open_root};
+use super::namespaces::{Mappings, Namespaces};
+use super::options::attribute;
+use super::paths::{make_read_only, mask, open_host_proc};
+use super::process_plan::ProcessPlan;
+use super::root::{PointKind, find, find_or_make};
+use super::step::{Fault, Step};
+use super::sysctl::{self, Sysctl};
+use super::terminal::{Terminal, set_streams};
+use crate::CgroupMount;
+use crate::seccomp::Filter;
+
+/// The standard streams that a process gets.
+#[derive(Debug)]
+pub(super) enum Streams {
+    /// Those of a new terminal.
+    Terminal(TerminalSize),
+    /// These: input, output, errors; none with a number below three.
+    Descriptors([OwnedFd; 3]),
+}
+
+impl Streams {
+    /// The descriptors, when there is no terminal.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let descriptors = match self {
+            Streams::Terminal(_) => [].as_slice(),
+            Streams::Descriptors(descriptors) => descriptors.as_slice(),
+        };
+        descriptors.iter().map(AsFd::as_fd)
+    }
+}
+
+/// All that the first process needs to know. It is made before the process is, and found in its copy of the memory.
+#[derive(Debug)]
+pub(super) struct FirstPlan {
+    pub(super) fault: Fault,
+    pub(super) namespaces: Namespaces,
+    pub(super) mappings: Mappings,
+    pub(super) root: PathBuf,
+    pub(super) root_read_only: bool,
+    pub(super) mounts: Mounts,
+    pub(super) devices: DevicePlan,
+    pub(super) host_name: Option<String>,
+    pub(super) domain_name: Option<String>,
+    pub(super) sysctls: Vec<Sysctl>,
+    pub(super) masked: Vec<String>,
+    pub(super) read_only: Vec<String>,
+    pub(super) process: ProcessPlan,
+    pub(super) filter: Option<Filter>,
+    pub(super) streams: Streams,
+    /// Whether the shim has hooks to run before the root file system is entered.
+    pub(super) runtime_hooks: bool,
+    pub(super) container_hooks: Vec<Hook>,
+    pub(super) start_hooks: Vec<Hook>,
+    /// The container's environment, for hooks that have none.
+    pub(super) environment: Vec<String>,
+    pub(super) state: HookState,
+}
+
+/// Runs the first process. Comes back only when it can't go on, with the code to end with.
+pub(super) fn run(plan: &FirstPlan, channel: Channel) -> i32 {
+    let first = First { plan, channel: &channel, pid: None };
+    match first.prepare() {
+        Ok(Some(program)) => execute(&program, &plan.process, plan.filter.as_ref(), channel),
+        // The shim is gone, so nobody will ever start this container.
+        Ok(None) => 1,
+        Err(failure) => give_up(&channel, failure),
+    }
+}
+
+/// Tells the shim what went wrong; gives the code to end with.
+pub(super) fn give_up(channel: &Channel, failure: Failure) -> i32 {
+    let code = match failure.kind() {
+        ErrorKind::CommandNotFound => 127,
+        ErrorKind::CommandNotExecutable => 126,
+        _ => 125,
+    };
+    // When this fails too, the shim sees the process end.
+    channel.send(&Message::Failed(failure)).ok();
+    code
+}
+
+/// Becomes the user's program. Nothing but the standard streams stays open; the channel, which tells the shim that it
+/// went well by closing, is the last to go.
+pub(super) fn execute(
+    program: &CString,
+    plan: &ProcessPlan,
+    filter: Option<&Filter>,
+    channel: Channel,
+) -> i32 {
+    loam_sys::reset_signals();
+    let channel = match loam_sys::move_to(channel.into_descriptor(), 3) {
+        Ok(descriptor) => Channel::from_descriptor(descriptor),
+        Err(_) => return 125,
+    };
+    let sealed = loam_sys::close_from(4)
+        .explain(|| "closing descriptors failed".to_owned())
+        .and_then(|()| seal(plan, filter));
+    if let Err(failure) = sealed {
+        return give_up(&channel, failure);
+    }
+    let error = loam_sys::execute(program, &plan.arguments, &plan.environment);
+    let errno = Errno::from_io_error(&error).unwrap_or(Errno::INVAL);
+    give_up(&channel, not_runnable(&plan.arguments[0], errno))
+}
+
+/// The first process while it prepares itself.
+struct First<'a> {
+    plan: &'a FirstPlan,
+    channel: &'a Channel,
+    /// Its process id on the host, once the shim has told it.
+    pid: Option<i32>,
+}
+
+impl First<'_> {
+    /// Does everything up to the user's program; `None` when the shim went away before the start.
+    fn prepare(mut self) -> Result<Option<CString>> {
+        let plan = self.plan;
+        let labels = self.begin()?;
+        let root = self.become_root()?;
+        self.own_session()?;
+        plan.fault.reach(Step::Network)?;
+        if plan.namespaces.new.contains(CloneFlags::NEW_NETWORK) {
+            loam_sys::bring_loopback_up().explain(|| "bringing up loopback failed".to_owned())?;
+        }
+        plan.fault.reach(Step::Root)?;
+        let mut work = Work::begin(&plan.mounts, root, plan.namespaces.own_user())?;
+        plan.fault.reach(Step::Mounts)?;
+        work.mount_all()?;
+        let terminal = self.furnish(&work)?;
+        self.set_names_and_sysctls()?;
+        self.make_working_directory(&work)?;
+        // Hooks see the container complete; and the host's cgroups can't be bound from inside.
+        let early = plan.runtime_hooks
+            || !plan.container_hooks.is_empty()
+            || (work.cgroups().is_some() && !plan.namespaces.new_cgroup);
+        if early {
+            self.finish_cgroups(&work)?;
+        }
+        self.hooks()?;
+        plan.fault.reach(Step::Pivot)?;
+        work.enter()?;
+        self.protect(&work)?;
+        if !early {
+            self.finish_cgroups(&work)?;
+        }
+        plan.fault.reach(Step::Identity)?;
+        take_on(&plan.process, &labels, plan.filter.as_ref())?;
+        plan.fault.reach(Step::Lookup)?;
+        let program = look_up(&plan.process)?;
+        self.channel.send(&Message::Ready(terminal))?;
+        self.await_start().map(|start| start.then_some(program))
+    }
+
+    /// What is best done while this process still is who the shim is.
+    fn begin(&self) -> Result<LabelFiles> {
+        let beginning = || "preparing the new process failed".to_owned();
+        // Nobody in the container may look into this process while it holds what is the host's; and that is no more
+        // than it needs.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).explain(beginning)?;
+        let mut kept = vec![self.channel.descriptor()];
+        kept.extend(self.plan.streams.descriptors());
+        kept.extend(self.plan.mounts.descriptors());
+        loam_sys::close_all_but(&kept).explain(beginning)?;
+        rustix::process::umask(rustix::fs::Mode::empty());
+        if self.plan.process.labels.is_empty() {
+            return Ok(LabelFiles::default());
+        }
+        LabelFiles::open(open_host_proc()?.as_fd(), &self.plan.process.labels)
+    }
+
+    /// Opens the root file system, which root in the container need not be able to reach on the host, and becomes that
+    /// root.
+    fn become_root(&self) -> Result<OwnedFd> {
+        let root = open_root(&self.plan.root)?;
+        let namespaces = &self.plan.namespaces;
+        if namespaces.new.contains(CloneFlags::NEW_USER) {
+            self.expect("the mapping of ids", |message| matches!(message, Message::Mapped))?;
+        }
+        if namespaces.own_user() {
+            become_root()?;
+        }
+        Ok(root)
+    }
+
+    fn own_session(&self) -> Result<()> {
+        self.plan.fault.reach(Step::Session)?;
+        let failed = || "making a session failed".to_owned();
+        rustix::process::setsid().explain(failed)?;
+        if let Streams::Descriptors([stdin, stdout, stderr]) = &self.plan.streams {
+            set_streams(stdin.as_fd(), stdout.as_fd(), stderr.as_fd()).explain(failed)?;
+        }
+        new_keyring()
+    }
+
+    /// Fills `/dev` if that is not done yet, and opens the terminal. Gives its master.
+    fn furnish(&self, work: &Work<'_>) -> Result<Option<OwnedFd>> {
+        let plan = self.plan;
+        plan.fault.reach(Step::Devices)?;
+        if plan.mounts.devices_missing {
+            let dev = super::root::find_without_links(work.root.as_fd(), Path::new("dev"));
+            let dev = match dev {
+                Err(Errno::LOOP) => {
+                    let message = "`/dev` of the image is a symbolic link";
+                    return Err(Failure::new(ErrorKind::Denied, message));
+                }
+                Err(Errno::NOENT) => {
+                    find_or_make(work.root.as_fd(), Path::new("/dev"), PointKind::Directory)?
+                }
+                other => other.explain(|| "opening `/dev` in the container failed".to_owned())?,
+            };
+            plan.devices.populate(dev.as_fd(), &Mappings::default(), true)?;
+        }
+        plan.fault.reach(Step::Terminal)?;
+        let Streams::Terminal(size) = plan.streams else { return Ok(None) };
+        let terminal = Terminal::open(work.root.as_fd(), size)?;
+        terminal.show_as_console(work.root.as_fd())?;
+        terminal.take(plan.process.user)?;
+        Ok(Some(terminal.master))
+    }
+
+    fn set_names_and_sysctls(&self) -> Result<()> {
+        let plan = self.plan;
+        plan.fault.reach(Step::Sysctls)?;
+        if plan.namespaces.has(ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME) {
+            if let Some(name) = &plan.host_name {
+                rustix::system::sethostname(name.as_bytes())
+                    .explain(|| format!("setting the host name `{name}` failed"))?;
+            }
+            if let Some(name) = &plan.domain_name {
+                rustix::system::setdomainname(name.as_bytes())
+                    .explain(|| format!("setting the domain name `{name}` failed"))?;
+            }
+        }
+        if plan.sysctls.is_empty() {
+            return Ok(());
+        }
+        sysctl::write(open_host_proc()?.as_fd(), &plan.sysctls)
+    }
+
+    /// Makes the working directory when it is missing. Any other trouble with it comes up when it is entered.
+    fn make_working_directory(&self, work: &Work<'_>) -> Result<()> {
+        self.plan.fault.reach(Step::WorkingDirectory)?;
+        let directory = &self.plan.process.directory;
+        if let Err(Errno::NOENT) = find(work.root.as_fd(), directory) {
+            find_or_make(work.root.as_fd(), directory, PointKind::Directory)?;
+        }
+        Ok(())
+    }
+
+    fn hooks(&self) -> Result<()> {
+        let plan = self.plan;
+        plan.fault.reach(Step::ContainerHooks)?;
+        if plan.runtime_hooks {
+            self.channel.send(&Message::Hooks)?;
+            self.expect("the end of the hooks", |message| matches!(message, Message::HooksDone))?;
+        }
+        plan.state.run(&plan.container_hooks, "creating", self.pid, &[])
+    }
+
+    /// Takes away what the container may not see or change.
+    fn protect(&self, work: &Work<'_>) -> Result<()> {
+        let plan = self.plan;
+        plan.fault.reach(Step::Paths)?;
+        work.finish_read_only()?;
+        make_read_only(work.root.as_fd(), &plan.read_only)?;
+        mask(work.root.as_fd(), &plan.masked)?;
+        if plan.root_read_only {
+            let change = MountChange { set: attribute::READ_ONLY, ..MountChange::default() };
+            loam_sys::change_mount(work.root.as_fd(), &change)
+                .explain(|| "making the root file system read-only failed".to_owned())?;
+        }
+        Ok(())
+    }
+
+    /// Waits until this process is in its cgroup, and makes that the root of what it sees.
+    fn finish_cgroups(&mut self, work: &Work<'_>) -> Result<()> {
+        let hierarchies = self.await_cgroup()?;
+        let plan = self.plan;
+        plan.fault.reach(Step::CgroupMounts)?;
+        if plan.namespaces.new_cgroup {
+            loam_sys::unshare_cgroup().explain(|| "making a cgroup namespace failed".to_owned())?;
+        }
+        match work.cgroups() {
+            Some((target, options)) => {
+                mount_cgroups(target, options, &hierarchies, plan.namespaces.new_cgroup)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn await_cgroup(&mut self) -> Result<Vec<CgroupMount>> {
+        match self.channel.receive()? {
+            Some(Message::Joined { pid, mounts }) => {
+                self.pid = Some(pid);
+                Ok(mounts)
+            }
+            _ => Err(deserted("the cgroup")),
+        }
+    }
+
+    fn await_start(&self) -> Result<bool> {
+        match self.channel.receive()? {
+            Some(Message::Start) => {}
+            None => return Ok(false),
+            _ => return Err(deserted("the start")),
+        }
+        let plan = self.plan;
+        plan.fault.reach(Step::Start)?;
+        plan.state.run(&plan.start_hooks, "created", self.pid, &plan.environment)?;
+        Ok(true)
+    }
+
+    fn expect(&self, what: &str, is_it: impl Fn(&Message) -> bool) -> Result<()> {
+        match self.channel.receive()? {
+            Some(message) if is_it(&message) => Ok(()),
+            _ => Err(deserted(what)),
+        }
+    }
+}
+
+fn deserted(what: &str) -> Failure {
+    Failure::new(ErrorKind::Internal, format!("the shim went away before {what}"))
+}
+
+/// Leaves the keys of whoever started the shim behind.
+pub(super) fn new_keyring() -> Result<()> {
+    match loam_sys::join_new_session_keyring() {
+        // A kernel without keys has none to leave behind; and a filter around the shim may forbid the call.
+        Err(error)
+            if matches!(Errno::from_io_error(&error), Some(Errno::NOSYS | Errno::PERM | Errno::ACCESS)) =>
+        {
+            Ok(())
+        }
+        other => other.explain(|| "making a session keyring failed".to_owned()),
+    }
+}

@@ -1,0 +1,171 @@
+//! Further processes in a container.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use loam_model::{CreatedProcess, ErrorKind, ExecRequest, Failure, Result};
+use loam_sys::{CloneFlags, Spawned};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::DumpableBehavior;
+use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType as Kind};
+
+use super::channel::{Channel, Message};
+use super::container::Container;
+use super::create::{adjust_oom_score, kill_and_reap, raise_limits, streams, unified_directory};
+use super::explain::Explain;
+use super::first::{Streams, execute, give_up, new_keyring};
+use super::identity::{LabelFiles, become_root, look_up, take_on};
+use super::paths::open_host_proc;
+use super::process_plan::ProcessPlan;
+use super::step::{Fault, Step};
+use super::terminal::{Terminal, set_streams};
+use crate::seccomp::Filter;
+
+/// Runs a further process.
+pub(super) fn exec(fault: Fault, container: &Container, request: ExecRequest<'_>) -> Result<CreatedProcess> {
+    if container.has_ended() {
+        return Err(Failure::new(ErrorKind::Conflict, "the container is not running"));
+    }
+    if container.paused {
+        return Err(Failure::new(ErrorKind::Conflict, "the container is paused"));
+    }
+    let process = ProcessPlan::from(request.process, container.personality.as_ref())?;
+    let plan = FurtherPlan {
+        fault,
+        streams: streams(request.stdio, &process, &container.mappings)?,
+        process,
+        filter: container.filter.as_ref(),
+        init: container.pidfd.as_fd(),
+        namespaces: container.namespaces,
+    };
+    let (ours, theirs) = Channel::pair()?;
+    let birthplace = unified_directory(&container.cgroup);
+    let born = bear(&plan, theirs, birthplace.as_ref().map(AsFd::as_fd))?;
+    let undo = Undo(Some(born));
+    let Some(child) = &undo.0 else {
+        return Err(Failure::new(ErrorKind::Internal, "the process is gone"));
+    };
+    raise_limits(child.pid, &plan.process.limits);
+    if let Some(adjust) = plan.process.oom_score_adjust {
+        adjust_oom_score(child.pid, adjust)?;
+    }
+    if birthplace.is_none() {
+        fault.reach(Step::CgroupJoin)?;
+        container.cgroup.join(child.pid)?;
+    }
+    drop(plan);
+    let terminal = match ours.receive()? {
+        Some(Message::Ready(terminal)) => terminal,
+        Some(Message::Failed(failure)) => return Err(failure),
+        _ => return Err(Failure::new(ErrorKind::Internal, "the process ended while it was being made")),
+    };
+    ours.send(&Message::Start)?;
+    if let Some(Message::Failed(failure)) = ours.receive()? {
+        return Err(failure);
+    }
+    undo.keep(terminal)
+}
+
+/// Kills the process when it is not wanted after all.
+struct Undo(Option<Spawned>);
+
+impl Undo {
+    fn keep(mut self, terminal: Option<std::os::fd::OwnedFd>) -> Result<CreatedProcess> {
+        match self.0.take() {
+            Some(Spawned { pid, pidfd }) => Ok(CreatedProcess { pid, pidfd, terminal }),
+            None => Err(Failure::new(ErrorKind::Internal, "the process is gone")),
+        }
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if let Some(child) = &self.0 {
+            kill_and_reap(child);
+        }
+    }
+}
+
+/// All that a further process needs to know.
+struct FurtherPlan<'a> {
+    fault: Fault,
+    process: ProcessPlan,
+    filter: Option<&'a Filter>,
+    streams: Streams,
+    init: BorrowedFd<'a>,
+    namespaces: Kind,
+}
+
+/// Makes the process. Process ids can't be changed later, so the shim bears it into the container's.
+fn bear(plan: &FurtherPlan<'_>, theirs: Channel, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned> {
+    let making = || "making a process in the container failed".to_owned();
+    let spawn = || loam_sys::spawn(CloneFlags::empty(), cgroup, || run(plan, theirs)).explain(making);
+    if !plan.namespaces.contains(Kind::PROCESS_ID) {
+        return spawn();
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let own = rustix::fs::open("/proc/self/ns/pid", flags, Mode::empty()).explain(making)?;
+    rustix::thread::move_into_thread_name_spaces(plan.init, Kind::PROCESS_ID)
+        .explain(|| "joining the container's process ids failed".to_owned())?;
+    let born = spawn();
+    rustix::thread::move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::ProcessID))
+        .explain(|| "returning to the host's process ids failed".to_owned())?;
+    born
+}
+
+fn run(plan: &FurtherPlan<'_>, channel: Channel) -> i32 {
+    match prepare(plan, &channel) {
+        Ok(Some(program)) => execute(&program, &plan.process, plan.filter, channel),
+        Ok(None) => 1,
+        Err(failure) => give_up(&channel, failure),
+    }
+}
+
+fn prepare(plan: &FurtherPlan<'_>, channel: &Channel) -> Result<Option<CString>> {
+    let preparing = || "preparing the new process failed".to_owned();
+    // As for the first process: the container's processes see this one from now on.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).explain(preparing)?;
+    let mut kept = vec![channel.descriptor(), plan.init];
+    kept.extend(plan.streams.descriptors());
+    loam_sys::close_all_but(&kept).explain(preparing)?;
+    plan.fault.reach(Step::Session)?;
+    let labels = if plan.process.labels.is_empty() {
+        LabelFiles::default()
+    } else {
+        LabelFiles::open(open_host_proc()?.as_fd(), &plan.process.labels)?
+    };
+    rustix::process::setsid().explain(preparing)?;
+    if let Streams::Descriptors([stdin, stdout, stderr]) = &plan.streams {
+        set_streams(stdin.as_fd(), stdout.as_fd(), stderr.as_fd()).explain(preparing)?;
+    }
+    new_keyring()?;
+    let rest = plan.namespaces & !Kind::PROCESS_ID;
+    rustix::thread::move_into_thread_name_spaces(plan.init, rest)
+        .explain(|| "joining the container's namespaces failed".to_owned())?;
+    if plan.namespaces.contains(Kind::USER) {
+        become_root()?;
+    }
+    plan.fault.reach(Step::Terminal)?;
+    let master = match plan.streams {
+        Streams::Terminal(size) => {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let root = rustix::fs::open("/", flags, Mode::empty()).explain(preparing)?;
+            let terminal = Terminal::open(root.as_fd(), size)?;
+            terminal.take(plan.process.user)?;
+            Some(terminal.master)
+        }
+        Streams::Descriptors(_) => None,
+    };
+    plan.fault.reach(Step::Identity)?;
+    take_on(&plan.process, &labels, plan.filter)?;
+    plan.fault.reach(Step::Lookup)?;
+    let program = look_up(&plan.process)?;
+    channel.send(&Message::Ready(master))?;
+    match channel.receive()? {
+        Some(Message::Start) => {
+            plan.fault.reach(Step::Start)?;
+            Ok(Some(program))
+        }
+        _ => Ok(None),
+    }
+}

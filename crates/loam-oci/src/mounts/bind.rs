@@ -1,0 +1,139 @@
+//! Files and directories of the host in the container.
+
+use std::path::Path;
+
+use loam_model::oci_spec::runtime::Mount;
+use loam_model::{
+    BundleInput, EngineFile, ErrorKind, Failure, IdMapping, MountKind, MountPreparation, MountSpec,
+    Propagation, Result,
+};
+
+use super::mount;
+
+/// File systems of the kernel's own (linux/magic.h): their files belong to the kernel, and can't be shifted.
+const OF_THE_KERNEL: [u32; 8] = [
+    0x0000_9fa0, // proc
+    0x6265_6572, // sysfs
+    0x0027_e0eb, // cgroup
+    0x6367_7270, // cgroup2
+    0x0000_1cd1, // devpts
+    0x1980_0202, // mqueue
+    0x6462_6720, // debugfs
+    0x7363_6673, // securityfs
+];
+/// File systems that no kernel can shift.
+const NOT_SHIFTED: [(u32, &str); 4] =
+    [(0x794c_7630, "overlay"), (0x0000_6969, "NFS"), (0x0102_1997, "9P"), (0xff53_4d42, "CIFS")];
+
+/// Collects binds, and what the shim has to make ready for them.
+#[derive(Debug)]
+pub(super) struct Binds<'a> {
+    input: &'a BundleInput<'a>,
+    /// What the shim makes ready.
+    pub(super) preparations: Vec<MountPreparation>,
+}
+
+impl<'a> Binds<'a> {
+    pub(super) fn new(input: &'a BundleInput<'a>) -> Self {
+        Self { input, preparations: Vec::new() }
+    }
+
+    /// Mounts a file of the engine's. It belongs to the container's root.
+    pub(super) fn engine_file(&mut self, file: &EngineFile) -> Mount {
+        let mapping = self.input.mapping.cloned();
+        let source = self.prepare(&file.source, false, mapping);
+        let mut options = vec!["bind", "rprivate", "nosuid", "nodev"];
+        if self.input.init_program != Some(file.target.as_str()) {
+            options.push("noexec");
+        }
+        options.push(if file.read_only { "ro" } else { "rw" });
+        mount(&file.target, "bind", source, options.into_iter().map(str::to_owned).collect())
+    }
+
+    /// Mounts what is asked for.
+    pub(super) fn wish(
+        &mut self,
+        wish: &MountSpec,
+        target: &str,
+        warnings: &mut Vec<String>,
+    ) -> Result<Mount> {
+        let MountKind::Bind { source, recursive, propagation, idmap, exec, dev, suid } = &wish.kind else {
+            unreachable!("the caller looked at the kind");
+        };
+        check_source(source)?;
+        if *propagation == Propagation::Shared && self.input.mapping.is_some() {
+            let message = format!(
+                "mount propagation of `{}` can't be shared: the container has its own ids",
+                source.display()
+            );
+            return Err(Failure::new(ErrorKind::Invalid, message)
+                .hint("`--userns host` lets mounts pass from the container to the host"));
+        }
+        let mapping = if *idmap { self.shift(source, warnings)? } else { None };
+        let from = self.prepare(source, *recursive, mapping);
+        let r = if *recursive { "r" } else { "" };
+        let propagation = match propagation {
+            Propagation::Private => "private",
+            Propagation::Slave => "slave",
+            Propagation::Shared => "shared",
+        };
+        let mut options = vec![format!("{r}bind"), format!("{r}{propagation}")];
+        for (allowed, option) in [(suid, "nosuid"), (dev, "nodev"), (exec, "noexec")] {
+            if !allowed {
+                options.push(option.to_owned());
+            }
+        }
+        options.push(if wish.read_only { "ro" } else { "rw" }.to_owned());
+        if wish.read_only && *recursive {
+            // The mounts below, too, or they could be written to.
+            options.push("rro".to_owned());
+        }
+        Ok(mount(target, "bind", from, options))
+    }
+
+    /// The path that the configuration names. In a user namespace a runtime may not reach the file itself.
+    fn prepare(&mut self, source: &Path, recursive: bool, mapping: Option<IdMapping>) -> std::path::PathBuf {
+        if self.input.mapping.is_none() {
+            return source.to_owned();
+        }
+        let prepared = self.input.directory.join("mounts").join(self.preparations.len().to_string());
+        let source = source.to_owned();
+        self.preparations.push(MountPreparation { source, prepared: prepared.clone(), recursive, mapping });
+        prepared
+    }
+
+    /// The ids to shift a bind by.
+    fn shift(&self, source: &Path, warnings: &mut Vec<String>) -> Result<Option<IdMapping>> {
+        let Some(mapping) = self.input.mapping else { return Ok(None) };
+        let file_system = rustix::fs::statfs(source).map_err(|error| unreadable(source, error.into()))?;
+        let magic = u32::try_from(file_system.f_type).unwrap_or(0);
+        if OF_THE_KERNEL.contains(&magic) {
+            return Ok(None);
+        }
+        if let Some((_, name)) = NOT_SHIFTED.iter().find(|(number, _)| *number == magic) {
+            warnings.push(format!(
+                "files in `{}` appear as nobody's in the container: {name} can't shift ids",
+                source.display()
+            ));
+            return Ok(None);
+        }
+        Ok(Some(mapping.clone()))
+    }
+}
+
+fn check_source(source: &Path) -> Result<()> {
+    if !source.is_absolute() {
+        let message = format!("mount source `{}` is not an absolute path", source.display());
+        return Err(Failure::new(ErrorKind::Invalid, message));
+    }
+    std::fs::metadata(source).map(drop).map_err(|error| unreadable(source, error))
+}
+
+fn unreadable(source: &Path, error: std::io::Error) -> Failure {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        let message = format!("mount source `{}` does not exist", source.display());
+        return Failure::new(ErrorKind::NotFound, message);
+    }
+    Failure::new(ErrorKind::Invalid, format!("mount source `{}` can't be looked at", source.display()))
+        .caused_by(error)
+}
