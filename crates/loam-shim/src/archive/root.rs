@@ -1,0 +1,122 @@
+//! The root of a container's file system.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use loam_model::{ArchiveRequest, ErrorKind, Failure, IdMapping, Result, RootfsPlan};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::MountPropagationFlags;
+
+use crate::rootfs::{self, IdMaps};
+
+/// How often a look-up that a renaming in the container disturbed is tried again.
+const MAX_ATTEMPTS: u32 = 128;
+
+/// The owner shown for ids that the container does not have (`overflowuid`).
+const NOBODY: u32 = 65_534;
+
+/// A handle of the root, and the container's ids.
+#[derive(Debug)]
+pub(super) struct Root {
+    handle: OwnedFd,
+    pub(super) mapping: Option<IdMapping>,
+}
+
+impl Root {
+    pub(super) fn open(request: &ArchiveRequest) -> Result<Self> {
+        let handle = match request.pid {
+            Some(pid) => open_running(pid).map_err(|errno| {
+                let message = format!("the file system of container `{}` can't be opened", request.id);
+                let kind = if errno == Errno::NOENT { ErrorKind::Conflict } else { rootfs::kind_of(errno) };
+                Failure::new(kind, message).caused_by(errno)
+            })?,
+            None => mount(&request.rootfs)?,
+        };
+        Ok(Self { handle, mapping: request.rootfs.mapping.clone() })
+    }
+
+    /// A root for tests: any directory.
+    #[cfg(test)]
+    pub(super) fn of(directory: &Path, mapping: Option<IdMapping>) -> Self {
+        let handle = rustix::fs::open(directory, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        Self { handle, mapping }
+    }
+
+    /// Opens a path of the container, following its links within the root.
+    pub(super) fn resolve(&self, path: &Path, flags: OFlags) -> std::result::Result<OwnedFd, Errno> {
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let flags = flags | OFlags::CLOEXEC;
+        let mut attempt = 0;
+        loop {
+            match rustix::fs::openat2(&self.handle, path, flags, Mode::empty(), resolve) {
+                Err(Errno::AGAIN) if attempt < MAX_ATTEMPTS => attempt += 1,
+                result => return result,
+            }
+        }
+    }
+
+    /// The container's id for one that we see.
+    pub(super) fn to_container(&self, host: u32) -> u32 {
+        let Some(mapping) = &self.mapping else { return host };
+        let range = mapping.ranges.iter().find(|range| host >= range.host && host - range.host < range.size);
+        range.map_or(NOBODY, |range| range.container + (host - range.host))
+    }
+
+    /// The id to give to a file that an archive says belongs to an id of the container.
+    pub(super) fn to_host(&self, container: u64) -> Option<u32> {
+        let container = u32::try_from(container).ok()?;
+        match &self.mapping {
+            Some(mapping) => mapping.to_host(container),
+            None => Some(container),
+        }
+    }
+}
+
+fn open_running(pid: i32) -> std::result::Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(format!("/proc/{pid}/root"), flags, Mode::empty())
+}
+
+/// Mounts the plan where nobody else sees it.
+fn mount(plan: &RootfsPlan) -> Result<OwnedFd> {
+    let internal = |cause: std::io::Error| {
+        Failure::new(ErrorKind::Internal, "a mount namespace can't be made").caused_by(cause)
+    };
+    loam_sys::new_mount_namespace().map_err(internal)?;
+    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .map_err(|errno| internal(errno.into()))?;
+    // Any directory serves to mount on; the layers have been opened by then.
+    let target = plan
+        .lower
+        .first()
+        .ok_or_else(|| Failure::new(ErrorKind::Invalid, "a root file system needs at least one layer"))?;
+    let lasting = RootfsPlan { volatile: false, ..plan.clone() };
+    rootfs::mount_root(&lasting, &mut IdMaps::default(), target)
+}
+
+/// A path that leads to what a descriptor names, whatever has become of its name.
+pub(super) fn own_path(descriptor: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", descriptor.as_raw_fd())
+}
+
+/// A name from the container or an archive, for a message.
+pub(super) fn shown(path: &[u8]) -> String {
+    OsStr::from_bytes(path).to_string_lossy().escape_debug().to_string()
+}
+
+/// A failure to do something with a path of the container.
+pub(super) fn failure(path: &[u8], what: &str, errno: Errno) -> Failure {
+    let shown = shown(path);
+    match errno {
+        Errno::NOENT => {
+            Failure::new(ErrorKind::NotFound, format!("`{shown}` does not exist in the container"))
+        }
+        Errno::NOTDIR => {
+            Failure::new(ErrorKind::Invalid, format!("`{shown}` is not a directory of the container"))
+        }
+        errno => Failure::new(rootfs::kind_of(errno), format!("`{shown}` can't be {what}")).caused_by(errno),
+    }
+}

@@ -1,0 +1,118 @@
+//! Archives, made and unpacked by a helper process: the shim's program in another role.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Stdio};
+
+use loam_model::{ArchiveRequest, ErrorKind, Failure, Result};
+
+use super::launch::connection_pair;
+use super::program::Program;
+use crate::protocol::{self, Reply, Request};
+
+/// How much is copied at once.
+const PIECE: usize = 64 * 1024;
+
+/// Lets a helper make a tar stream, and hands it on.
+pub(super) fn copy_out(
+    program: &Program,
+    request: &ArchiveRequest,
+    sink: &mut (dyn Write + Send),
+) -> Result<()> {
+    let (ours, theirs) = connection_pair()?;
+    send(&ours, request)?;
+    let mut command = program.command()?;
+    command.arg("archive-out").stdin(Stdio::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::null());
+    let child = Helper(command.spawn().map_err(|error| program.failure(error))?);
+    drop(command);
+    child.finish(|child| {
+        let mut stream = child.stdout.take().ok_or_else(|| io::Error::other("no stream"));
+        let copied = stream
+            .as_mut()
+            .map_err(|error| io::Error::other(error.to_string()))
+            .and_then(|stream| copy(stream, sink));
+        drop(stream);
+        // Reading from the helper does not fail; when the sink did, the helper can only say that nobody listens.
+        copied.map_err(|error| {
+            Failure::new(ErrorKind::Internal, format!("the archive of `{}` can't be written", request.path))
+                .caused_by(error)
+        })?;
+        receive(&ours)
+    })
+}
+
+/// Hands a tar stream to a helper, which unpacks it.
+pub(super) fn copy_in(
+    program: &Program,
+    request: &ArchiveRequest,
+    source: &mut (dyn Read + Send),
+) -> Result<()> {
+    let (ours, theirs) = connection_pair()?;
+    send(&ours, request)?;
+    let mut command = program.command()?;
+    command.arg("archive-in").stdin(Stdio::piped()).stdout(Stdio::from(theirs)).stderr(Stdio::null());
+    let child = Helper(command.spawn().map_err(|error| program.failure(error))?);
+    drop(command);
+    child.finish(|child| {
+        let mut stream = child
+            .stdin
+            .take()
+            .ok_or_else(|| Failure::new(ErrorKind::Internal, "the archive helper has no stream"))?;
+        let copied = copy(source, &mut stream);
+        drop(stream);
+        match copied {
+            // The helper has heard enough, and says why.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failure::new(ErrorKind::Internal, "the archive can't be read").caused_by(error))
+            }
+            _ => receive(&ours),
+        }
+    })
+}
+
+/// A helper that is killed and waited for, whatever happens.
+struct Helper(Child);
+
+impl Helper {
+    fn finish(mut self, work: impl FnOnce(&mut Child) -> Result<()>) -> Result<()> {
+        let result = work(&mut self.0);
+        // One that has answered ends by itself; another has nothing left to do.
+        if result.is_err() {
+            match self.0.kill() {
+                Ok(()) | Err(_) => {}
+            }
+        }
+        match self.0.wait() {
+            Ok(_) | Err(_) => result,
+        }
+    }
+}
+
+fn copy(source: &mut (impl Read + ?Sized), sink: &mut (impl Write + ?Sized)) -> io::Result<()> {
+    let mut piece = vec![0; PIECE];
+    loop {
+        match source.read(&mut piece) {
+            Ok(0) => return sink.flush(),
+            Ok(count) => sink.write_all(&piece[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn send(socket: &OwnedFd, request: &ArchiveRequest) -> Result<()> {
+    protocol::send(socket.as_fd(), &Request::Archive(Box::new(request.clone())), &[]).map_err(|error| {
+        Failure::new(ErrorKind::Internal, "the archive helper can't be asked").caused_by(error)
+    })
+}
+
+fn receive(socket: &OwnedFd) -> Result<()> {
+    match protocol::receive::<Reply>(socket.as_fd()) {
+        Ok((Reply::Done, _)) => Ok(()),
+        Ok((Reply::Failed(failure), _)) => Err(failure.into()),
+        Ok(_) => Err(Failure::new(ErrorKind::Internal, "the archive helper gave a strange answer")),
+        Err(error) => {
+            Err(Failure::new(ErrorKind::Internal, "the archive helper ended early").caused_by(error))
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The directories of an overlay, opened, and idmapped when the container's ids are.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use loam_model::{ErrorKind, Failure, IdMapping, Result, RootfsPlan};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
+use rustix::io::Errno;
+use rustix::mount::OpenTreeFlags;
+
+use super::{IdMaps, kind_of};
+
+/// The open directories of a plan.
+#[derive(Debug)]
+pub(super) struct Layers {
+    /// The topmost first.
+    pub(super) lower: Vec<OwnedFd>,
+    pub(super) upper: Option<OwnedFd>,
+    pub(super) work: Option<OwnedFd>,
+    /// The idmapped mounts in which the directories were opened.
+    pub(super) anchors: Vec<OwnedFd>,
+}
+
+impl Layers {
+    /// Opens the directories. With a mapping, one idmapped clone of a mount serves all directories in it: the
+    /// overlay makes itself private clones of just the directories.
+    pub(super) fn open(plan: &RootfsPlan, maps: &mut IdMaps) -> Result<Self> {
+        let paths: Vec<&Path> =
+            plan.lower.iter().chain(&plan.upper).chain(&plan.work).map(PathBuf::as_path).collect();
+        let (mut directories, anchors) = match &plan.mapping {
+            None => (open_plainly(&paths)?, Vec::new()),
+            Some(mapping) => open_mapped(&paths, mapping, maps)?,
+        };
+        let work = plan.work.as_ref().and_then(|_| directories.pop());
+        let upper = plan.upper.as_ref().and_then(|_| directories.pop());
+        Ok(Self { lower: directories, upper, work, anchors })
+    }
+}
+
+const DIRECTORY: OFlags =
+    OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+fn layer_failure(path: &Path, errno: Errno) -> Failure {
+    Failure::new(kind_of(errno), format!("the layer directory `{}` can't be opened", path.display()))
+        .caused_by(errno)
+}
+
+fn open_plainly(paths: &[&Path]) -> Result<Vec<OwnedFd>> {
+    let open = |path: &&Path| {
+        rustix::fs::open(*path, DIRECTORY, Mode::empty()).map_err(|errno| layer_failure(path, errno))
+    };
+    paths.iter().map(open).collect()
+}
+
+fn open_mapped(
+    paths: &[&Path],
+    mapping: &IdMapping,
+    maps: &mut IdMaps,
+) -> Result<(Vec<OwnedFd>, Vec<OwnedFd>)> {
+    let mut mounts = Vec::with_capacity(paths.len());
+    for path in paths {
+        mounts.push(mount_id(path).map_err(|errno| layer_failure(path, errno))?);
+    }
+    let mut anchors: Vec<(u64, PathBuf, OwnedFd)> = Vec::new();
+    let mut directories = Vec::with_capacity(paths.len());
+    for (path, mount) in paths.iter().zip(&mounts) {
+        if !anchors.iter().any(|(known, ..)| known == mount) {
+            let together = paths.iter().zip(&mounts).filter(|(_, id)| *id == mount).map(|(path, _)| *path);
+            let top = common_ancestor(together);
+            let anchor = clone_mount(&top).map_err(|errno| layer_failure(&top, errno))?;
+            maps.apply(&anchor, mapping, false, &top)?;
+            anchors.push((*mount, top, anchor));
+        }
+        let anchor = anchors.iter().find(|(known, ..)| known == mount);
+        let (_, top, anchor) = anchor.expect("the anchor of this mount was made just before");
+        let below = path.strip_prefix(top).expect("an ancestor is a prefix");
+        let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
+        let directory = rustix::fs::openat(anchor, below, DIRECTORY, Mode::empty())
+            .map_err(|errno| layer_failure(path, errno))?;
+        directories.push(directory);
+    }
+    Ok((directories, anchors.into_iter().map(|(_, _, anchor)| anchor).collect()))
+}
+
+fn mount_id(path: &Path) -> std::result::Result<u64, Errno> {
+    Ok(rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID)?.stx_mnt_id)
+}
+
+fn clone_mount(path: &Path) -> std::result::Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    rustix::mount::open_tree(CWD, path, flags)
+}
+
+/// The longest path that is a prefix of all.
+fn common_ancestor<'a>(paths: impl Iterator<Item = &'a Path>) -> PathBuf {
+    let mut common: Option<PathBuf> = None;
+    for path in paths {
+        common = Some(match common {
+            None => path.to_owned(),
+            Some(common) => {
+                let pairs = common.components().zip(path.components());
+                pairs.take_while(|(left, right)| left == right).map(|(left, _)| left).collect()
+            }
+        });
+    }
+    common.unwrap_or_default()
+}
+
+/// Refuses a plan that no overlay can be made of.
+pub(super) fn check(plan: &RootfsPlan) -> Result<()> {
+    let invalid = |message: &str| Err(Failure::new(ErrorKind::Invalid, message));
+    if plan.lower.is_empty() {
+        return invalid("a root file system needs at least one layer");
+    }
+    if plan.upper.is_some() != plan.work.is_some() {
+        return invalid("a writable root file system needs an upper and a work directory");
+    }
+    if let Some(path) =
+        plan.lower.iter().chain(&plan.upper).chain(&plan.work).find(|path| !path.is_absolute())
+    {
+        return invalid(&format!("the layer directory `{}` is not an absolute path", path.display()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_common_ancestor_is_by_whole_components() {
+        let common = |paths: &[&str]| common_ancestor(paths.iter().map(Path::new));
+        assert_eq!(common(&["/a/b/c", "/a/b/d"]), Path::new("/a/b"));
+        assert_eq!(common(&["/a/bc", "/a/bd"]), Path::new("/a"));
+        assert_eq!(common(&["/a/b"]), Path::new("/a/b"));
+        assert_eq!(common(&["/a", "/b"]), Path::new("/"));
+    }
+}

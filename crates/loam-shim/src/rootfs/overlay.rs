@@ -1,0 +1,225 @@
+//! The overlay mount.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+use loam_model::{Failure, Result, RootfsPlan};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+};
+
+use super::layers::{self, Layers};
+use super::{IdMaps, as_container_root, kind_of};
+
+/// How the kernel is told of the layers, from the newest way to the oldest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// `fsconfig` with descriptors, which may be of mounts that are mounted nowhere (Linux 6.15).
+    Descriptors,
+    /// `fsconfig` with a path for each layer (`lowerdir+`, Linux 6.7).
+    Paths,
+    /// `mount` with one string; paths of the form `/proc/self/fd/N` leave room for 250 layers in its one page.
+    OneString,
+}
+
+/// Mounts the plan's root file system at `target`, a directory in a mount namespace of our own, and gives a
+/// descriptor of its root.
+pub(crate) fn mount_root(plan: &RootfsPlan, maps: &mut IdMaps, target: &Path) -> Result<OwnedFd> {
+    layers::check(plan)?;
+    let layers = Layers::open(plan, maps)?;
+    // The overlay works on its writable directory with the rights and ids of the one who mounts it.
+    as_container_root(plan.mapping.as_ref(), || mount_with_layers(plan, &layers, target))?
+}
+
+fn mount_with_layers(plan: &RootfsPlan, layers: &Layers, target: &Path) -> Result<OwnedFd> {
+    mount_layers(plan, layers, target, &[Way::Descriptors, Way::Paths, Way::OneString]).map_err(|errno| {
+        let message = format!("the root file system can't be mounted at `{}`", target.display());
+        let failure = Failure::new(kind_of(errno), message).caused_by(errno);
+        if errno == Errno::BUSY {
+            failure.hint("another overlay uses the same writable directory")
+        } else {
+            failure
+        }
+    })
+}
+
+fn mount_layers(
+    plan: &RootfsPlan,
+    layers: &Layers,
+    target: &Path,
+    ways: &[Way],
+) -> std::result::Result<OwnedFd, Errno> {
+    if let Some(work) = &layers.work {
+        // What a mount with `volatile` leaves so that nobody mounts the same again. Only containers that are thrown
+        // away are mounted so, and they may be started after a look into them.
+        match rustix::fs::unlinkat(work, "work/incompat/volatile", AtFlags::REMOVEDIR) {
+            Ok(()) | Err(_) => {}
+        }
+    }
+    if layers.upper.is_none() && layers.lower.len() == 1 {
+        return mount_single(&layers.lower[0], target);
+    }
+    let mut refusal = Errno::INVAL;
+    let mut anchored = false;
+    for way in ways {
+        if *way != Way::Descriptors && !anchored {
+            // Older kernels want the layers' mounts to be mounted somewhere in our namespace. They are covered by the
+            // overlay in the end.
+            for anchor in &layers.anchors {
+                move_to(anchor, target)?;
+            }
+            anchored = true;
+        }
+        let result = match way {
+            Way::Descriptors | Way::Paths => {
+                configure(plan, layers, *way).and_then(|mount| move_to(&mount, target).map(|()| mount))
+            }
+            Way::OneString => mount_with_one_string(plan, layers, target),
+        };
+        match result {
+            Ok(mount) => return Ok(mount),
+            // An unknown way looks like any other bad argument.
+            Err(errno @ (Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS | Errno::LOOP | Errno::BADF)) => {
+                refusal = errno;
+            }
+            Err(errno) => {
+                refusal = errno;
+                break;
+            }
+        }
+    }
+    if anchored {
+        for _ in &layers.anchors {
+            rustix::mount::unmount(target, UnmountFlags::DETACH)?;
+        }
+    }
+    Err(refusal)
+}
+
+/// One read-only layer is no overlay.
+fn mount_single(layer: &OwnedFd, target: &Path) -> std::result::Result<OwnedFd, Errno> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let mount = rustix::mount::open_tree(layer, "", flags)?;
+    loam_sys::set_mount_read_only(mount.as_fd())
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    move_to(&mount, target)?;
+    Ok(mount)
+}
+
+fn configure(plan: &RootfsPlan, layers: &Layers, way: Way) -> std::result::Result<OwnedFd, Errno> {
+    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_set_string(&context, "source", "overlay")?;
+    let set = |key: &str, layer: &OwnedFd| match way {
+        Way::Descriptors => rustix::mount::fsconfig_set_fd(&context, key, layer),
+        Way::Paths | Way::OneString => rustix::mount::fsconfig_set_string(&context, key, short_path(layer)),
+    };
+    for layer in &layers.lower {
+        set("lowerdir+", layer)?;
+    }
+    if let (Some(upper), Some(work)) = (&layers.upper, &layers.work) {
+        set("upperdir", upper)?;
+        set("workdir", work)?;
+        rustix::mount::fsconfig_set_string(&context, "index", "off")?;
+        if plan.volatile {
+            rustix::mount::fsconfig_set_flag(&context, "volatile")?;
+        }
+    }
+    rustix::mount::fsconfig_create(&context)?;
+    rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes(plan))
+}
+
+/// Device files of an image are of no use in a user namespace, and so are not honoured there.
+fn attributes(plan: &RootfsPlan) -> MountAttrFlags {
+    if plan.mapping.is_some() { MountAttrFlags::MOUNT_ATTR_NODEV } else { MountAttrFlags::empty() }
+}
+
+fn mount_with_one_string(
+    plan: &RootfsPlan,
+    layers: &Layers,
+    target: &Path,
+) -> std::result::Result<OwnedFd, Errno> {
+    let lower: Vec<String> = layers.lower.iter().map(short_path).collect();
+    let mut options = format!("lowerdir={}", lower.join(":"));
+    if let (Some(upper), Some(work)) = (&layers.upper, &layers.work) {
+        options += &format!(",upperdir={},workdir={},index=off", short_path(upper), short_path(work));
+        if plan.volatile {
+            options += ",volatile";
+        }
+    }
+    let flags = if plan.mapping.is_some() { MountFlags::NODEV } else { MountFlags::empty() };
+    let options = std::ffi::CString::new(options).map_err(|_| Errno::INVAL)?;
+    rustix::mount::mount("overlay", target, "overlay", flags, options.as_c_str())?;
+    rustix::fs::open(target, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn short_path(descriptor: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", descriptor.as_raw_fd())
+}
+
+/// Mounts a detached mount.
+pub(super) fn move_to(mount: &OwnedFd, target: &Path) -> std::result::Result<(), Errno> {
+    rustix::mount::move_mount(mount, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rootfs::MountNamespace;
+    use loam_model::IdMapping;
+    use std::os::unix::fs::MetadataExt;
+
+    /// Mounts two layers in each of the ways, in a mount namespace that only a thread of this test sees.
+    fn try_ways(mapping: Option<&IdMapping>, owner: u32) {
+        for way in [Way::Descriptors, Way::Paths, Way::OneString] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = |name: &str| directory.path().join(name);
+            for name in ["low", "high", "upper", "work", "root", "elsewhere"] {
+                std::fs::create_dir(path(name)).unwrap();
+            }
+            std::fs::write(path("low/a"), "low").unwrap();
+            std::fs::write(path("high/a"), "high").unwrap();
+            std::fs::write(path("low/b"), "b").unwrap();
+            let plan = RootfsPlan {
+                lower: vec![path("high"), path("low")],
+                upper: Some(path("upper")),
+                work: Some(path("work")),
+                mapping: mapping.cloned(),
+                volatile: true,
+            };
+            let layers = Layers::open(&plan, &mut IdMaps::default()).unwrap();
+            let root = as_container_root(mapping, || mount_layers(&plan, &layers, &path("root"), &[way]));
+            let root = root.unwrap();
+            let root = root.unwrap_or_else(|errno| panic!("{way:?}: {errno}"));
+            assert_eq!(std::fs::read_to_string(path("root/a")).unwrap(), "high");
+            assert_eq!(std::fs::metadata(path("root/b")).unwrap().uid(), owner, "{way:?}");
+            crate::rootfs::make_standard_directories(&root, mapping).unwrap();
+            assert_eq!(std::fs::metadata(path("root/proc")).unwrap().uid(), owner, "{way:?}");
+            assert_eq!(std::fs::metadata(path("upper/proc")).unwrap().uid(), 0, "{way:?}");
+            // A file that is written to is copied up, one that is removed leaves a whiteout.
+            std::fs::OpenOptions::new().append(true).open(path("root/b")).unwrap();
+            std::fs::remove_file(path("root/a")).unwrap();
+            assert_eq!(std::fs::metadata(path("upper/b")).unwrap().uid(), 0, "{way:?}");
+            assert_eq!(std::fs::metadata(path("upper/a")).unwrap().rdev(), 0, "{way:?}");
+            rustix::mount::unmount(path("root"), UnmountFlags::DETACH).unwrap();
+        }
+    }
+
+    #[test]
+    fn every_way_mounts_the_same_overlay() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: every_way_mounts_the_same_overlay: needs root");
+            return;
+        }
+        // A thread of its own, because the namespace change is for the thread.
+        std::thread::spawn(|| {
+            let _namespace = MountNamespace::enter(Path::new("/tmp")).unwrap();
+            try_ways(None, 0);
+            try_ways(Some(&IdMapping::contiguous(100_000, 65_536)), 100_000);
+        })
+        .join()
+        .unwrap();
+    }
+}

@@ -1,0 +1,108 @@
+//! The socket that clients connect to.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use loam_model::{ErrorKind, Failure, Result};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::protocol::SOCKET_NAME;
+
+/// A listening socket in the container's run directory.
+#[derive(Debug)]
+pub(crate) struct Listener(OwnedFd);
+
+impl Listener {
+    /// Makes the socket, mode 0600. One that a dead shim left is replaced.
+    pub(crate) fn new(run_directory: &Path) -> Result<Self> {
+        Self::bind(run_directory).map_err(|errno| {
+            let path = run_directory.join(SOCKET_NAME);
+            let kind = if errno == Errno::ADDRINUSE { ErrorKind::AlreadyExists } else { ErrorKind::Internal };
+            Failure::new(kind, format!("the socket `{}` can't be made", path.display())).caused_by(errno)
+        })
+    }
+
+    fn bind(run_directory: &Path) -> std::result::Result<Self, Errno> {
+        let directory = open_directory(run_directory)?;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        let address = socket_address(&directory)?;
+        let before = rustix::process::umask(Mode::from_raw_mode(0o177));
+        let mut bound = rustix::net::bind(&socket, &address);
+        if bound == Err(Errno::ADDRINUSE) && connect(&directory).is_err() {
+            rustix::fs::unlinkat(&directory, SOCKET_NAME, AtFlags::empty())?;
+            bound = rustix::net::bind(&socket, &address);
+        }
+        rustix::process::umask(before);
+        bound?;
+        rustix::net::listen(&socket, 64)?;
+        Ok(Self(socket))
+    }
+
+    /// Takes the next client that may speak to us.
+    pub(crate) fn accept(&self) -> Option<OwnedFd> {
+        loop {
+            match rustix::net::accept_with(&self.0, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                Ok(socket) if is_allowed(&socket) => return Some(socket),
+                Ok(_) | Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn is_allowed(socket: &OwnedFd) -> bool {
+    rustix::net::sockopt::socket_peercred(socket)
+        .is_ok_and(|peer| peer.uid.is_root() || peer.uid == rustix::process::geteuid())
+}
+
+/// Connects to the shim whose run directory this is.
+pub(crate) fn connect_in(run_directory: &Path) -> std::result::Result<OwnedFd, Errno> {
+    connect(&open_directory(run_directory)?)
+}
+
+fn connect(directory: &OwnedFd) -> std::result::Result<OwnedFd, Errno> {
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    rustix::net::connect(&socket, &socket_address(directory)?)?;
+    Ok(socket)
+}
+
+fn open_directory(path: &Path) -> std::result::Result<OwnedFd, Errno> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// An address has room for 107 bytes, so a path through the directory's descriptor stands for the long one.
+fn socket_address(directory: &OwnedFd) -> std::result::Result<SocketAddrUnix, Errno> {
+    SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET_NAME}", directory.as_raw_fd()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_socket_left_behind_is_replaced_and_a_live_one_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x".repeat(150));
+        std::fs::create_dir(&path).unwrap();
+        assert_eq!(connect_in(&path).unwrap_err(), Errno::NOENT);
+        drop(Listener::new(&path).unwrap());
+        assert_eq!(connect_in(&path).unwrap_err(), Errno::CONNREFUSED);
+        let live = Listener::new(&path).unwrap();
+        let mode = std::fs::metadata(path.join(SOCKET_NAME)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        connect_in(&path).unwrap();
+        assert!(live.accept().is_some());
+        assert_eq!(Listener::new(&path).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    }
+}
