@@ -1,0 +1,21 @@
+//! Blocking netlink: links, addresses, routes and neighbours of one network namespace.
+//!
+//! A socket belongs to the namespace of the thread that opened it. Requests that do not depend on each other go out as
+//! one [`Batch`] in one system call; the kernel answers each on its own and in order.
+
+mod address;
+mod attribute;
+mod batch;
+mod link;
+mod neighbour;
+mod route;
+mod socket;
+
+pub use address::Address;
+pub(crate) use attribute::{Attributes, attributes, be16, be32, text};
+pub use batch::Batch;
+pub(crate) use link::mac_text;
+pub use link::{Link, PortSettings, Veth};
+pub use route::RouteEntry;
+pub(crate) use socket::Socket;
+pub use socket::{NetlinkError, Refusal, RouteSocket};

@@ -1,0 +1,28 @@
+//! nf_tables over netlink: batches that the kernel takes whole or not at all (nf_tables.h, nfnetlink.h).
+//!
+//! Only what one static table needs is here: chains, sets and maps with elements, rules of a few expressions. A change
+//! is one [`Batch`], one system call and one answer; there is no `nft` process and no text that names from outside
+//! could break out of.
+
+mod batch;
+mod expression;
+mod set;
+mod socket;
+
+pub(crate) use batch::message;
+pub use batch::{Batch, Chain, Hook};
+pub use expression::{Comparison, Expression, Field, Verdict};
+pub use set::{Element, SetDefinition, SetKind};
+pub use socket::{NftablesError, NftablesSocket, SocketPool};
+
+/// The family of the tables here: IPv4 and IPv6 together (`NFPROTO_INET`).
+pub const FAMILY_INET: u8 = 1;
+
+/// The subsystem number in the message types (`NFNL_SUBSYS_NFTABLES`).
+const SUBSYSTEM: u16 = 10;
+
+/// The fixed header of the netfilter subsystems (`struct nfgenmsg`): family, version, resource.
+fn header(family: u8, resource: u16) -> [u8; 4] {
+    let resource = resource.to_be_bytes();
+    [family, 0, resource[0], resource[1]]
+}

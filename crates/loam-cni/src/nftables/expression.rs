@@ -1,0 +1,186 @@
+//! The expressions that rules are made of.
+//!
+//! A rule is a small program over registers: load something, compare it or look it up, and give a verdict. Registers
+//! are numbered as the kernel does: 1 is the first of 16 bytes, 8 and up are the same bytes in pieces of four.
+
+use crate::netlink::Attributes;
+
+/// Something of a packet or its connection that is loaded into a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// The family of the packet (`meta nfproto`).
+    Family,
+    /// The transport protocol (`meta l4proto`).
+    TransportProtocol,
+    /// The name of the link that it came in by (`iifname`).
+    InputLink,
+    /// The name of the link that it goes out by (`oifname`).
+    OutputLink,
+    /// The state bits of its connection (`ct status`).
+    ConnectionStatus,
+    /// The kind of its destination address: local, broadcast and so on (`fib daddr type`).
+    DestinationKind,
+    /// Bytes of the network header: offset, length.
+    Network(u32, u32),
+    /// Bytes of the transport header: offset, length.
+    Transport(u32, u32),
+}
+
+/// How a register is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// The same.
+    Equal,
+    /// Not the same.
+    NotEqual,
+}
+
+/// What is done with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict<'a> {
+    /// It is dropped.
+    Drop,
+    /// It goes on in another chain, and comes back.
+    Jump(&'a str),
+}
+
+/// One step of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expression<'a> {
+    /// Loads a field into a register.
+    Load(Field, u32),
+    /// Ends the rule unless the register compares so.
+    Compare(u32, Comparison, &'a [u8]),
+    /// Ands a register with a mask.
+    Mask(u32, &'a [u8]),
+    /// Ends the rule unless the set holds the register; `inverted` if it does.
+    Member {
+        /// The register.
+        register: u32,
+        /// The set.
+        set: &'a str,
+        /// Whether membership ends the rule.
+        inverted: bool,
+    },
+    /// Replaces registers by what the map holds for them; ends the rule if it holds nothing.
+    Map {
+        /// The register with the key.
+        register: u32,
+        /// The map.
+        set: &'a str,
+        /// The register that gets the value.
+        destination: u32,
+    },
+    /// Redirects to the address and port in two registers: family, address, port.
+    DestinationNat(u32, u32, u32),
+    /// Gives the packet the address of the link that it leaves by.
+    Masquerade,
+    /// Ends with a verdict.
+    Verdict(Verdict<'a>),
+}
+
+impl Expression<'_> {
+    /// Writes the expression as an element of a rule's list.
+    pub(super) fn write(&self, list: &mut Attributes) {
+        let (name, data) = self.encode();
+        list.nested(1, |element| {
+            element.text(1, name).nested(2, |inner| *inner = data);
+        });
+    }
+
+    fn encode(&self) -> (&'static str, Attributes) {
+        let mut data = Attributes::default();
+        let name = match *self {
+            Expression::Load(field, register) => return load(field, register),
+            Expression::Compare(register, comparison, value) => {
+                let operator = if comparison == Comparison::Equal { 0 } else { 1 };
+                data.be32(1, register).be32(2, operator).nested(3, |inner| {
+                    inner.bytes(1, value);
+                });
+                "cmp"
+            }
+            Expression::Mask(register, mask) => {
+                let length = u32::try_from(mask.len()).expect("a mask fits a register");
+                data.be32(1, register).be32(2, register).be32(3, length);
+                data.nested(4, |inner| {
+                    inner.bytes(1, mask);
+                });
+                data.nested(5, |inner| {
+                    inner.bytes(1, &vec![0; mask.len()]);
+                });
+                "bitwise"
+            }
+            Expression::Member { register, set, inverted } => {
+                data.text(1, set).be32(2, register);
+                if inverted {
+                    data.be32(5, 1);
+                }
+                "lookup"
+            }
+            Expression::Map { register, set, destination } => {
+                data.text(1, set).be32(2, register).be32(3, destination);
+                "lookup"
+            }
+            Expression::DestinationNat(family, address, port) => {
+                // NFT_NAT_DNAT, with the flags NF_NAT_RANGE_MAP_IPS and NF_NAT_RANGE_PROTO_SPECIFIED implied.
+                data.be32(1, 1).be32(2, family).be32(3, address).be32(5, port);
+                "nat"
+            }
+            Expression::Masquerade => "masq",
+            Expression::Verdict(verdict) => {
+                data.be32(1, 0).nested(2, |inner| {
+                    inner.nested(2, |inner| write_verdict(verdict, inner));
+                });
+                "immediate"
+            }
+        };
+        (name, data)
+    }
+}
+
+fn load(field: Field, register: u32) -> (&'static str, Attributes) {
+    const NFT_META_IIFNAME: u32 = 6;
+    const NFT_META_OIFNAME: u32 = 7;
+    const NFT_META_NFPROTO: u32 = 15;
+    const NFT_META_L4PROTO: u32 = 16;
+    const NFT_CT_STATUS: u32 = 2;
+    const NFT_FIB_RESULT_ADDRTYPE: u32 = 3;
+    const NFTA_FIB_F_DADDR: u32 = 2;
+    let mut data = Attributes::default();
+    let mut meta = |key: u32| {
+        data.be32(1, register).be32(2, key);
+        "meta"
+    };
+    let name = match field {
+        Field::Family => meta(NFT_META_NFPROTO),
+        Field::TransportProtocol => meta(NFT_META_L4PROTO),
+        Field::InputLink => meta(NFT_META_IIFNAME),
+        Field::OutputLink => meta(NFT_META_OIFNAME),
+        Field::ConnectionStatus => {
+            data.be32(1, register).be32(2, NFT_CT_STATUS);
+            "ct"
+        }
+        Field::DestinationKind => {
+            data.be32(1, register).be32(2, NFT_FIB_RESULT_ADDRTYPE).be32(3, NFTA_FIB_F_DADDR);
+            "fib"
+        }
+        Field::Network(offset, length) => {
+            data.be32(1, register).be32(2, 1).be32(3, offset).be32(4, length);
+            "payload"
+        }
+        Field::Transport(offset, length) => {
+            data.be32(1, register).be32(2, 2).be32(3, offset).be32(4, length);
+            "payload"
+        }
+    };
+    (name, data)
+}
+
+fn write_verdict(verdict: Verdict<'_>, into: &mut Attributes) {
+    const NF_DROP: u32 = 0;
+    const NFT_JUMP: i32 = -3;
+    match verdict {
+        Verdict::Drop => into.be32(1, NF_DROP),
+        Verdict::Jump(chain) => into.bytes(1, &NFT_JUMP.to_be_bytes()).text(2, chain),
+    };
+}

@@ -1,0 +1,203 @@
+//! The socket to nf_tables.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use netlink_sys::protocols::NETLINK_NETFILTER;
+use rustix::io::Errno;
+
+use super::batch::{Batch, NFT_MSG_GETRULE, NFT_MSG_GETSETELEM, NLM_F_REQUEST, message};
+use super::set::Element;
+use super::{FAMILY_INET, SUBSYSTEM, header};
+use crate::netlink::{Attributes, NetlinkError, Refusal, Socket, attributes, text};
+
+const NLM_F_DUMP: u16 = 0x300;
+const NLM_F_DUMP_INTR: u16 = 0x10;
+const DUMP_ATTEMPTS: u32 = 5;
+
+/// Why a batch or a question failed.
+#[derive(Debug, thiserror::Error)]
+pub enum NftablesError {
+    /// The table, chain, set or element is not there.
+    #[error("the table or a part of it is missing")]
+    Missing,
+    /// An element with this key is there already.
+    #[error("the key is taken")]
+    Taken,
+    /// The kernel has no nf_tables, or lacks a part of it.
+    #[error("this kernel has no nf_tables or lacks a part of it: {0}")]
+    Unsupported(Refusal),
+    /// The kernel refused for another reason.
+    #[error("the kernel refused the rules: {0}")]
+    Refused(Refusal),
+    /// Talking to the kernel failed.
+    #[error("talking to nf_tables failed")]
+    Netlink(#[source] NetlinkError),
+}
+
+impl From<Refusal> for NftablesError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal.errno {
+            Errno::NOENT => NftablesError::Missing,
+            Errno::EXIST | Errno::BUSY => NftablesError::Taken,
+            Errno::OPNOTSUPP | Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT => {
+                NftablesError::Unsupported(refusal)
+            }
+            _ => NftablesError::Refused(refusal),
+        }
+    }
+}
+
+impl From<NetlinkError> for NftablesError {
+    fn from(error: NetlinkError) -> Self {
+        match error {
+            NetlinkError::Refused(refusal) => refusal.into(),
+            other => NftablesError::Netlink(other),
+        }
+    }
+}
+
+/// A socket to the nf_tables of the network namespace of the thread that opened it.
+#[derive(Debug)]
+pub struct NftablesSocket {
+    socket: Socket,
+}
+
+/// Sockets that are kept open between uses.
+///
+/// When a socket of netfilter is closed, the kernel first waits for the end of what was removed shortly before,
+/// which takes a grace period of ten milliseconds and more. Kept open, it waits for nothing until the process ends.
+/// A pool must be used in one network namespace only.
+#[derive(Clone, Debug, Default)]
+pub struct SocketPool {
+    sockets: Arc<Mutex<Vec<NftablesSocket>>>,
+}
+
+impl SocketPool {
+    /// Takes a socket out, or opens one.
+    pub(crate) fn take(&self) -> Result<NftablesSocket, NftablesError> {
+        let kept = self.sockets.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        kept.map_or_else(NftablesSocket::open, Ok)
+    }
+
+    /// Puts a socket in.
+    pub(crate) fn put(&self, socket: NftablesSocket) {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+    }
+}
+
+impl NftablesSocket {
+    /// Opens a socket.
+    pub fn open() -> Result<Self, NftablesError> {
+        Ok(Self { socket: Socket::open(NETLINK_NETFILTER)? })
+    }
+
+    /// The bare socket, which reaches the other subsystems of netfilter too.
+    pub(crate) fn bare(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
+    /// Makes all changes of a batch, or none.
+    pub fn commit(&mut self, batch: &Batch) -> Result<(), NftablesError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let count = batch.sequences();
+        let first = self.socket.take_sequences(count);
+        self.socket.send(&batch.to_bytes(first))?;
+        let mut failure: Option<Refusal> = None;
+        self.socket.receive(|message| {
+            let offset = message.sequence.wrapping_sub(first);
+            let Some(verdict) = message.verdict().filter(|_| offset < count) else { return false };
+            if let Err(refusal) = verdict {
+                failure.get_or_insert(refusal);
+            }
+            // Answers come in order. The last change is answered in any case; an answer to the batch's begin is the
+            // only one of a batch that failed as a whole.
+            offset == count - 2 || offset == 0
+        })?;
+        failure.map_or(Ok(()), |refusal| Err(refusal.into()))
+    }
+
+    /// How many rules each chain of a table has.
+    pub fn count_rules(&mut self, table: &str) -> Result<BTreeMap<String, usize>, NftablesError> {
+        let mut request = Attributes::after(&header(FAMILY_INET, 0));
+        request.text(1, table);
+        let mut counts = BTreeMap::new();
+        for rule in self.list(NFT_MSG_GETRULE, &request)? {
+            let of = |wanted: u16| attributes(&rule).find(|(kind, _)| *kind == wanted).map(|(_, v)| text(v));
+            if of(1).as_deref() == Some(table)
+                && let Some(chain) = of(2)
+            {
+                *counts.entry(chain).or_insert(0) += 1;
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Lists the elements of a set or map.
+    pub fn elements(&mut self, table: &str, set: &str) -> Result<Vec<Element>, NftablesError> {
+        let mut request = Attributes::after(&header(FAMILY_INET, 0));
+        request.text(1, table).text(2, set);
+        let messages = self.list(NFT_MSG_GETSETELEM, &request)?;
+        Ok(messages.iter().flat_map(|message| Element::read_all(message)).collect())
+    }
+
+    /// Looks one element up by key; `None` when the set or map does not hold it, or does not exist.
+    pub fn element(&mut self, table: &str, set: &str, key: &[u8]) -> Result<Option<Element>, NftablesError> {
+        let mut request = Attributes::after(&header(FAMILY_INET, 0));
+        let wanted = Element { key: key.to_vec(), ..Element::default() };
+        request.text(1, table).text(2, set).nested(3, |list| wanted.write(list));
+        let sequence = self.ask(NFT_MSG_GETSETELEM, NLM_F_REQUEST, &request)?;
+        let mut answer = Ok(None);
+        self.socket.receive(|message| {
+            if message.sequence != sequence {
+                return false;
+            }
+            answer = match message.verdict() {
+                Some(Err(refusal)) if refusal.errno == Errno::NOENT => Ok(None),
+                Some(Err(refusal)) => Err(NftablesError::from(refusal)),
+                Some(Ok(())) => Ok(None),
+                None => Ok(Element::read_all(message.payload.get(4..).unwrap_or_default()).pop()),
+            };
+            true
+        })?;
+        answer
+    }
+
+    fn ask(&mut self, kind: u8, flags: u16, request: &Attributes) -> Result<u32, NftablesError> {
+        let sequence = self.socket.take_sequences(1);
+        let mut bytes = Vec::with_capacity(128);
+        message(&mut bytes, (SUBSYSTEM << 8) | u16::from(kind), flags, sequence, request.as_bytes());
+        self.socket.send(&bytes)?;
+        Ok(sequence)
+    }
+
+    /// Lists something: the messages without their fixed headers.
+    fn list(&mut self, kind: u8, request: &Attributes) -> Result<Vec<Vec<u8>>, NftablesError> {
+        for _ in 0..DUMP_ATTEMPTS {
+            let sequence = self.ask(kind, NLM_F_REQUEST | NLM_F_DUMP, request)?;
+            let (mut found, mut steady, mut verdict) = (Vec::new(), true, Ok(()));
+            self.socket.receive(|message| {
+                if message.sequence != sequence {
+                    return false;
+                }
+                steady &= message.flags & NLM_F_DUMP_INTR == 0;
+                if let Some(end) = message.verdict() {
+                    verdict = end;
+                    return true;
+                }
+                found.push(message.payload.get(4..).unwrap_or_default().to_vec());
+                false
+            })?;
+            match verdict {
+                Err(refusal) if refusal.errno == Errno::INTR => continue,
+                other => other?,
+            }
+            if steady {
+                return Ok(found);
+            }
+        }
+        Err(NetlinkError::Unsteady.into())
+    }
+}

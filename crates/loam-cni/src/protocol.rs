@@ -1,0 +1,18 @@
+//! The execution protocol of the Container Network Interface, versions 0.1.0 to 1.1.0 (CNI SPEC.md).
+
+mod config;
+mod context;
+mod convert;
+mod environment;
+mod error;
+mod names;
+mod result;
+mod version;
+
+pub use config::{Attachment, PluginConfig};
+pub use context::{Context, Host};
+pub use environment::{Command, Environment, parse_arguments};
+pub use error::{CniError, code};
+pub use names::{check_container_id, check_interface_name, check_network_name, check_plugin_type};
+pub use result::{CniResult, Dns, Interface, IpConfig, Route};
+pub use version::Version;

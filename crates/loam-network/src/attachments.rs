@@ -1,0 +1,170 @@
+//! The attachments' files: intent and lock of each container; see the crate's page.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use loam_model::ContainerId;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The largest file that is read.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Why an attachment's file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AttachmentsError {
+    #[error("opening attachment `{0}` failed")]
+    Open(PathBuf, #[source] io::Error),
+    #[error("reading attachment `{0}` failed")]
+    Read(PathBuf, #[source] io::Error),
+    #[error("writing attachment `{0}` failed")]
+    Write(PathBuf, #[source] io::Error),
+    #[error("removing attachment `{0}` failed")]
+    Remove(PathBuf, #[source] io::Error),
+    #[error("listing attachments in `{0}` failed")]
+    List(PathBuf, #[source] io::Error),
+}
+
+/// One interface that is to be, with all that its removal needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Intent {
+    pub(crate) network: String,
+    pub(crate) interface: String,
+    /// The text of the configuration list.
+    pub(crate) config: String,
+    /// The capability arguments.
+    #[serde(default)]
+    pub(crate) capability_args: Map<String, Value>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Attachments {
+    directory: PathBuf,
+}
+
+/// A container's file, locked as long as this lives.
+#[derive(Debug)]
+pub(crate) struct AttachmentFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl Attachments {
+    pub(crate) fn new(cache_dir: &Path) -> Self {
+        Self { directory: cache_dir.join("attachments") }
+    }
+
+    /// Opens and locks a container's file; makes it when `create`, else gives `None` when there is none.
+    pub(crate) fn open(
+        &self,
+        container: &ContainerId,
+        create: bool,
+    ) -> Result<Option<AttachmentFile>, AttachmentsError> {
+        let path = self.directory.join(container.as_str());
+        let failed = |cause| AttachmentsError::Open(path.clone(), cause);
+        loop {
+            let opened = OpenOptions::new().read(true).write(true).create(create).mode(0o600).open(&path);
+            let file = match opened {
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound && !create => return Ok(None),
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                    fs::DirBuilder::new()
+                        .recursive(true)
+                        .mode(0o700)
+                        .create(&self.directory)
+                        .map_err(failed)?;
+                    continue;
+                }
+                file => file.map_err(failed)?,
+            };
+            match flock(&file, FlockOperation::LockExclusive) {
+                Err(rustix::io::Errno::INTR) => continue,
+                result => result.map_err(|cause| failed(cause.into()))?,
+            }
+            // Whoever had the lock before may have removed the file.
+            if file.metadata().map_err(failed)?.nlink() > 0 {
+                return Ok(Some(AttachmentFile { path, file }));
+            }
+        }
+    }
+
+    /// The containers that have a file.
+    pub(crate) fn containers(&self) -> Result<Vec<ContainerId>, AttachmentsError> {
+        let failed = |cause| AttachmentsError::List(self.directory.clone(), cause);
+        let entries = match fs::read_dir(&self.directory) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(failed)?.file_name();
+            found.extend(name.to_str().and_then(|name| name.parse().ok()));
+        }
+        Ok(found)
+    }
+}
+
+impl AttachmentFile {
+    /// Reads the intents; `None` when the file is not whole, which is so when its writer was killed (and then there
+    /// has been no effect yet) or the machine lost power.
+    pub(crate) fn read(&mut self) -> Result<Option<Vec<Intent>>, AttachmentsError> {
+        let mut bytes = Vec::new();
+        (&self.file)
+            .take(MAX_BYTES)
+            .read_to_end(&mut bytes)
+            .map_err(|cause| AttachmentsError::Read(self.path.clone(), cause))?;
+        Ok(serde_json::from_slice(&bytes).ok())
+    }
+
+    /// Whether nothing was ever written.
+    pub(crate) fn is_new(&self) -> Result<bool, AttachmentsError> {
+        let data = self.file.metadata().map_err(|cause| AttachmentsError::Read(self.path.clone(), cause))?;
+        Ok(data.len() == 0)
+    }
+
+    /// Writes the intents.
+    pub(crate) fn write(&mut self, intents: &[Intent]) -> Result<(), AttachmentsError> {
+        let failed = |cause| AttachmentsError::Write(self.path.clone(), cause);
+        let bytes = serde_json::to_vec(intents).map_err(|cause| failed(cause.into()))?;
+        self.file.set_len(0).map_err(failed)?;
+        self.file.rewind().map_err(failed)?;
+        self.file.write_all(&bytes).map_err(failed)
+    }
+
+    /// Removes the file: nothing of the attachment is left.
+    pub(crate) fn remove(self) -> Result<(), AttachmentsError> {
+        fs::remove_file(&self.path).map_err(|cause| AttachmentsError::Remove(self.path.clone(), cause))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intents_are_kept_until_removed() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let attachments = Attachments::new(directory.path());
+        let id = ContainerId::from_random([7; 32]);
+        assert!(attachments.open(&id, false).expect("readable").is_none());
+        assert!(attachments.containers().expect("readable").is_empty());
+        let mut file = attachments.open(&id, true).expect("writable").expect("made");
+        assert!(file.is_new().expect("readable"));
+        assert_eq!(file.read().expect("readable"), None);
+        let intent = Intent {
+            network: "n".into(),
+            interface: "eth0".into(),
+            config: "{}".into(),
+            capability_args: Map::new(),
+        };
+        file.write(std::slice::from_ref(&intent)).expect("writable");
+        drop(file);
+        assert_eq!(attachments.containers().expect("readable"), std::slice::from_ref(&id));
+        let mut file = attachments.open(&id, false).expect("readable").expect("there");
+        assert_eq!(file.read().expect("readable"), Some(vec![intent]));
+        file.remove().expect("removable");
+        assert!(attachments.open(&id, false).expect("readable").is_none());
+    }
+}
