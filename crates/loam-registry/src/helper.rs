@@ -1,0 +1,150 @@
+//! Credential helpers: programs `docker-credential-NAME` that know passwords (docker/docker-credential-helpers,
+//! README, "Development").
+
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::Deserialize;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+
+use crate::credentials::Login;
+use crate::error::{RegistryError, printable};
+use crate::secret::Secret;
+
+/// How long a helper may take; some ask a person.
+const LIMIT: Duration = Duration::from_secs(60);
+/// As much as is read of what it says.
+const LONGEST: u64 = 64 * 1024;
+/// The user name that says that the secret is an identity token.
+const TOKEN_USER: &str = "<token>";
+/// What helpers say when they know nothing.
+const NOTHING_FOUND: &str = "credentials not found";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    username: String,
+    secret: String,
+}
+
+/// Asks a helper, by the part of its name after `docker-credential-`, for a registry's login.
+pub(crate) async fn ask(name: &str, registry: &str) -> Result<Option<Login>, RegistryError> {
+    let program = format!("docker-credential-{name}");
+    let failed =
+        |reason: String| RegistryError::CredentialHelper { program: printable(&program, 80), reason };
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
+        return Err(failed("that is no name of a program".to_owned()));
+    }
+    let said = run(&program, registry, LIMIT).await.map_err(failed)?;
+    match serde_json::from_slice::<Answer>(&said) {
+        Ok(answer) if answer.secret.is_empty() => Ok(None),
+        Ok(answer) if answer.username == TOKEN_USER => {
+            Ok(Some(Login::Identity { user: answer.username, token: Secret::new(answer.secret) }))
+        }
+        Ok(answer) => {
+            Ok(Some(Login::Password { user: answer.username, password: Secret::new(answer.secret) }))
+        }
+        Err(_) => {
+            let text = String::from_utf8_lossy(&said);
+            // What is no JSON is a sentence; what begins like JSON might hold the secret.
+            match text.trim_start() {
+                text if text.starts_with(NOTHING_FOUND) => Ok(None),
+                text if text.starts_with('{') => {
+                    Err(failed("it answers in another form than agreed".to_owned()))
+                }
+                "" => Err(failed("it says nothing".to_owned())),
+                text => Err(failed(printable(text, 200))),
+            }
+        }
+    }
+}
+
+/// Runs `PROGRAM get` with a line on its standard input, and gives what it writes. The program, and whatever it
+/// started, does not outlive the call.
+async fn run(program: &str, input: &str, limit: Duration) -> Result<Vec<u8>, String> {
+    let spawned = Command::new(program)
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn();
+    let mut helper = Helper(spawned.map_err(|error| error.to_string())?);
+    if let Some(mut stdin) = helper.0.stdin.take() {
+        // A short line into an empty pipe does not block; a helper that does not read it says so on its own.
+        let _unread = stdin.write_all(format!("{input}\n").as_bytes());
+    }
+    let stdout = helper.0.stdout.take().ok_or("it has no output")?;
+    let pipe = Receiver::from_owned_fd(OwnedFd::from(stdout)).map_err(|error| error.to_string())?;
+    let mut said = Vec::new();
+    match tokio::time::timeout(limit, pipe.take(LONGEST).read_to_end(&mut said)).await {
+        Ok(Ok(_length)) => Ok(said),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_elapsed) => Err(format!("it takes longer than {}", crate::error::in_words(limit))),
+    }
+}
+
+/// A running helper, the first of its own process group.
+struct Helper(Child);
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        let pid = Pid::from_child(&self.0);
+        // The group may be gone already; the process itself is still to be waited for.
+        let _gone = kill_process_group(pid, Signal::KILL);
+        let _reaped = self.0.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Instant;
+
+    use super::*;
+
+    fn with_script(body: &str, limit: Duration) -> Result<String, String> {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("docker-credential-test");
+        std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).expect("written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("executable");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        let program = path.to_str().expect("text");
+        let said = runtime.block_on(run(program, "h.x", limit))?;
+        Ok(String::from_utf8_lossy(&said).into_owned())
+    }
+
+    #[test]
+    fn it_hears_the_registry_and_is_heard() {
+        let said = with_script("read line; echo \"$1 $line\"", Duration::from_secs(10));
+        assert_eq!(said, Ok("get h.x\n".to_owned()));
+    }
+
+    #[test]
+    fn one_that_hangs_or_leaves_children_is_ended() {
+        let began = Instant::now();
+        let said = with_script("sleep 1000 & sleep 1000", Duration::from_millis(200));
+        assert_eq!(said, Err("it takes longer than 200 ms".to_owned()));
+        assert!(began.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn one_that_talks_forever_is_cut() {
+        let said =
+            with_script("while :; do echo yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy; done", LIMIT);
+        assert_eq!(said.map(|said| said.len() as u64), Ok(LONGEST));
+    }
+
+    #[test]
+    fn names_that_are_paths_are_refused() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        for name in ["../evil", "a/b", "", "a b"] {
+            assert!(runtime.block_on(ask(name, "h.x")).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The OCI distribution client: references, credentials, transfers.
+//!
+//! What comes in: a name as a person writes it ([`Reference`]), and how to speak to the registry
+//! ([`ClientOptions`]). What goes out: manifests, verified ([`Client::manifest`]), and blobs as streams of bytes
+//! ([`Client::blob`]), which the image store hashes while it unpacks them.
+//!
+//! Everything that a registry sends is taken for hostile: bodies are bounded before they are read, silence and
+//! trickling end in an error, names, digests and media types are checked before they reach a path or a URL, and text
+//! that reaches a person is escaped. Credentials are bound to the registry they are stored for: they go to it and to
+//! the token service it names, never to the target of a redirect, and never over plain HTTP unless the registry is on
+//! this machine or was called insecure.
+//!
+//! The crate is async and needs a tokio runtime with input, output and time. It starts no tasks and reads, beside
+//! the network, only credential files, certificates and the variables that say where those and proxies are.
+
+mod auth;
+mod blob;
+mod body;
+mod challenge;
+mod client;
+mod credentials;
+mod error;
+mod helper;
+mod home;
+mod manifest;
+mod patience;
+mod probe;
+mod reference;
+mod refusal;
+mod secret;
+mod tls;
+mod token;
+mod transport;
+
+pub use blob::BlobStream;
+pub use bytes::Bytes;
+pub use client::{Client, ClientOptions, Notes};
+pub use error::RegistryError;
+pub use manifest::Manifest;
+pub use reference::{InvalidReference, Reference};

@@ -1,0 +1,268 @@
+//! Requests and redirects: which connection a URL gets, and what follows it when the registry points elsewhere.
+
+use std::collections::{HashMap, HashSet};
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Client, Request, Response, StatusCode, Url};
+use tokio::sync::OnceCell;
+
+use crate::error::{RegistryError, innermost, printable};
+use crate::home::{Home, Scheme, host_of, is_link_local, is_loopback, same_origin};
+use crate::{probe, tls};
+
+/// How many redirects one request follows.
+const MOST_REDIRECTS: usize = 10;
+/// How long a connection may take to come about.
+const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+
+/// What the request sends.
+pub(crate) enum Send<'a> {
+    /// GET.
+    Get,
+    /// POST of a form.
+    Form(&'a [(&'a str, &'a str)]),
+}
+
+/// The final answer to a request.
+pub(crate) struct Reply {
+    /// The answer.
+    pub(crate) response: Response,
+    /// Whether it comes from another origin than was asked, after a redirect.
+    pub(crate) away: bool,
+}
+
+/// Which certificates a connection accepts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Trust {
+    Plain,
+    Blind,
+    Verified,
+}
+
+/// One set of connections: all that go to hosts with the same rules. The host is empty when no rule names it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Pool {
+    trust: Trust,
+    host: String,
+    direct: bool,
+}
+
+/// The way to the network.
+pub(crate) struct Transport {
+    idle: Duration,
+    certificate_directories: Vec<PathBuf>,
+    pools: Mutex<HashMap<Pool, Client>>,
+    schemes: Mutex<HashMap<Home, Arc<OnceCell<Scheme>>>>,
+    answered: Mutex<HashSet<String>>,
+}
+
+impl Transport {
+    /// Makes the transport; nothing is opened or read before the first request.
+    pub(crate) fn new(idle: Duration, certificate_directories: Vec<PathBuf>) -> Self {
+        Self {
+            idle,
+            certificate_directories,
+            pools: Mutex::default(),
+            schemes: Mutex::default(),
+            answered: Mutex::default(),
+        }
+    }
+
+    /// How long a server may stay silent.
+    pub(crate) fn idle(&self) -> Duration {
+        self.idle
+    }
+
+    /// The scheme that a registry speaks, found out once.
+    pub(crate) async fn scheme(&self, home: &Home) -> Scheme {
+        if !home.allows_plain() {
+            return Scheme::Https;
+        }
+        let cell = Arc::clone(lock(&self.schemes).entry(home.clone()).or_default());
+        *cell.get_or_init(|| probe::scheme(home)).await
+    }
+
+    /// Sends a request for a registry, and follows redirects when it is a GET. The `Authorization` header does not
+    /// leave the origin it was given for.
+    pub(crate) async fn request(
+        &self,
+        home: &Home,
+        mut url: Url,
+        mut headers: HeaderMap,
+        send: Send<'_>,
+    ) -> Result<Reply, RegistryError> {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let mut away = false;
+        for _ in 0..=MOST_REDIRECTS {
+            let response = self.once(home, &url, &headers, &send).await?;
+            if !matches!(send, Send::Get) || !is_redirect(response.status()) {
+                return Ok(Reply { response, away });
+            }
+            let target = target(home, &url, &response)?;
+            if !same_origin(&url, &target) {
+                headers.remove(AUTHORIZATION);
+                away = true;
+            }
+            url = target;
+        }
+        let reason = format!("more than {MOST_REDIRECTS} times");
+        Err(RegistryError::Redirect { host: host_of(&url), reason })
+    }
+
+    async fn once(
+        &self,
+        home: &Home,
+        url: &Url,
+        headers: &HeaderMap,
+        send: &Send<'_>,
+    ) -> Result<Response, RegistryError> {
+        let client = self.client(home, url)?;
+        let request = match send {
+            Send::Get => client.get(url.clone()),
+            Send::Form(fields) => client.post(url.clone()).form(fields),
+        };
+        let setup = |source: reqwest::Error| RegistryError::Setup {
+            host: host_of(url),
+            source: innermost(&source.without_url()),
+        };
+        let mut request: Request = request.build().map_err(setup)?;
+        request.headers_mut().extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let host = host_of(url);
+        match tokio::time::timeout(self.idle, client.execute(request)).await {
+            Err(_elapsed) => Err(RegistryError::Silent { host, idle: self.idle }),
+            Ok(Err(error)) => {
+                let known = lock(&self.answered).contains(&host);
+                Err(failed(host, known, &error))
+            }
+            Ok(Ok(response)) => {
+                lock(&self.answered).insert(host);
+                Ok(response)
+            }
+        }
+    }
+
+    /// The connections for a URL.
+    fn client(&self, home: &Home, url: &Url) -> Result<Client, RegistryError> {
+        let host = host_of(url);
+        let trust = match url.scheme() {
+            "http" => Trust::Plain,
+            _ if home.trusts_blindly(url) => Trust::Blind,
+            _ => Trust::Verified,
+        };
+        let has_rules = trust == Trust::Verified
+            && self.certificate_directories.iter().any(|directory| directory.join(&host).is_dir());
+        let pool = Pool {
+            trust,
+            host: if has_rules { host.clone() } else { String::new() },
+            direct: url.host_str().is_some_and(is_loopback),
+        };
+        let mut pools = lock(&self.pools);
+        if let Some(client) = pools.get(&pool) {
+            return Ok(client.clone());
+        }
+        let client = self.open(&host, &pool)?;
+        pools.insert(pool, client.clone());
+        Ok(client)
+    }
+
+    fn open(&self, host: &str, pool: &Pool) -> Result<Client, RegistryError> {
+        let mut config = match pool.trust {
+            Trust::Verified => tls::verifying(host, &self.certificate_directories)?,
+            Trust::Plain | Trust::Blind => tls::blind(host)?,
+        };
+        // One connection for each transfer: they do not wait for each other, as streams of one HTTP/2 connection do.
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let mut builder = Client::builder()
+            .user_agent(concat!("loam/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .http1_only()
+            .connect_timeout(CONNECT_LIMIT.min(self.idle))
+            .tls_backend_preconfigured(config);
+        if pool.direct {
+            builder = builder.no_proxy();
+        }
+        builder.build().map_err(|error| RegistryError::Setup {
+            host: host.to_owned(),
+            source: innermost(&error.without_url()),
+        })
+    }
+}
+
+/// Locks a map. A thread that panicked with the lock held left the map whole: all changes are single inserts.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Where a redirect leads, if it may be followed.
+fn target(home: &Home, from: &Url, response: &Response) -> Result<Url, RegistryError> {
+    let refuse = |reason: String| RegistryError::Redirect { host: host_of(from), reason };
+    let location = response
+        .headers()
+        .get(LOCATION)
+        .and_then(|value| value.to_str().ok())
+        .ok_or_else(|| refuse("without saying where".to_owned()))?;
+    let target = from.join(location).map_err(|_| refuse("to no valid address".to_owned()))?;
+    let host = target.host_str().unwrap_or_default();
+    let to = format!("to `{}://{}`", target.scheme(), printable(&host_of(&target), 80));
+    match (from.scheme(), target.scheme()) {
+        ("https", "https") | ("http", "http" | "https") => {}
+        ("https", "http") => {
+            return Err(refuse(format!("{to}, from an encrypted connection to a plain one")));
+        }
+        _ => return Err(refuse(format!("{to}, which is not HTTP"))),
+    }
+    if is_link_local(host) && !home.is_link_local() {
+        return Err(refuse(format!("{to}, a link-local address")));
+    }
+    if is_loopback(host) && !home.is_loopback() {
+        return Err(refuse(format!("{to}, which is this machine")));
+    }
+    Ok(target)
+}
+
+/// What it means that the client could not send a request or read an answer.
+pub(crate) fn failed(host: String, known: bool, error: &reqwest::Error) -> RegistryError {
+    match find_tls(error) {
+        Some(rustls::Error::InvalidCertificate(problem)) => {
+            return RegistryError::Certificate { host, source: problem.to_string().into() };
+        }
+        Some(problem) => {
+            return RegistryError::Connect { host, known, source: problem.to_string().into() };
+        }
+        None => {}
+    }
+    if error.is_timeout() {
+        return RegistryError::Connect { host, known, source: "the connection takes too long".into() };
+    }
+    let source = innermost(error);
+    if error.is_connect() {
+        return RegistryError::Connect { host, known, source };
+    }
+    RegistryError::Broken { host, source }
+}
+
+/// The TLS error among the causes; the input and output errors that carry it hide it from `source`.
+fn find_tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<rustls::Error>() {
+            return Some(found);
+        }
+        let carried = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = match carried {
+            Some(carried) => Some(carried as &(dyn Error + 'static)),
+            None => error.source(),
+        };
+    }
+    None
+}

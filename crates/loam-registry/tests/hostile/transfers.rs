@@ -1,0 +1,307 @@
+//! Manifests and blobs, and what may go wrong on the way.
+
+use std::time::{Duration, Instant};
+
+use loam_model::ErrorKind;
+use loam_registry::{ClientOptions, RegistryError};
+use loam_testkit::hostile::{Answer, Image, Liar, Lie, Server};
+
+use super::{chain, client, image, layer, quick, read, reference, run};
+
+#[test]
+fn an_honest_registry_is_read() {
+    let image = image(100_000);
+    let (digest, size, bytes) = layer(&image);
+    let served = image.clone();
+    let server = Server::start(move |request| served.answer(request).header("Warning", "299 - \"ol\u{e9}\""));
+    let (client, heard) = client(quick());
+    let from = reference(&server.host(), "a/b:tag");
+    run(async {
+        let manifest = client.manifest(&from).await.expect("a manifest");
+        assert_eq!(
+            (manifest.bytes.as_slice(), manifest.digest.to_string()),
+            (&*image.manifest, image.digest())
+        );
+        client.manifest_by_digest(&from, &manifest.digest).await.expect("the same by digest");
+        assert_eq!(read(&client, &from, &digest, size).await.expect("a blob"), bytes);
+    });
+    assert_eq!(
+        server.paths(),
+        [
+            "/v2/a/b/manifests/tag".to_owned(),
+            format!("/v2/a/b/manifests/{}", image.digest()),
+            format!("/v2/a/b/blobs/{digest}")
+        ]
+    );
+    for request in server.requests() {
+        assert_eq!(request.header("accept-encoding"), Some("identity"));
+        assert_eq!(request.header("authorization"), None);
+    }
+    // The header has a character that can't be read as text, so it is not shown; nor does it do harm.
+    assert_eq!(heard.sentences(), Vec::<String>::new());
+}
+
+#[test]
+fn warnings_are_shown_once() {
+    let image = image(1);
+    let server =
+        Server::start(move |request| image.answer(request).header("Warning", "299 - \"moving soon\""));
+    let (client, heard) = client(quick());
+    let from = reference(&server.host(), "a:t");
+    run(async {
+        client.manifest(&from).await.expect("a manifest");
+        client.manifest(&from).await.expect("a manifest");
+    });
+    assert_eq!(heard.sentences(), [format!("`{}` warns: moving soon", server.host())]);
+}
+
+#[test]
+fn lies_about_manifests_are_found_out() {
+    let image = image(10);
+    let digest = image.digest();
+    let cases = [
+        (Lie::WrongManifest, "sends a manifest with the digest `sha256:"),
+        (Lie::WrongType, "the registry calls it `application/vnd.oci.image.index.v1+json`"),
+        (Lie::EndlessManifest, "sends more than 4194304 bytes for the manifest of"),
+        (Lie::Unknown, "was not found on"),
+        (Lie::Unauthorized, "does not exist or you have no access to it"),
+    ];
+    for (lie, sentence) in cases {
+        let liar = Liar::start(image.clone(), lie.clone());
+        let (client, _) = client(quick());
+        let from = reference(&liar.host(), &format!("a@{digest}"));
+        let told = chain(run(client.manifest(&from)));
+        assert!(told.contains(sentence), "{lie:?}: {told}");
+        liar.be_honest();
+        run(client.manifest(&from)).expect("honest now");
+    }
+}
+
+#[test]
+fn lies_about_the_length_of_blobs_are_found_out() {
+    let image = image(3 * 1024 * 1024);
+    let (digest, size, _) = layer(&image);
+    let cases = [(Lie::Short, "for the blob"), (Lie::Endless, "sends more bytes for the blob")];
+    for (lie, sentence) in cases {
+        let liar = Liar::start(image.clone(), lie.clone());
+        let (client, _) = client(quick());
+        let told = chain(run(read(&client, &reference(&liar.host(), "a:t"), &digest, size)));
+        assert!(told.contains(sentence), "{lie:?}: {told}");
+        let asked = liar.server().requests().len();
+        assert_eq!(asked, 1, "{lie:?} is not a matter of patience");
+    }
+}
+
+#[test]
+fn never_more_bytes_than_promised_are_given() {
+    let image = image(100_000);
+    let (digest, size, _) = layer(&image);
+    let liar = Liar::start(image, Lie::Endless);
+    let (client, _) = client(quick());
+    let from = reference(&liar.host(), "a:t");
+    run(async {
+        let mut stream = client.blob(&from, &digest, size).await.expect("opened");
+        let (mut given, mut failed) = (0, false);
+        while let Some(piece) = stream.next().await {
+            match piece {
+                Ok(bytes) => given += bytes.len() as u64,
+                Err(_) => failed = true,
+            }
+        }
+        assert!(given <= size && failed, "{given} of {size}");
+    });
+}
+
+#[test]
+fn a_transfer_goes_on_where_it_broke_off() {
+    let image = image(5 * 1024 * 1024);
+    let (digest, size, bytes) = layer(&image);
+    let half = bytes.len() / 2;
+    for honours_range in [true, false] {
+        let (served, whole) = (image.clone(), bytes.clone());
+        let server = Server::start(move |request| match (request.number, honours_range) {
+            (0, _) => Answer::new(200).says_length(whole.len() as u64).body(&whole[..half]).hang_up(),
+            (1, _) => Answer::new(503),
+            (_, true) => served.answer(request),
+            (_, false) => Answer::new(200).body(whole.clone()),
+        });
+        let (client, heard) = client(quick());
+        let read =
+            run(read(&client, &reference(&server.host(), "a:t"), &digest, size)).expect("the whole blob");
+        assert!(read == bytes, "the bytes are those of the blob");
+        let ranges: Vec<_> = server.requests().iter().map(|r| r.header("range").map(str::to_owned)).collect();
+        assert_eq!(ranges[0], None);
+        let resumed = ranges[2]
+            .as_deref()
+            .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+        assert!(resumed.is_some_and(|at: usize| at > 0 && at <= half), "{ranges:?}");
+        assert_eq!(heard.sentences().len(), 2, "{:?}", heard.sentences());
+    }
+}
+
+#[test]
+fn a_part_that_is_another_one_is_refused() {
+    let image = image(2 * 1024 * 1024);
+    let (digest, size, bytes) = layer(&image);
+    for range in ["bytes 0-9/10", "bytes 1-2097151/99999999", "nonsense"] {
+        let whole = bytes.clone();
+        let server = Server::start(move |request| match request.number {
+            0 => Answer::new(200).says_length(whole.len() as u64).body(&whole[..whole.len() / 2]).hang_up(),
+            _ => Answer::new(206).header("Content-Range", range).body("x"),
+        });
+        let (client, _) = client(quick());
+        let told = chain(run(read(&client, &reference(&server.host(), "a:t"), &digest, size)));
+        assert!(told.contains("part"), "{told}");
+    }
+}
+
+#[test]
+fn one_that_always_breaks_off_is_given_up() {
+    let image = image(100_000);
+    let (digest, size, _) = layer(&image);
+    let served = image.blobs[&image.layers[0]].clone();
+    let server = Server::start(move |request| {
+        let at = request
+            .header("range")
+            .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+        let at: usize = at.unwrap_or(0);
+        let range = format!("bytes {at}-{}/{}", served.len() - 1, served.len());
+        let answer = Answer::new(if at > 0 { 206 } else { 200 }).header("Content-Range", range);
+        answer.says_length((served.len() - at) as u64).body(&served[at..at + 10]).hang_up()
+    });
+    let (client, heard) = client(quick());
+    let error =
+        run(read(&client, &reference(&server.host(), "a:t"), &digest, size)).expect_err("never whole");
+    assert!(matches!(error, RegistryError::Broken { .. }), "{error:?}");
+    assert_eq!((server.requests().len(), heard.sentences().len()), (6, 5));
+}
+
+#[test]
+fn silence_and_trickling_end_in_an_error() {
+    let image = image(100_000);
+    let (digest, size, bytes) = layer(&image);
+    let options = ClientOptions { retries: 0, ..quick() };
+    let silent = Liar::start(image, Lie::Stalled);
+    let trickling = Server::start(move |_| {
+        let mut answer = Answer::new(200).says_length(bytes.len() as u64);
+        for byte in &bytes[..1000] {
+            answer = answer.body([*byte]).pause(Duration::from_millis(50));
+        }
+        answer
+    });
+    let mute = Server::start(|_| Answer::none().pause(Duration::from_secs(60)));
+    for host in [silent.host(), trickling.host(), mute.host()] {
+        let (client, _) = client(options.clone());
+        let began = Instant::now();
+        let error = run(read(&client, &reference(&host, "a:t"), &digest, size)).expect_err("too slow");
+        if host == mute.host() {
+            // It answers nothing at all, not even by hanging up.
+            assert!(
+                matches!(error, RegistryError::Silent { .. } | RegistryError::Broken { .. }),
+                "{error:?}"
+            );
+            continue;
+        }
+        assert!(matches!(error, RegistryError::Silent { .. }), "{error:?}");
+        assert!(began.elapsed() < Duration::from_secs(30));
+    }
+}
+
+#[test]
+fn what_passes_is_waited_for() {
+    let image = image(10);
+    let cases = [
+        (Lie::Failing { times: 2, status: 500 }, 2, "answers 500 Internal Server Error"),
+        (Lie::Failing { times: 5, status: 503 }, 5, "trying again in"),
+        (Lie::TooMany { times: 1, retry_after: "0".to_owned() }, 1, "asks to wait 0 ms"),
+        (
+            Lie::TooMany { times: 1, retry_after: "Sun, 06 Nov 1994 08:49:37 GMT".to_owned() },
+            1,
+            "asks to wait",
+        ),
+    ];
+    for (lie, notes, sentence) in cases {
+        let liar = Liar::start(image.clone(), lie.clone());
+        let (client, heard) = client(quick());
+        run(client.manifest(&reference(&liar.host(), "a:t"))).expect("well in the end");
+        let sentences = heard.sentences();
+        assert_eq!(sentences.len(), notes, "{lie:?}: {sentences:?}");
+        assert!(sentences[0].contains(sentence), "{lie:?}: {sentences:?}");
+    }
+}
+
+#[test]
+fn a_wait_that_the_registry_asks_for_is_kept() {
+    let liar = Liar::start(image(10), Lie::TooMany { times: 1, retry_after: "1".to_owned() });
+    let (client, heard) = client(quick());
+    let began = Instant::now();
+    run(client.manifest(&reference(&liar.host(), "a:t"))).expect("well in the end");
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert_eq!(heard.sentences(), [format!("`{}` asks to wait 1 second", liar.host())]);
+}
+
+#[test]
+fn what_does_not_pass_is_given_up() {
+    let image = image(10);
+    let cases = [
+        (Lie::Failing { times: 99, status: 500 }, 6, "answers 500"),
+        (Lie::Failing { times: 99, status: 501 }, 1, "answers 501"),
+        (
+            Lie::TooMany { times: 99, retry_after: "86400".to_owned() },
+            1,
+            "takes no more requests for now: slow down",
+        ),
+    ];
+    for (lie, asked, sentence) in cases {
+        let liar = Liar::start(image.clone(), lie.clone());
+        let (client, _) = client(quick());
+        let error = run(client.manifest(&reference(&liar.host(), "a:t"))).expect_err("never well");
+        let failure = error.into_failure();
+        assert!(failure.chain().contains(sentence), "{lie:?}: {}", failure.chain());
+        assert_eq!(liar.server().requests().len(), asked, "{lie:?}");
+        assert_eq!(failure.kind(), ErrorKind::Unavailable);
+        if asked == 1 && sentence.contains("no more") {
+            assert_eq!(failure.hint_text(), Some("try again in 24 hours"));
+        }
+    }
+}
+
+#[test]
+fn a_compressed_transfer_is_refused() {
+    let image = image(10);
+    let (digest, size, bytes) = layer(&image);
+    let server =
+        Server::start(move |_| Answer::new(200).header("Content-Encoding", "gzip").body(bytes.clone()));
+    let (client, _) = client(quick());
+    let told = chain(run(read(&client, &reference(&server.host(), "a:t"), &digest, size)));
+    assert!(told.contains("an encoding that was not asked for, `gzip`"), "{told}");
+}
+
+#[test]
+fn a_blob_of_nothing_is_nothing() {
+    let image = Image::of_layers(&[Vec::new()]);
+    let (digest, size, _) = layer(&image);
+    let server = Server::start(move |request| image.answer(request));
+    let (client, _) = client(quick());
+    let bytes = run(read(&client, &reference(&server.host(), "a:t"), &digest, size)).expect("empty");
+    assert!(bytes.is_empty());
+}
+
+#[test]
+fn an_unreachable_registry_is_named_soon() {
+    let host = Server::start(|_| Answer::none()).host();
+    let (client, _) = client(ClientOptions { backoff: Duration::from_millis(100), ..quick() });
+    let began = Instant::now();
+    let failure = run(client.manifest(&reference(&host, "a:t"))).expect_err("nobody is there").into_failure();
+    assert_eq!(failure.chain(), format!("`{host}` can't be reached: Connection refused (os error 111)"));
+    assert_eq!(failure.kind(), ErrorKind::Unavailable);
+    assert!(began.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn control_characters_do_not_reach_the_terminal() {
+    let server = Server::start(|_| Answer::refusal(400, "NAME_INVALID", "\u{1b}[2Jbad\nname"));
+    let (client, _) = client(quick());
+    let told = chain(run(client.manifest(&reference(&server.host(), "a:t"))));
+    assert!(told.ends_with(": \\u{1b}[2Jbad name"), "{told}");
+}

@@ -1,0 +1,14 @@
+//! A registry that does what a test tells it: an HTTP server over bare sockets, so that it can break every rule.
+//!
+//! [`Server`] runs a function for each request and does what the [`Answer`] says, byte for byte. [`Image`] is a small
+//! image in memory that answers honestly; [`Liar`] serves one and tells one [`Lie`], until told to be honest again.
+
+mod answer;
+mod image;
+mod liar;
+mod server;
+
+pub use answer::Answer;
+pub use image::{Image, digest};
+pub use liar::{Liar, Lie};
+pub use server::{Request, Server};

@@ -1,0 +1,16 @@
+//! What tests share: fixture images, registries honest and hostile, leak checks.
+//!
+//! - [`images`]: images made by other people's tools, built once and kept.
+//! - [`registry`]: Debian's `docker-registry` on a free port of the loopback interface.
+//! - [`hostile`]: a registry that lies, stalls and cuts as a test wants it.
+//! - [`leaks`]: what a host had before a test and what it has after.
+//! - [`program`]: other people's programs, run with errors that can be read.
+//!
+//! Everything here panics with a sentence when it can't do its work: its callers are tests.
+
+pub mod hostile;
+pub mod images;
+pub mod leaks;
+pub mod program;
+pub mod registry;
+pub mod seams;
