@@ -1,0 +1,91 @@
+//! Importing the tar of a root file system.
+
+use std::io::Read;
+use std::sync::atomic::AtomicBool;
+
+use loam_model::{Digest, DigestAlgorithm, Image, ImageConfig, Result};
+
+use crate::document::{Config, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, RawDocument, write_config};
+use crate::hashing::sha256;
+use crate::intake::{Intake, Promise, ReaderBlob};
+use crate::platform::Platform;
+use crate::pull::{Described, Held, HeldLayer};
+use crate::record::NewLayer;
+use crate::staging::{LayerLock, StagedLayer};
+use crate::stream::{Means, unpack_stream};
+use crate::{LayerStore, names};
+
+impl LayerStore {
+    pub(crate) fn import_tar(
+        &self,
+        tar: &mut (dyn Read + Send),
+        name: &str,
+        config: &ImageConfig,
+    ) -> Result<Image> {
+        let name = names::given(name)?;
+        self.sweep();
+        let budget = self.budget()?;
+        let staged = StagedLayer::new(&self.places)?;
+        let means = Means {
+            budget: &budget,
+            stop: &AtomicBool::new(false),
+            algorithm: DigestAlgorithm::Sha256,
+            spare_processor: true,
+        };
+        let promise = Promise { digest: None, size: None };
+        let intake = Intake::new(Box::new(ReaderBlob(tar)), promise, &|_| {});
+        let streamed =
+            unpack_stream(intake, staged.diff()?, means, "the root file system can't be unpacked")?;
+        let diff_id = streamed.diff_id;
+        let described = describe(name, config, &diff_id, streamed.length)?;
+        // Only now is it known what the layer is; if it is there already, this copy is dropped.
+        let lock = LayerLock::take(&self.places, &diff_id, || {})?;
+        let record = NewLayer {
+            diff_id: diff_id.clone(),
+            directory: staged.id().to_owned(),
+            size: streamed.unpacked.size,
+            entries: streamed.unpacked.entries,
+            blob: None,
+            blob_size: streamed.length,
+        };
+        let mut held = Held::default();
+        if !self.has_layer(&diff_id)? {
+            held.layers.insert(diff_id, HeldLayer::new(staged, lock, streamed.unpacked, record));
+            return self.commit_all(&described, &mut held);
+        }
+        match self.commit(&described, &mut held)? {
+            Some(image) => Ok(image),
+            // It was removed between the question and the commit: the copy is needed after all.
+            None => {
+                held.layers.insert(diff_id, HeldLayer::new(staged, lock, streamed.unpacked, record));
+                self.commit_all(&described, &mut held)
+            }
+        }
+    }
+
+    /// Commits an image all of whose layers are held: nothing but its blobs can be missed.
+    fn commit_all(&self, described: &Described, held: &mut Held) -> Result<Image> {
+        loop {
+            if let Some(image) = self.commit(described, held)? {
+                return Ok(image);
+            }
+        }
+    }
+}
+
+/// The documents of an image that came without any.
+fn describe(name: String, config: &ImageConfig, diff_id: &Digest, length: u64) -> Result<Described> {
+    let created = jiff::Timestamp::from_second(crate::record::now()).unwrap_or_default().to_string();
+    let config_bytes = write_config(config, &Platform::host(), &created, diff_id)?;
+    let id = sha256(&config_bytes);
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": { "mediaType": OCI_CONFIG, "digest": id, "size": config_bytes.len() },
+        "layers": [{ "mediaType": OCI_LAYER, "digest": diff_id, "size": length }],
+    });
+    let bytes = manifest.to_string().into_bytes();
+    let manifest = RawDocument { media_type: OCI_MANIFEST.to_owned(), digest: sha256(&bytes), bytes };
+    let config = Config::parse(&config_bytes, &format!("`{name}`"))?;
+    Ok(Described { manifest, id, config_bytes, config, name: Some(name) })
+}

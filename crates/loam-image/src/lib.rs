@@ -1,0 +1,83 @@
+//! The image seam: blobs, layers, snapshots, and the places images come from.
+//!
+//! # The tree
+//!
+//! ```text
+//! ROOT/                          the state directory, which others use too; it holds the database
+//!   blobs/sha256/HEX             manifests and configurations as they came; not layers
+//!   layers/ID/diff               an unpacked layer in overlayfs' form, with the container's ids; ID is random
+//!   snapshots/CONTAINER/upper    what a container has written; its root carries the image's root's attributes
+//!   snapshots/CONTAINER/work     overlayfs' own
+//!   staging/ID/diff              a layer being unpacked
+//!   trash/ID                     something being deleted
+//!   layer-locks/HEX              the lock of a layer being fetched, by the digits of its diff id
+//!   empty                        stands for the layers of an image without any
+//! ```
+//!
+//! All of them are 0700: only real root mounts layers, so nobody else needs to enter. The
+//! tables of [`SCHEMA`] say what counts: **a layer, an image or a snapshot exists when it has a row**, and rows are
+//! written when everything they speak of is on the disk (`syncfs` once for a whole image, then one synced
+//! transaction). Layers are kept by diff id, not by chain: one that many images have is there once, and all layers of
+//! an image are unpacked at the same time.
+//!
+//! # What stays
+//!
+//! The roots are names and snapshots. An image goes with its last name, or, when it was removed by force while
+//! snapshots needed it, with its last snapshot; a layer goes with the last image that has it; a blob likewise. An
+//! image whose name another one took stays, without a name, until it is removed by its id.
+//!
+//! # Locks
+//!
+//! - `layer-locks/HEX`, flock(2): held from before a layer is fetched until its image is committed, so that a layer is
+//!   fetched once however many processes ask. Several are taken in ascending order of the diff ids. The file is
+//!   removed by its holder; who gets a lock checks that the file is still there.
+//! - the directory of a staged layer, flock(2): held by the process that unpacks it, also after it was renamed into
+//!   `layers`, until its row is committed.
+//! - the database's write lock: blobs are removed under it, and a commit looks for its blobs and layers under it.
+//!
+//! No lock is held against readers, and none but a layer's own while something is transferred.
+//!
+//! # What a crash leaves
+//!
+//! Locks vanish with their process. Directories in `staging`, and directories in `layers` without a row, that nobody
+//! has locked, and everything in `trash` are garbage; every pull, import and removal of an image first sweeps them
+//! up. Starting a container sweeps nothing. A snapshot has its row before its directories, and keeps it until they
+//! are gone. Blobs that no image has may stay behind; they are small, and are used again by the same image.
+//!
+//! # In and out
+//!
+//! What comes in: bytes from strangers ([`ImageStore::pull`](loam_model::ImageStore::pull)), each held against a size
+//! and two digests before it counts. What goes out: [`RootfsPlan`](loam_model::RootfsPlan)s; the store mounts nothing.
+
+mod archive;
+mod blobs;
+mod blocks;
+mod catalog;
+mod decompress;
+mod delete;
+mod document;
+mod error;
+#[cfg(test)]
+mod fixture;
+mod hashing;
+mod import;
+mod intake;
+mod names;
+mod platform;
+mod pull;
+mod record;
+mod remove;
+mod resolve;
+mod schema;
+mod settle;
+mod snapshot;
+mod source;
+mod source_text;
+mod staging;
+mod store;
+mod stream;
+mod unpack;
+
+pub use schema::SCHEMA;
+pub use source_text::parse_source;
+pub use store::{LayerStore, StoreConfig};

@@ -1,0 +1,235 @@
+//! Pulling: from a source to a durable image.
+//!
+//! One pull at a time fetches a layer, whoever asks: it holds the layer's lock until the image is committed. Locks
+//! are taken in the order of the diff ids, so that two pulls with layers in common can't wait for each other in a
+//! circle, and a layer's transfer begins as soon as its own lock is held. Nothing protects layers that are there
+//! already from being removed meanwhile; the commit looks again, and the pull goes round once more.
+
+mod layers;
+
+use loam_model::{Digest, ErrorKind, Failure, Image, ImageSource, PullOptions, PullProgress, Result};
+use loam_state::Durability;
+
+use crate::document::{CONFIG_LIMIT, Config, Descriptor, Manifest, RawDocument, select};
+use crate::intake::read_document;
+use crate::names;
+use crate::platform::Platform;
+use crate::record::{self, NewImage};
+use crate::source::{Directory, DockerArchive, Layout, Registry, Source, TarFile};
+use crate::stream::wrap;
+use crate::{LayerStore, blobs, catalog, hashing};
+use layers::Wish;
+
+pub(crate) use layers::{Held, HeldLayer};
+
+/// How often a pull starts over because a removal took a layer that it counted on.
+const ROUNDS: usize = 5;
+
+/// What the commit found.
+enum Commit {
+    /// Done; with the manifest that the image had before.
+    Done(Option<Digest>),
+    /// Something that the image needs was removed meanwhile.
+    Again,
+}
+
+/// Everything of an image but its layers.
+pub(crate) struct Described {
+    pub(crate) manifest: RawDocument,
+    pub(crate) id: Digest,
+    pub(crate) config_bytes: Vec<u8>,
+    pub(crate) config: Config,
+    pub(crate) name: Option<String>,
+}
+
+impl LayerStore {
+    pub(crate) fn pull_image(
+        &self,
+        source: &ImageSource,
+        options: &PullOptions,
+        progress: &dyn PullProgress,
+    ) -> Result<Image> {
+        if options.only_if_missing
+            && let Some(image) = self.present(source, options)?
+        {
+            return Ok(image);
+        }
+        self.sweep();
+        match source {
+            ImageSource::Registry(text) => self.pull_from_registry(text, source, options, progress),
+            ImageSource::OciLayout { directory, tag } => {
+                let layout = Layout::open(Directory(directory.clone()), tag.as_deref())?;
+                self.pull_from(&layout, source, options, progress)
+            }
+            ImageSource::OciArchive { file, tag } => {
+                let layout = Layout::open(TarFile::open(file, &self.places.staging())?, tag.as_deref())?;
+                self.pull_from(&layout, source, options, progress)
+            }
+            ImageSource::DockerArchive { file, reference } => {
+                let files = TarFile::open(file, &self.places.staging())?;
+                // Since Docker 25 the archive is a layout too, which says more.
+                if Layout::is_in(&files)? && reference.is_none() {
+                    let layout = Layout::open(files, None)?;
+                    return self.pull_from(&layout, source, options, progress);
+                }
+                let archive = DockerArchive::open(files, reference.as_deref())?;
+                self.pull_from(&archive, source, options, progress)
+            }
+        }
+    }
+
+    /// The image that the store has under the name that the pull would give.
+    fn present(&self, source: &ImageSource, options: &PullOptions) -> Result<Option<Image>> {
+        let name = match &options.name {
+            Some(name) => Some(names::given(name)?),
+            None => names::of_source(source, None)?,
+        };
+        let Some(name) = name else { return Ok(None) };
+        self.database.read(|connection| match catalog::named(connection, &name)? {
+            Some(id) => catalog::image(connection, &id),
+            None => Ok(None),
+        })
+    }
+
+    fn pull_from_registry(
+        &self,
+        text: &str,
+        source: &ImageSource,
+        options: &PullOptions,
+        progress: &dyn PullProgress,
+    ) -> Result<Image> {
+        let reference = names::reference(text)?;
+        let runtime = self.runtime()?;
+        let (send, sentences) = std::sync::mpsc::channel::<String>();
+        std::thread::scope(|scope| {
+            // The client outlives no pull, and with it this channel ends.
+            scope.spawn(move || sentences.iter().for_each(|sentence| progress.note(&sentence)));
+            let send = std::sync::Mutex::new(send);
+            let notes = std::sync::Arc::new(move |sentence: &str| {
+                let sender = send.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                sender.send(sentence.to_owned()).ok();
+            });
+            let registry = Registry::new(runtime, reference, options, notes)?;
+            self.pull_from(&registry, source, options, progress)
+        })
+    }
+
+    /// Pulls from an opened source.
+    pub(crate) fn pull_from(
+        &self,
+        place: &dyn Source,
+        source: &ImageSource,
+        options: &PullOptions,
+        progress: &dyn PullProgress,
+    ) -> Result<Image> {
+        let wanted = options.platform.as_deref().map_or_else(|| Ok(Platform::host()), str::parse)?;
+        let shown = shown_source(source);
+        let (manifest, parsed) =
+            select(place.top()?, &wanted, &shown, &|descriptor| place.document(descriptor))?;
+        let name = match &options.name {
+            Some(name) => Some(names::given(name)?),
+            None => names::of_source(source, place.found_name().as_deref())?,
+        };
+        let config_bytes = self.config_bytes(place, &parsed.config, &shown)?;
+        let config = Config::parse(&config_bytes, &shown)?;
+        config.check(parsed.layers.len(), &wanted, &shown)?;
+        let wishes = wishes(&config, &parsed);
+        let id = hashing::digest(parsed.config.digest.algorithm(), &config_bytes);
+        let described = Described { manifest, id, config_bytes, config, name };
+        let mut held = Held::default();
+        for _ in 0..ROUNDS {
+            self.fetch_layers(place, &wishes, &mut held, progress)?;
+            if let Some(image) = self.commit(&described, &mut held)? {
+                return Ok(image);
+            }
+        }
+        Err(Failure::new(
+            ErrorKind::Conflict,
+            format!("layers of {shown} were removed again and again while it was pulled"),
+        ))
+    }
+
+    fn config_bytes(&self, place: &dyn Source, descriptor: &Descriptor, shown: &str) -> Result<Vec<u8>> {
+        if self.places.blob(&descriptor.digest).exists()
+            && let Ok(bytes) = blobs::read(&self.places, &descriptor.digest)
+        {
+            return Ok(bytes);
+        }
+        let (blob, promise) = place.blob(descriptor)?;
+        read_document(blob, promise, CONFIG_LIMIT)
+            .map_err(|failure| wrap(failure, &format!("the configuration of {shown} can't be used")))
+    }
+
+    /// Makes everything durable, then visible. `None` when a removal came between.
+    pub(crate) fn commit(&self, described: &Described, held: &mut Held) -> Result<Option<Image>> {
+        if !self.settle(&described.config.diff_ids, held)? {
+            return Ok(None);
+        }
+        for layer in held.layers.values_mut() {
+            layer.publish()?;
+        }
+        let documents = [
+            (&described.manifest.digest, &described.manifest.bytes),
+            (&described.id, &described.config_bytes),
+        ];
+        for (digest, bytes) in documents {
+            blobs::write(&self.places, digest, bytes)?;
+        }
+        self.sync()?;
+        let new = NewImage {
+            id: &described.id,
+            manifest: &described.manifest.digest,
+            media_type: &described.manifest.media_type,
+            platform: described.config.platform.to_string(),
+            created: described.config.created.as_deref(),
+            config: &described.config.config,
+            layers: described.config.diff_ids.iter().collect(),
+            name: described.name.as_deref(),
+        };
+        let outcome = self.database.write(Durability::Synced, |transaction| {
+            if !documents.iter().all(|(digest, bytes)| blobs::exists(&self.places, digest, bytes.len())) {
+                return Ok(Commit::Again);
+            }
+            for diff_id in &new.layers {
+                if !held.layers.contains_key(diff_id) && catalog::layer(transaction, diff_id)?.is_none() {
+                    return Ok(Commit::Again);
+                }
+            }
+            for layer in held.layers.values() {
+                record::layer(transaction, layer.record())?;
+            }
+            record::image(transaction, &new).map(Commit::Done)
+        })?;
+        let Commit::Done(before) = outcome else { return Ok(None) };
+        for (_, layer) in std::mem::take(&mut held.layers) {
+            layer.keep();
+        }
+        blobs::collect(&self.places, &self.database, before.as_slice())?;
+        let id = described.id.to_string();
+        self.database.read(|connection| catalog::image(connection, &id))
+    }
+}
+
+/// The image as messages call it.
+fn shown_source(source: &ImageSource) -> String {
+    match source {
+        ImageSource::Registry(text) => format!("`{}`", crate::error::shown(text.as_bytes())),
+        ImageSource::OciLayout { directory: path, .. }
+        | ImageSource::OciArchive { file: path, .. }
+        | ImageSource::DockerArchive { file: path, .. } => format!("`{}`", path.display()),
+    }
+}
+
+/// The layers, each once, in the order in which an image first has them.
+fn wishes(config: &Config, manifest: &Manifest) -> Vec<Wish> {
+    let mut wishes: Vec<Wish> = Vec::new();
+    for (diff_id, blob) in config.diff_ids.iter().zip(&manifest.layers) {
+        if !wishes.iter().any(|wish| wish.diff_id == *diff_id) {
+            wishes.push(Wish { diff_id: diff_id.clone(), blob: blob.clone() });
+        }
+    }
+    wishes
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,244 @@
+//! Fetching the layers that the store lacks, several at a time.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, PoisonError};
+
+use loam_model::{Digest, ErrorKind, Failure, LayerProgress, PullProgress, Result};
+
+use crate::document::Descriptor;
+use crate::intake::Intake;
+use crate::record::NewLayer;
+use crate::settle::settle;
+use crate::source::Source;
+use crate::staging::{LayerLock, StagedLayer, open_directory};
+use crate::stream::{Means, unpack_stream, wrap};
+use crate::unpack::{Budget, Unpacked};
+use crate::{LayerStore, catalog};
+
+/// A layer that an image needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) diff_id: Digest,
+    pub(crate) blob: Descriptor,
+}
+
+/// Layers that this pull has unpacked and not yet committed, by diff id.
+#[derive(Default)]
+pub(crate) struct Held {
+    pub(crate) layers: BTreeMap<Digest, HeldLayer>,
+}
+
+/// An unpacked layer; its lock keeps others from fetching the same.
+pub(crate) struct HeldLayer {
+    // Dropped before the lock: whoever waits must find nothing half done.
+    staged: StagedLayer,
+    _lock: LayerLock,
+    unpacked: Unpacked,
+    record: NewLayer,
+    settled: bool,
+    published: bool,
+}
+
+impl HeldLayer {
+    pub(crate) fn new(staged: StagedLayer, lock: LayerLock, unpacked: Unpacked, record: NewLayer) -> Self {
+        Self { staged, _lock: lock, unpacked, record, settled: false, published: false }
+    }
+
+    pub(crate) fn record(&self) -> &NewLayer {
+        &self.record
+    }
+
+    pub(crate) fn publish(&mut self) -> Result<()> {
+        if !self.published {
+            self.staged.publish()?;
+            self.published = true;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn keep(self) {
+        self.staged.commit();
+    }
+}
+
+/// What the threads of a pull share.
+struct Shared<'a> {
+    place: &'a dyn Source,
+    progress: &'a dyn PullProgress,
+    budget: Budget,
+    stop: AtomicBool,
+    spare_processor: bool,
+    outcome: Mutex<Outcome>,
+}
+
+#[derive(Default)]
+struct Outcome {
+    done: Vec<(Digest, HeldLayer)>,
+    /// The first failure; those that follow from giving up are not told.
+    failure: Option<Failure>,
+}
+
+impl Shared<'_> {
+    fn fail(&self, failure: Failure) {
+        let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        self.stop.store(true, Ordering::Relaxed);
+        outcome.failure.get_or_insert(failure);
+    }
+}
+
+impl LayerStore {
+    /// Fetches what neither the store nor `held` has.
+    pub(crate) fn fetch_layers(
+        &self,
+        place: &dyn Source,
+        wishes: &[Wish],
+        held: &mut Held,
+        progress: &dyn PullProgress,
+    ) -> Result<()> {
+        let mut missing: Vec<&Wish> = Vec::new();
+        for wish in wishes.iter().filter(|wish| !held.layers.contains_key(&wish.diff_id)) {
+            if self.has_layer(&wish.diff_id)? {
+                progress.layer(&wish.blob.digest, LayerProgress::Present);
+            } else {
+                missing.push(wish);
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        missing.sort_by(|a, b| a.diff_id.cmp(&b.diff_id));
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = (processors + 1).clamp(2, 4).min(missing.len());
+        let shared = Shared {
+            place,
+            progress,
+            budget: self.budget()?,
+            stop: AtomicBool::new(false),
+            spare_processor: missing.len() < processors,
+            outcome: Mutex::default(),
+        };
+        let (jobs, queue) = channel::<(Wish, LayerLock)>();
+        let queue = Mutex::new(queue);
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| self.work(&shared, &queue));
+            }
+            for wish in missing {
+                match self.lock_layer(wish, &shared) {
+                    Ok(Some(lock)) => jobs.send((wish.clone(), lock)).expect("the queue outlives this scope"),
+                    Ok(None) => progress.layer(&wish.blob.digest, LayerProgress::Present),
+                    Err(failure) => shared.fail(failure),
+                }
+                if shared.stop.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+            drop(jobs);
+        });
+        let outcome = shared.outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match outcome.failure {
+            Some(failure) => Err(failure),
+            None => {
+                held.layers.extend(outcome.done);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes a layer's lock; `None` when the layer was there by then.
+    fn lock_layer(&self, wish: &Wish, shared: &Shared<'_>) -> Result<Option<LayerLock>> {
+        let lock = LayerLock::take(&self.places, &wish.diff_id, || {
+            shared.progress.note(&format!("waiting for another pull of layer {}", wish.blob.digest.short()));
+        })?;
+        Ok(if self.has_layer(&wish.diff_id)? { None } else { Some(lock) })
+    }
+
+    /// Fetches layers until there are no more.
+    fn work(&self, shared: &Shared<'_>, queue: &Mutex<Receiver<(Wish, LayerLock)>>) {
+        loop {
+            let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok((wish, lock)) = job else { return };
+            if shared.stop.load(Ordering::Relaxed) {
+                continue;
+            }
+            match self.fetch_layer(&wish, lock, shared) {
+                Ok(layer) => {
+                    let mut outcome = shared.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+                    outcome.done.push((wish.diff_id, layer));
+                }
+                Err(failure) => shared.fail(failure),
+            }
+        }
+    }
+
+    fn fetch_layer(&self, wish: &Wish, lock: LayerLock, shared: &Shared<'_>) -> Result<HeldLayer> {
+        let digest = &wish.blob.digest;
+        let what = format!("layer `{digest}` can't be unpacked");
+        shared.progress.layer(digest, LayerProgress::Started { size: wish.blob.size });
+        let heard = |bytes| shared.progress.layer(digest, LayerProgress::Advanced { bytes });
+        let (blob, promise) = shared.place.blob(&wish.blob)?;
+        let known_blob = promise.digest.clone();
+        let staged = StagedLayer::new(&self.places)?;
+        let means = Means {
+            budget: &shared.budget,
+            stop: &shared.stop,
+            algorithm: wish.diff_id.algorithm(),
+            spare_processor: shared.spare_processor,
+        };
+        let streamed = unpack_stream(Intake::new(blob, promise, &heard), staged.diff()?, means, &what)?;
+        if streamed.diff_id != wish.diff_id {
+            let cause = format!(
+                "its contents have the digest `{}`, not the diff id `{}`",
+                streamed.diff_id, wish.diff_id
+            );
+            return Err(wrap(Failure::new(ErrorKind::Invalid, cause), &what));
+        }
+        shared.progress.layer(digest, LayerProgress::Done);
+        let record = NewLayer {
+            diff_id: wish.diff_id.clone(),
+            directory: staged.id().to_owned(),
+            size: streamed.unpacked.size,
+            entries: streamed.unpacked.entries,
+            blob: known_blob,
+            blob_size: streamed.blob_size,
+        };
+        Ok(HeldLayer::new(staged, lock, streamed.unpacked, record))
+    }
+
+    pub(crate) fn has_layer(&self, diff_id: &Digest) -> Result<bool> {
+        Ok(self.database.read(|connection| catalog::layer(connection, diff_id))?.is_some())
+    }
+
+    /// Finishes new layers with what only the layers below them tell, the lowest first. False when one of those has
+    /// been removed.
+    pub(crate) fn settle(&self, diff_ids: &[Digest], held: &mut Held) -> Result<bool> {
+        let mut below = Vec::new();
+        for (position, diff_id) in diff_ids.iter().enumerate() {
+            if diff_ids[..position].contains(diff_id) {
+                continue;
+            }
+            let directory = match held.layers.get_mut(diff_id) {
+                Some(layer) => {
+                    let directory = layer.staged.diff()?;
+                    if !layer.settled {
+                        let what = format!("layer `{diff_id}` can't be finished");
+                        settle(&directory, &layer.unpacked, &below)
+                            .map_err(|error| error.into_failure(what))?;
+                        layer.settled = true;
+                    }
+                    directory
+                }
+                None => {
+                    let row = self.database.read(|connection| catalog::layer(connection, diff_id))?;
+                    let opened = row.and_then(|row| open_directory(&self.places.diff(&row.directory)).ok());
+                    let Some(directory) = opened else { return Ok(false) };
+                    directory
+                }
+            };
+            below.insert(0, directory);
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,137 @@
+//! What the database is told of images and layers: writing.
+
+use loam_model::{Digest, ImageConfig};
+use rusqlite::{OptionalExtension, Result, Transaction, params};
+
+use crate::catalog;
+
+/// An image to be recorded.
+#[derive(Debug)]
+pub(crate) struct NewImage<'a> {
+    pub(crate) id: &'a Digest,
+    pub(crate) manifest: &'a Digest,
+    pub(crate) media_type: &'a str,
+    pub(crate) platform: String,
+    pub(crate) created: Option<&'a str>,
+    pub(crate) config: &'a ImageConfig,
+    /// All layers, the lowest first.
+    pub(crate) layers: Vec<&'a Digest>,
+    pub(crate) name: Option<&'a str>,
+}
+
+/// A layer to be recorded.
+#[derive(Clone, Debug)]
+pub(crate) struct NewLayer {
+    pub(crate) diff_id: Digest,
+    pub(crate) directory: String,
+    pub(crate) size: u64,
+    pub(crate) entries: u64,
+    pub(crate) blob: Option<Digest>,
+    pub(crate) blob_size: u64,
+}
+
+/// What is to be deleted from the disk because the database no longer knows it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Dropped {
+    /// Layers: diff id and directory.
+    pub(crate) layers: Vec<(Digest, String)>,
+    /// Blobs that may be without use.
+    pub(crate) blobs: Vec<Digest>,
+}
+
+pub(crate) fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Records a layer.
+pub(crate) fn layer(transaction: &Transaction<'_>, layer: &NewLayer) -> Result<()> {
+    transaction.execute(
+        "INSERT INTO layer (diff_id, directory, size, entries, blob, blob_size, added, used)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)",
+        params![
+            layer.diff_id.to_string(),
+            layer.directory,
+            number(layer.size),
+            number(layer.entries),
+            layer.blob.as_ref().map(Digest::to_string),
+            number(layer.blob_size),
+            now(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Records an image whose layers are all known, and points its name to it. Gives the manifest that it had before, if
+/// that was another.
+pub(crate) fn image(transaction: &Transaction<'_>, image: &NewImage<'_>) -> Result<Option<Digest>> {
+    let id = image.id.to_string();
+    let before: Option<Digest> = transaction
+        .query_row("SELECT manifest FROM image WHERE id = ?1", [&id], |row| catalog::parsed(row, 0))
+        .optional()?;
+    let config = serde_json::to_string(image.config)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    transaction.execute(
+        "INSERT INTO image (id, manifest, media_type, platform, created, config, added)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (id) DO UPDATE SET manifest = ?2, media_type = ?3, added = ?7, condemned = 0",
+        params![
+            id,
+            image.manifest.to_string(),
+            image.media_type,
+            image.platform,
+            image.created,
+            config,
+            now()
+        ],
+    )?;
+    for (position, diff_id) in (0_i64..).zip(&image.layers) {
+        transaction.execute(
+            "INSERT INTO image_layer (image, position, diff_id) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            params![id, position, diff_id.to_string()],
+        )?;
+    }
+    if let Some(name) = image.name {
+        point(transaction, name, &id)?;
+    }
+    Ok(before.filter(|manifest| manifest != image.manifest))
+}
+
+/// Points a name to an image.
+pub(crate) fn point(transaction: &Transaction<'_>, name: &str, image: &str) -> Result<()> {
+    transaction.execute(
+        "INSERT INTO image_name (name, image) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET image = ?2",
+        [name, image],
+    )?;
+    transaction.execute("UPDATE image SET condemned = 0 WHERE id = ?1", [image])?;
+    Ok(())
+}
+
+/// Takes an image that has no names and no snapshots out of the database, with the layers that nothing else has.
+pub(crate) fn drop_image(transaction: &Transaction<'_>, image: &str) -> Result<Dropped> {
+    let manifest: Digest =
+        transaction
+            .query_row("SELECT manifest FROM image WHERE id = ?1", [image], |row| catalog::parsed(row, 0))?;
+    let mut dropped = Dropped { layers: Vec::new(), blobs: vec![manifest] };
+    if let Ok(config) = image.parse() {
+        dropped.blobs.push(config);
+    }
+    let mut statement = transaction.prepare(
+        "SELECT DISTINCT layer.diff_id, directory FROM image_layer AS mine JOIN layer USING (diff_id)
+         WHERE image = ?1 AND NOT EXISTS
+            (SELECT 1 FROM image_layer AS other WHERE other.diff_id = mine.diff_id AND other.image <> ?1)",
+    )?;
+    let mut rows = statement.query([image])?;
+    while let Some(row) = rows.next()? {
+        dropped.layers.push((catalog::parsed(row, 0)?, row.get(1)?));
+    }
+    transaction.execute("DELETE FROM image_layer WHERE image = ?1", [image])?;
+    transaction.execute("DELETE FROM image WHERE id = ?1", [image])?;
+    for (diff_id, _) in &dropped.layers {
+        transaction.execute("DELETE FROM layer WHERE diff_id = ?1", [diff_id.to_string()])?;
+    }
+    Ok(dropped)
+}

@@ -1,0 +1,70 @@
+//! The store's tables.
+
+use loam_state::Schema;
+
+/// The image store's part of the state database.
+pub const SCHEMA: Schema = Schema { component: "images", versions: &[FIRST] };
+
+const FIRST: &str = "
+-- An image, by the digest of its configuration. `config` is what containers are made from, as JSON of the model's
+-- `ImageConfig`, so that starting a container reads no blob. A condemned image goes with its last snapshot.
+CREATE TABLE image (
+    id TEXT PRIMARY KEY,
+    manifest TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    platform TEXT NOT NULL,
+    created TEXT,
+    config TEXT NOT NULL,
+    added INTEGER NOT NULL,
+    condemned INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX image_by_manifest ON image (manifest);
+
+CREATE TABLE image_name (
+    name TEXT PRIMARY KEY,
+    image TEXT NOT NULL REFERENCES image (id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX image_name_by_image ON image_name (image);
+
+-- An unpacked layer, by its diff id: `layers/DIRECTORY/diff`. `blob` is what it was unpacked from; `blob_kept` says
+-- whether that is in `blobs`, too. Size in bytes of the files, `entries` for the limit on inodes.
+CREATE TABLE layer (
+    diff_id TEXT PRIMARY KEY,
+    directory TEXT NOT NULL UNIQUE,
+    size INTEGER NOT NULL,
+    entries INTEGER NOT NULL,
+    blob TEXT,
+    blob_size INTEGER,
+    blob_kept INTEGER NOT NULL DEFAULT 0,
+    added INTEGER NOT NULL,
+    used INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE image_layer (
+    image TEXT NOT NULL REFERENCES image (id),
+    position INTEGER NOT NULL,
+    diff_id TEXT NOT NULL REFERENCES layer (diff_id),
+    PRIMARY KEY (image, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX image_layer_by_layer ON image_layer (diff_id);
+
+-- A container's view. The quota columns: bytes allowed, whether the layers count, and the project id that the file
+-- system counts under.
+CREATE TABLE snapshot (
+    container TEXT PRIMARY KEY,
+    image TEXT NOT NULL REFERENCES image (id),
+    ephemeral INTEGER NOT NULL,
+    quota INTEGER,
+    quota_counts_layers INTEGER NOT NULL DEFAULT 0,
+    project INTEGER UNIQUE
+) STRICT, WITHOUT ROWID;
+CREATE INDEX snapshot_by_image ON snapshot (image);
+
+-- What garbage collection leaves alone until a time, in seconds since the epoch.
+CREATE TABLE image_lease (
+    holder TEXT NOT NULL,
+    diff_id TEXT NOT NULL,
+    expires INTEGER NOT NULL,
+    PRIMARY KEY (holder, diff_id)
+) STRICT, WITHOUT ROWID;
+";

@@ -1,0 +1,31 @@
+//! Where images come from.
+
+mod archive_file;
+mod docker;
+mod files;
+mod layout;
+mod registry;
+
+use loam_model::Result;
+
+pub(crate) use docker::DockerArchive;
+pub(crate) use files::{Directory, Files, Memory, TarFile};
+pub(crate) use layout::Layout;
+pub(crate) use registry::Registry;
+
+use crate::document::{Descriptor, RawDocument};
+use crate::intake::{Blob, Promise};
+
+/// A place that has an image. Blobs are read by several threads at once.
+pub(crate) trait Source: Sync {
+    /// The manifest or index of the image that is wanted.
+    fn top(&self) -> Result<RawDocument>;
+    /// A further manifest or index.
+    fn document(&self, descriptor: &Descriptor) -> Result<RawDocument>;
+    /// Opens a blob, and says what is to be held against it.
+    fn blob(&self, descriptor: &Descriptor) -> Result<(Box<dyn Blob>, Promise)>;
+    /// The name that the place itself has for the image.
+    fn found_name(&self) -> Option<String> {
+        None
+    }
+}

@@ -1,0 +1,106 @@
+//! An OCI image layout (image specification, image-layout.md): `oci-layout`, `index.json`, `blobs/ALGORITHM/HEX`.
+
+use loam_model::{ErrorKind, Failure, Result};
+
+use super::{Files, Source};
+use crate::document::{Descriptor, Document, MANIFEST_LIMIT, RawDocument};
+use crate::error::{invalid, shown};
+use crate::hashing::sha256;
+use crate::intake::{Blob, Promise};
+use crate::stream::wrap;
+
+/// The annotation that names an image within a layout.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// The annotation in which containerd and Docker write the whole name.
+const FULL_NAME: &str = "io.containerd.image.name";
+
+/// An image in a layout.
+pub(crate) struct Layout<F> {
+    files: F,
+    top: Descriptor,
+}
+
+impl<F: Files> Layout<F> {
+    /// Whether these files are a layout.
+    pub(crate) fn is_in(files: &F) -> Result<bool> {
+        Ok(files.open("index.json")?.is_some() && files.open("oci-layout")?.is_some())
+    }
+
+    /// Finds the image with this tag, or the only one.
+    pub(crate) fn open(files: F, tag: Option<&str>) -> Result<Self> {
+        let place = files.describe();
+        let missing = || {
+            Failure::new(
+                ErrorKind::NotFound,
+                format!("{place} is not an OCI image layout: it has no `index.json`"),
+            )
+        };
+        let bytes = files.read("index.json", MANIFEST_LIMIT)?.ok_or_else(missing)?;
+        let index = RawDocument { media_type: String::new(), digest: sha256(&bytes), bytes };
+        let Document::Index(entries) = Document::parse(&index, &place)? else {
+            return Err(invalid(format!("`index.json` in {place} is no index")));
+        };
+        let top = choose(&entries, tag, &place)?.clone();
+        Ok(Self { files, top })
+    }
+
+    fn content(&self, descriptor: &Descriptor) -> Result<super::files::Content> {
+        let digest = &descriptor.digest;
+        let name = format!("blobs/{}/{}", digest.algorithm().as_str(), digest.hex());
+        self.files.open(&name)?.ok_or_else(|| {
+            Failure::new(ErrorKind::NotFound, format!("{} lacks the blob `{digest}`", self.files.describe()))
+        })
+    }
+}
+
+fn choose<'a>(entries: &'a [Descriptor], tag: Option<&str>, place: &str) -> Result<&'a Descriptor> {
+    let names = |entry: &'a Descriptor| [entry.annotation(REF_NAME), entry.annotation(FULL_NAME)];
+    let Some(tag) = tag else {
+        return match entries {
+            [only] => Ok(only),
+            [] => Err(Failure::new(ErrorKind::NotFound, format!("{place} holds no image"))),
+            _ => Err(Failure::new(ErrorKind::Invalid, format!("{place} holds several images"))
+                .hint(format!("name one of {}", list(entries.iter().flat_map(names).flatten())))),
+        };
+    };
+    entries.iter().find(|entry| names(entry).contains(&Some(tag))).ok_or_else(|| {
+        let failure =
+            Failure::new(ErrorKind::NotFound, format!("{place} has no image `{}`", shown(tag.as_bytes())));
+        match list(entries.iter().flat_map(names).flatten()) {
+            known if known.is_empty() => failure,
+            known => failure.hint(format!("it has {known}")),
+        }
+    })
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.take(10).map(|name| format!("`{}`", shown(name.as_bytes()))).collect::<Vec<_>>().join(", ")
+}
+
+impl<F: Files> Source for Layout<F> {
+    fn top(&self) -> Result<RawDocument> {
+        self.document(&self.top)
+    }
+
+    fn document(&self, descriptor: &Descriptor) -> Result<RawDocument> {
+        let promise = Promise { digest: Some(descriptor.digest.clone()), size: Some(descriptor.size) };
+        let bytes = self.content(descriptor)?.read(promise, MANIFEST_LIMIT).map_err(|failure| {
+            wrap(
+                failure,
+                &format!("the manifest `{}` in {} can't be used", descriptor.digest, self.files.describe()),
+            )
+        })?;
+        let media_type = descriptor.media_type.clone().unwrap_or_default();
+        Ok(RawDocument { media_type, digest: descriptor.digest.clone(), bytes })
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<(Box<dyn Blob>, Promise)> {
+        let promise = Promise { digest: Some(descriptor.digest.clone()), size: Some(descriptor.size) };
+        Ok((self.content(descriptor)?.into_blob(), promise))
+    }
+
+    fn found_name(&self) -> Option<String> {
+        let name = self.top.annotation(FULL_NAME).or_else(|| self.top.annotation(REF_NAME));
+        name.map(str::to_owned)
+    }
+}

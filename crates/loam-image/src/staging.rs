@@ -1,0 +1,291 @@
+//! Things on disk that are not there yet, or no longer: staged layers, trash, locks.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use loam_model::{Digest, Failure, Result};
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::error::failed;
+
+/// The places of a store. See the crate's page for the tree.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    pub(crate) root: PathBuf,
+}
+
+impl Places {
+    pub(crate) fn layers(&self) -> PathBuf {
+        self.root.join("layers")
+    }
+
+    pub(crate) fn layer(&self, id: &str) -> PathBuf {
+        self.layers().join(id)
+    }
+
+    pub(crate) fn diff(&self, id: &str) -> PathBuf {
+        self.layer(id).join("diff")
+    }
+
+    pub(crate) fn snapshots(&self) -> PathBuf {
+        self.root.join("snapshots")
+    }
+
+    pub(crate) fn staging(&self) -> PathBuf {
+        self.root.join("staging")
+    }
+
+    pub(crate) fn trash(&self) -> PathBuf {
+        self.root.join("trash")
+    }
+
+    pub(crate) fn locks(&self) -> PathBuf {
+        self.root.join("layer-locks")
+    }
+
+    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
+        self.root.join("blobs").join(digest.algorithm().as_str()).join(digest.hex())
+    }
+
+    /// A directory below the store's root that stands for an image without layers.
+    pub(crate) fn empty(&self) -> PathBuf {
+        self.root.join("empty")
+    }
+
+    /// Moves something out of the way and deletes it. Success when there is nothing.
+    pub(crate) fn discard(&self, path: &Path) -> Result<()> {
+        let trash = self.trash();
+        let grave = trash.join(random_id());
+        let mut renamed = fs::rename(path, &grave);
+        if renamed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) && path.exists() {
+            make_directory(&trash)?;
+            renamed = fs::rename(path, &grave);
+        }
+        match renamed {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(format!("`{}` can't be removed", path.display()), error)),
+        }
+        crate::delete::tree(CWD, &*grave)
+            .map_err(|error| failed(format!("`{}` can't be deleted", grave.display()), error))
+    }
+}
+
+/// Makes a directory that only the store enters, with those above it.
+pub(crate) fn make_directory(path: &Path) -> Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| failed(format!("the directory `{}` can't be made", path.display()), error))
+}
+
+/// Twelve random hexadecimal digits.
+pub(crate) fn random_id() -> String {
+    let mut bytes = [0_u8; 6];
+    // The kernel's pool can't fail once the machine is up.
+    getrandom::fill(&mut bytes).expect("the kernel gives random bytes");
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Opens a directory for reading.
+pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// A layer's directory on its way into the store. As long as this lives, the directory is locked, wherever it is; a
+/// directory without a row in the database that nobody has locked is garbage.
+#[derive(Debug)]
+pub(crate) struct StagedLayer {
+    places: Places,
+    id: String,
+    /// Open, and locked with flock(2).
+    directory: OwnedFd,
+    published: bool,
+    committed: bool,
+}
+
+impl StagedLayer {
+    /// Makes an empty one.
+    pub(crate) fn new(places: &Places) -> Result<Self> {
+        let staging = places.staging();
+        loop {
+            let id = random_id();
+            let path = staging.join(&id);
+            let what = || format!("the directory `{}` can't be made", path.display());
+            match rustix::fs::mkdir(&path, Mode::RWXU) {
+                Ok(()) => {}
+                Err(Errno::NOENT) => {
+                    make_directory(&staging)?;
+                    continue;
+                }
+                Err(Errno::EXIST) => continue,
+                Err(error) => return Err(failed(what(), error)),
+            }
+            // A sweep may come between; then its lock, or the missing directory, tells.
+            let Ok(directory) = open_directory(&path) else { continue };
+            let locked = rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive);
+            if locked.is_err() || !is_at(&directory, &path) {
+                continue;
+            }
+            plain(&directory).map_err(|error| failed(what(), error))?;
+            rustix::fs::mkdirat(&directory, "diff", Mode::RWXU).map_err(|error| failed(what(), error))?;
+            let staged = Self { places: places.clone(), id, directory, published: false, committed: false };
+            plain(&staged.diff()?).map_err(|error| failed(what(), error))?;
+            return Ok(staged);
+        }
+    }
+
+    /// The name of the directory in `layers`.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Opens the directory that holds the layer's files.
+    pub(crate) fn diff(&self) -> Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.directory, "diff", flags, Mode::empty())
+            .map_err(|error| failed(format!("the staged layer `{}` can't be opened", self.id), error))
+    }
+
+    /// Moves it to its place. It counts only when the database knows it: see [`Self::commit`].
+    pub(crate) fn publish(&mut self) -> Result<()> {
+        make_directory(&self.places.layers())?;
+        let (from, to) = (self.places.staging().join(&self.id), self.places.layer(&self.id));
+        fs::rename(&from, &to)
+            .map_err(|error| failed(format!("`{}` can't be moved into the store", from.display()), error))?;
+        self.published = true;
+        Ok(())
+    }
+
+    /// Keeps it: the database knows it.
+    pub(crate) fn commit(mut self) {
+        self.committed = true;
+    }
+}
+
+impl Drop for StagedLayer {
+    fn drop(&mut self) {
+        if self.committed {
+            return;
+        }
+        let place = if self.published { self.places.layers() } else { self.places.staging() };
+        if let Err(failure) = self.places.discard(&place.join(&self.id)) {
+            tracing::warn!(failure = %failure.chain(), "a staged layer is left for the next sweep");
+        }
+    }
+}
+
+/// Takes back what a set-group-id directory above would hand down.
+fn plain(directory: &OwnedFd) -> io::Result<()> {
+    let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+    rustix::fs::fchown(directory, Some(user), Some(group))?;
+    rustix::fs::fchmod(directory, Mode::RWXU)?;
+    Ok(())
+}
+
+/// Whether this open file is still what the path names.
+fn is_at(fd: &OwnedFd, path: &Path) -> bool {
+    let (Ok(open), Ok(named)) = (rustix::fs::fstat(fd), rustix::fs::lstat(path)) else { return false };
+    (open.st_dev, open.st_ino) == (named.st_dev, named.st_ino)
+}
+
+/// Deletes what crashed processes have left: staged layers that nobody holds, layers that the database does not know
+/// (`known` is asked after their lock is taken), trash. Failures are left for the next time.
+pub(crate) fn sweep(places: &Places, known: &dyn Fn(&str) -> Result<bool>) {
+    for (place, ask) in [(places.staging(), false), (places.layers(), true)] {
+        for path in entries(&place) {
+            let Some(id) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            if ask && known(id).unwrap_or(true) {
+                continue;
+            }
+            let Ok(directory) = open_directory(&path) else { continue };
+            if rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive).is_err() {
+                continue;
+            }
+            if ask && known(id).unwrap_or(true) {
+                continue;
+            }
+            report(id, places.discard(&path));
+        }
+    }
+    for path in entries(&places.trash()) {
+        // Another process may be deleting the same; both succeed.
+        if let Err(error) = crate::delete::tree(CWD, &*path) {
+            tracing::debug!(path = %path.display(), %error, "trash is left");
+        }
+    }
+}
+
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
+}
+
+fn report(what: &str, result: std::result::Result<(), Failure>) {
+    match result {
+        Ok(()) => tracing::info!(what, "removed what an interrupted command had left"),
+        Err(failure) => tracing::warn!(what, failure = %failure.chain(), "garbage is left for the next time"),
+    }
+}
+
+/// Held while one process fetches a layer, so that others wait for it. Dropping removes the file.
+#[derive(Debug)]
+pub(crate) struct LayerLock {
+    path: PathBuf,
+    file: OwnedFd,
+}
+
+impl LayerLock {
+    /// Takes the lock of a layer; `waiting` is called when another holds it.
+    pub(crate) fn take(places: &Places, diff_id: &Digest, waiting: impl Fn()) -> Result<Self> {
+        let directory = places.locks();
+        let path = directory.join(diff_id.hex());
+        let what = |error: Errno| failed(format!("the lock `{}` can't be taken", path.display()), error);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        loop {
+            let file = match rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR) {
+                Ok(file) => file,
+                Err(Errno::NOENT) => {
+                    make_directory(&directory)?;
+                    continue;
+                }
+                Err(error) => return Err(what(error)),
+            };
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => {
+                    waiting();
+                    lock_patiently(&file).map_err(what)?;
+                }
+                Err(error) => return Err(what(error)),
+            }
+            // The holder before may have removed the file while this one waited.
+            if is_at(&file, &path) {
+                return Ok(Self { path, file });
+            }
+        }
+    }
+}
+
+fn lock_patiently(file: &OwnedFd) -> rustix::io::Result<()> {
+    loop {
+        match rustix::fs::flock(file, FlockOperation::LockExclusive) {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+impl Drop for LayerLock {
+    fn drop(&mut self) {
+        // While the lock is held nobody else removes it; whoever waits finds out by `is_at`.
+        fs::remove_file(&self.path).ok();
+        rustix::fs::flock(self.file.as_fd(), FlockOperation::Unlock).ok();
+    }
+}

@@ -1,0 +1,206 @@
+//! The store itself.
+
+use std::fmt;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use loam_model::{
+    ContainerId, Digest, ErrorKind, Failure, IdMapping, Image, ImageConfig, ImageSource, ImageStore,
+    ImageSummary, LayerProgress, PullOptions, PullProgress, RemovedImage, Result, RootfsPlan,
+    SnapshotRequest,
+};
+use loam_state::{Database, Durability};
+use tokio::runtime::Runtime;
+
+use crate::error::failed;
+use crate::record;
+use crate::source::{Layout, Memory};
+use crate::staging::{self, Places, make_directory, open_directory};
+use crate::unpack::Budget;
+use crate::{blobs, catalog, names};
+
+/// What is kept free on the store's file system, whatever is pulled: so many bytes, or a hundredth where that is less.
+const RESERVE: u64 = 64 << 20;
+
+/// How a store is set up.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// The state directory, absolute.
+    pub root: PathBuf,
+    /// The most bytes that one image may unpack to; when absent, the free space decides.
+    pub unpacked_limit: Option<u64>,
+}
+
+impl StoreConfig {
+    /// The usual store in a state directory.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), unpacked_limit: None }
+    }
+}
+
+/// Images in a directory: the image seam of Loam.
+pub struct LayerStore {
+    pub(crate) config: StoreConfig,
+    pub(crate) places: Places,
+    pub(crate) database: Arc<Database>,
+    /// Made when a registry is first used.
+    runtime: OnceLock<Runtime>,
+}
+
+impl LayerStore {
+    /// Opens the store of a state directory. Nothing is read or made before it is needed.
+    pub fn open(config: StoreConfig, database: Arc<Database>) -> Self {
+        let places = Places { root: config.root.clone() };
+        Self { config, places, database, runtime: OnceLock::new() }
+    }
+
+    /// Makes an image from an OCI layout in a tar that the program carries, under this name. Quick when it is there
+    /// already and the same.
+    pub fn install_builtin(&self, layout_tar: &[u8], name: &str) -> Result<Image> {
+        let layout = Layout::open(Memory::open(layout_tar)?, None)?;
+        let options = PullOptions { name: Some(name.to_owned()), ..PullOptions::default() };
+        let source = ImageSource::Registry(name.to_owned());
+        self.pull_from(&layout, &source, &options, &Silent)
+    }
+
+    pub(crate) fn runtime(&self) -> Result<&Runtime> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        // The transfers are a fraction of a processor's work; unpacking has threads of its own.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("transfer")
+            .enable_all()
+            .build()
+            .map_err(|error| failed("the threads for transfers can't be started", error))?;
+        Ok(self.runtime.get_or_init(|| runtime))
+    }
+
+    /// What a pull may unpack: what is free, less a reserve, or what the configuration allows.
+    pub(crate) fn budget(&self) -> Result<Budget> {
+        make_directory(&self.places.staging())?;
+        let place = &self.places.root;
+        let status = rustix::fs::statvfs(place).map_err(|error| {
+            failed(format!("the free space of `{}` can't be told", place.display()), error)
+        })?;
+        let bytes = |blocks: u64| blocks.saturating_mul(status.f_frsize);
+        let reserve = RESERVE.min(bytes(status.f_blocks) / 100);
+        let free = bytes(status.f_bavail).saturating_sub(reserve);
+        Ok(match self.config.unpacked_limit {
+            Some(limit) if limit <= free => Budget::new(limit, false),
+            _ => Budget::new(free, true),
+        })
+    }
+
+    /// Makes everything written so far survive a power cut: one call for the whole file system, which costs less than
+    /// one for each of thousands of files.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let what = || format!("`{}` can't be synced to the disk", self.places.root.display());
+        let root = open_directory(&self.places.root).map_err(|error| failed(what(), error))?;
+        rustix::fs::syncfs(&root).map_err(|error| failed(what(), error))
+    }
+
+    /// Deletes what interrupted commands have left.
+    pub(crate) fn sweep(&self) {
+        staging::sweep(&self.places, &|directory| {
+            self.database.read(|connection| catalog::knows_directory(connection, directory))
+        });
+    }
+}
+
+impl fmt::Debug for LayerStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("LayerStore").field("root", &self.places.root).finish_non_exhaustive()
+    }
+}
+
+impl Drop for LayerStore {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Transfers end with the pull that asked for them: nothing is waited for.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl ImageStore for LayerStore {
+    fn pull(
+        &self,
+        source: &ImageSource,
+        options: &PullOptions,
+        progress: &dyn PullProgress,
+    ) -> Result<Image> {
+        self.pull_image(source, options, progress)
+    }
+
+    fn import(&self, tar: &mut (dyn Read + Send), name: &str, config: &ImageConfig) -> Result<Image> {
+        self.import_tar(tar, name, config)
+    }
+
+    fn resolve(&self, name: &str) -> Result<Image> {
+        self.resolve_name(name)
+    }
+
+    fn list(&self) -> Result<Vec<ImageSummary>> {
+        self.database.read(catalog::list)
+    }
+
+    fn raw_config(&self, image: &Digest) -> Result<Vec<u8>> {
+        let known = self.database.read(|connection| catalog::image(connection, &image.to_string()))?;
+        match known {
+            Some(_) => blobs::read(&self.places, image),
+            None => Err(no_image(image)),
+        }
+    }
+
+    fn tag(&self, image: &Digest, name: &str) -> Result<()> {
+        let name = names::given(name)?;
+        let id = image.to_string();
+        let known = self.database.write(Durability::Synced, |transaction| {
+            let known = catalog::image(transaction, &id)?.is_some();
+            if known {
+                record::point(transaction, &name, &id)?;
+            }
+            Ok(known)
+        })?;
+        if known { Ok(()) } else { Err(no_image(image)) }
+    }
+
+    fn remove(&self, name: &str, force: bool) -> Result<RemovedImage> {
+        self.remove_image(name, force)
+    }
+
+    fn create_snapshot(&self, request: &SnapshotRequest<'_>) -> Result<()> {
+        self.make_snapshot(request)
+    }
+
+    fn rootfs(&self, container: &ContainerId, mapping: Option<&IdMapping>) -> Result<RootfsPlan> {
+        self.plan(container, mapping)
+    }
+
+    fn snapshot_usage(&self, container: &ContainerId) -> Result<u64> {
+        self.usage(container)
+    }
+
+    fn remove_snapshot(&self, container: &ContainerId) -> Result<()> {
+        self.drop_snapshot(container)
+    }
+
+    fn snapshots(&self) -> Result<Vec<ContainerId>> {
+        self.containers()
+    }
+}
+
+fn no_image(image: &Digest) -> Failure {
+    Failure::new(ErrorKind::NotFound, format!("there is no image `{image}`"))
+}
+
+/// Progress that nobody watches.
+struct Silent;
+
+impl PullProgress for Silent {
+    fn layer(&self, _: &Digest, _: LayerProgress) {}
+    fn note(&self, _: &str) {}
+}

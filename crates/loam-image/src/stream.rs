@@ -1,0 +1,123 @@
+//! One blob on its way from a source into a directory: compressed bytes hashed, decompressed, hashed again, unpacked.
+
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{channel, sync_channel};
+
+use loam_model::{Digest, DigestAlgorithm, ErrorKind, Failure, Result};
+
+use crate::archive::Archive;
+use crate::blocks::{Blocks, Filler, Piped, pump};
+use crate::decompress::{decoder, sniff};
+use crate::error::unwrap_io;
+use crate::intake::Intake;
+use crate::unpack::{Budget, UnpackError, Unpacked, unpack};
+
+/// Blocks on their way between two threads.
+const PIPE_BLOCKS: usize = 3;
+
+/// How a stream is unpacked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Means<'a> {
+    /// What all layers of the pull may take together.
+    pub(crate) budget: &'a Budget,
+    /// Becomes true when the pull is given up.
+    pub(crate) stop: &'a AtomicBool,
+    /// The algorithm of the diff id.
+    pub(crate) algorithm: DigestAlgorithm,
+    /// Whether a processor is idle, so that decompressing in a thread of its own gains time.
+    pub(crate) spare_processor: bool,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Streamed {
+    pub(crate) unpacked: Unpacked,
+    /// The digest of the decompressed stream.
+    pub(crate) diff_id: Digest,
+    /// Bytes of the decompressed stream.
+    pub(crate) length: u64,
+    /// Bytes of the blob.
+    pub(crate) blob_size: u64,
+}
+
+/// Unpacks a blob into an empty directory, and holds it against its promises. `what` is the beginning of messages.
+pub(crate) fn unpack_stream(
+    mut intake: Intake<'_>,
+    root: OwnedFd,
+    means: Means<'_>,
+    what: &str,
+) -> Result<Streamed> {
+    let result = run(&mut intake, root, means);
+    match result {
+        Ok((unpacked, (diff_id, length))) => {
+            let blob_size = intake.finish().map_err(|failure| wrap(failure, what))?;
+            Ok(Streamed { unpacked, diff_id, length, blob_size })
+        }
+        Err(error) => {
+            let failure = error.into_failure(what.to_owned());
+            let failure = if failure.to_string() == what { failure } else { wrap(failure, what) };
+            // Bytes that make no sense are most often not the right bytes; that is then the truer cause.
+            if failure.kind() == ErrorKind::Invalid
+                && let Err(broken) = intake.finish()
+            {
+                return Err(wrap(broken, what));
+            }
+            Err(failure)
+        }
+    }
+}
+
+fn run(
+    intake: &mut Intake<'_>,
+    root: OwnedFd,
+    means: Means<'_>,
+) -> std::result::Result<(Unpacked, (Digest, u64)), UnpackError> {
+    let compression = sniff(intake.start()?);
+    let reader = decoder(&mut *intake, compression)
+        .map_err(|error| unwrap_io(error, || "the data can't be decompressed".to_owned()))?;
+    let filler = Filler::new(reader, means.algorithm, means.stop);
+    if means.spare_processor { two_threads(filler, root, means) } else { one_thread(filler, root, means) }
+}
+
+type Ran = std::result::Result<(Unpacked, (Digest, u64)), UnpackError>;
+
+fn one_thread<R: Read>(filler: Filler<'_, R>, root: OwnedFd, means: Means<'_>) -> Ran {
+    let mut archive = Archive::new(filler);
+    let unpacked = unpack(&mut archive, root, means.budget)?;
+    Ok((unpacked, archive.into_blocks().finish()))
+}
+
+fn two_threads<R: Read + Send>(mut filler: Filler<'_, R>, root: OwnedFd, means: Means<'_>) -> Ran {
+    let (full, blocks) = sync_channel(PIPE_BLOCKS);
+    let (spent, empty) = channel();
+    std::thread::scope(|scope| {
+        let pumping = scope.spawn(move || {
+            pump(&mut filler, &full, &empty);
+            filler
+        });
+        let result = drain_into(Piped::new(blocks, spent), root, means.budget);
+        // The pipe is gone by now, so that the pump can't wait for it.
+        let filler = pumping.join().expect("the pump does not panic");
+        Ok((result?, filler.finish()))
+    })
+}
+
+fn drain_into<B: Blocks>(
+    blocks: B,
+    root: OwnedFd,
+    budget: &Budget,
+) -> std::result::Result<Unpacked, UnpackError> {
+    let mut archive = Archive::new(blocks);
+    unpack(&mut archive, root, budget)
+}
+
+/// Puts a sentence before a failure.
+pub(crate) fn wrap(failure: Failure, what: &str) -> Failure {
+    let mut outer = Failure::new(failure.kind(), what);
+    if let Some(hint) = failure.hint_text() {
+        outer = outer.hint(hint);
+    }
+    outer.caused_by(failure)
+}

@@ -1,0 +1,95 @@
+//! Unpacking one layer into a directory of its own, in the form that overlayfs wants (image specification, layer.md).
+//!
+//! Nothing here ever uses a path: an entry's directory is looked up beneath the layer's root by the kernel (openat2),
+//! the entry itself is made anew in it (never opened when it exists), and owner, mode, attributes and times are set on
+//! the descriptor. A whiteout becomes a character device 0:0, an opaque directory gets `trusted.overlay.opaque`. What
+//! can only be known beside the layers below (owners of directories that the archive does not list, hard links to
+//! files of a lower layer) is left to [`settle`](crate::settle).
+//!
+//! The thread that unpacks needs no working directory, no root directory and no name of the store: only the
+//! descriptor of the layer's root. So it can be moved into a confined process as it is.
+
+mod attributes;
+mod budget;
+mod entry;
+mod error;
+mod name;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+
+pub(crate) use attributes::{Attributes, copy_attributes};
+pub(crate) use budget::Budget;
+pub(crate) use error::UnpackError;
+pub(crate) use name::{parent_and_name, relative};
+
+use crate::archive::{Archive, Entry};
+use crate::blocks::Blocks;
+use tree::Tree;
+
+/// The most entries that one layer may have.
+const ENTRY_LIMIT: u64 = 1 << 24;
+
+/// A hard link whose target the layer does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DanglingLink {
+    pub(crate) path: Vec<u8>,
+    pub(crate) target: Vec<u8>,
+}
+
+/// What was unpacked.
+#[derive(Debug, Default)]
+pub(crate) struct Unpacked {
+    /// Bytes of all files.
+    pub(crate) size: u64,
+    /// Entries made.
+    pub(crate) entries: u64,
+    /// Directories that had to be made although the archive does not list them, the root included (as an empty path).
+    pub(crate) implicit: Vec<Vec<u8>>,
+    /// Hard links to files that only a lower layer can have.
+    pub(crate) dangling: Vec<DanglingLink>,
+}
+
+/// A directory of the layer, whose attributes are set when everything is in it.
+#[derive(Debug, Default)]
+struct Directory {
+    /// `None` for one that the archive does not list.
+    attributes: Option<Attributes>,
+    opaque: bool,
+}
+
+/// One layer being unpacked.
+struct Unpacker<'a> {
+    tree: Tree,
+    budget: &'a Budget,
+    directories: BTreeMap<Vec<u8>, Directory>,
+    done: Unpacked,
+}
+
+/// Unpacks an archive into the directory `root`, which must be empty, and reads it to its end.
+pub(crate) fn unpack<B: Blocks>(
+    archive: &mut Archive<B>,
+    root: OwnedFd,
+    budget: &Budget,
+) -> Result<Unpacked, UnpackError> {
+    let mut unpacker = Unpacker {
+        tree: Tree::new(root),
+        budget,
+        directories: BTreeMap::from([(Vec::new(), Directory::default())]),
+        done: Unpacked::default(),
+    };
+    let mut entry = Entry::default();
+    while archive.next_entry(&mut entry)? {
+        if unpacker.done.entries == ENTRY_LIMIT {
+            return Err(UnpackError::malformed(format!("it has more than {ENTRY_LIMIT} entries")));
+        }
+        unpacker.done.entries += 1;
+        unpacker.entry(archive, &entry)?;
+    }
+    archive.drain()?;
+    unpacker.finish()
+}
+
+#[cfg(test)]
+mod tests;

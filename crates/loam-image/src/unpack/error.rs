@@ -1,0 +1,70 @@
+//! Why a layer can't be unpacked.
+
+use std::io;
+
+use loam_model::{ErrorKind, Failure};
+
+use crate::error::{kind_of, shown};
+
+/// Why a layer can't be unpacked. Names of entries are escaped for display already.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UnpackError {
+    /// The bytes could not be had.
+    #[error("{0}")]
+    Source(Failure),
+    /// The archive breaks its own format.
+    #[error("the archive is malformed: {0}")]
+    Malformed(String),
+    /// An entry's name is not one that may be made.
+    #[error("entry `{entry}` {rule}")]
+    Entry { entry: String, rule: String },
+    /// The layer is larger than allowed.
+    #[error("it holds more than {limit} bytes unpacked")]
+    TooLarge { limit: u64 },
+    /// The layer is larger than what is free.
+    #[error("it needs more than the {free} bytes that are free in the image store")]
+    NoSpace { free: u64 },
+    /// The kernel refused.
+    #[error("entry `{entry}` can't be {action}")]
+    System { entry: String, action: &'static str, source: io::Error },
+}
+
+impl UnpackError {
+    pub(crate) fn entry(path: &[u8], rule: impl Into<String>) -> Self {
+        UnpackError::Entry { entry: shown(path), rule: rule.into() }
+    }
+
+    pub(crate) fn system(path: &[u8], action: &'static str, error: impl Into<io::Error>) -> Self {
+        UnpackError::System { entry: shown(path), action, source: error.into() }
+    }
+
+    pub(crate) fn malformed(what: impl Into<String>) -> Self {
+        UnpackError::Malformed(what.into())
+    }
+
+    /// The failure for the seam, with `what` (such as "layer `…` can't be unpacked") before the cause.
+    pub(crate) fn into_failure(self, what: String) -> Failure {
+        let kind = match &self {
+            UnpackError::Source(_) => None,
+            UnpackError::Malformed(_) | UnpackError::Entry { .. } => Some(ErrorKind::Invalid),
+            UnpackError::TooLarge { .. } | UnpackError::NoSpace { .. } => Some(ErrorKind::Exhausted),
+            UnpackError::System { source, .. } => Some(kind_of(source)),
+        };
+        match (self, kind) {
+            (UnpackError::Source(failure), _) => failure,
+            (error @ UnpackError::TooLarge { .. }, _) => {
+                Failure::new(ErrorKind::Exhausted, what).caused_by(error)
+            }
+            (error, Some(ErrorKind::Exhausted)) => Failure::new(ErrorKind::Exhausted, what)
+                .hint("free some space where the image store is, for example by removing images")
+                .caused_by(error),
+            (error, kind) => Failure::new(kind.unwrap_or(ErrorKind::Internal), what).caused_by(error),
+        }
+    }
+}
+
+impl From<Failure> for UnpackError {
+    fn from(failure: Failure) -> Self {
+        UnpackError::Source(failure)
+    }
+}

@@ -1,0 +1,146 @@
+//! The layer's directory tree, by descriptors.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+use super::UnpackError;
+use super::name::parent_and_name;
+
+/// How many directories are kept open: an archive comes back to the directory above, rarely further.
+const CACHE: usize = 8;
+
+/// Flags to look a directory up, for making entries in it.
+const LOOK_UP: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// The mode of directories as long as the layer is unpacked.
+pub(super) const UNFINISHED: Mode = Mode::from_raw_mode(0o700);
+
+/// How the lookup of a directory ended.
+pub(super) enum Found {
+    Directory(Rc<OwnedFd>),
+    Missing,
+    /// Something on the way is no directory.
+    Obstructed,
+}
+
+/// What [`Tree::make_directory`] found in the way of a new directory, or made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Made {
+    New,
+    /// A directory was there.
+    Present,
+    /// Something else was there, and has made room.
+    Replaced,
+}
+
+/// The tree below the layer's root.
+pub(super) struct Tree {
+    root: Rc<OwnedFd>,
+    /// Recently used directories, the latest last.
+    recent: Vec<(Vec<u8>, Rc<OwnedFd>)>,
+}
+
+impl Tree {
+    pub(super) fn new(root: OwnedFd) -> Self {
+        Self { root: Rc::new(root), recent: Vec::with_capacity(CACHE) }
+    }
+
+    /// Looks a directory up. Links on the way are followed as long as they stay below the root.
+    pub(super) fn find(&mut self, path: &[u8], entry: &[u8]) -> Result<Found, UnpackError> {
+        if path.is_empty() {
+            return Ok(Found::Directory(self.root.clone()));
+        }
+        if let Some(position) = self.recent.iter().rposition(|(known, _)| known == path) {
+            let last = self.recent.len() - 1;
+            self.recent.swap(position, last);
+            return Ok(Found::Directory(self.recent[last].1.clone()));
+        }
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        // With O_NOFOLLOW a link in the last place would be taken for something that is no directory.
+        let flags = LOOK_UP.difference(OFlags::NOFOLLOW);
+        let open = |resolve| rustix::fs::openat2(&*self.root, path, flags, Mode::empty(), resolve);
+        let opened = match open(beneath | ResolveFlags::NO_SYMLINKS) {
+            Err(Errno::LOOP) => match open(beneath) {
+                Err(Errno::NOENT) => {
+                    return Err(UnpackError::entry(entry, "lies behind a link that leads nowhere"));
+                }
+                other => other,
+            },
+            other => other,
+        };
+        match opened {
+            Ok(fd) => Ok(Found::Directory(self.remember(path, fd))),
+            Err(Errno::NOENT) => Ok(Found::Missing),
+            Err(Errno::NOTDIR) => Ok(Found::Obstructed),
+            Err(Errno::XDEV) => Err(UnpackError::entry(entry, "lies behind a link that leaves the layer")),
+            Err(error) => Err(UnpackError::system(entry, "made", error)),
+        }
+    }
+
+    /// Makes a directory in `parent`.
+    pub(super) fn make_directory(
+        &mut self,
+        parent: &OwnedFd,
+        path: &[u8],
+    ) -> Result<(Made, Rc<OwnedFd>), UnpackError> {
+        let (_, name) = parent_and_name(path);
+        let system = |error| UnpackError::system(path, "made", error);
+        let made = match rustix::fs::mkdirat(parent, name, UNFINISHED) {
+            Ok(()) => Made::New,
+            Err(Errno::EXIST) if is_directory(&stat(parent, name, path)?) => Made::Present,
+            Err(Errno::EXIST) => {
+                self.forget(path);
+                rustix::fs::unlinkat(parent, name, AtFlags::empty()).map_err(system)?;
+                rustix::fs::mkdirat(parent, name, UNFINISHED).map_err(system)?;
+                Made::Replaced
+            }
+            Err(error) => return Err(system(error)),
+        };
+        let fd = rustix::fs::openat(parent, name, LOOK_UP, Mode::empty()).map_err(system)?;
+        Ok((made, self.remember(path, fd)))
+    }
+
+    /// Opens a directory of the layer for setting its attributes.
+    pub(super) fn open(&self, path: &[u8]) -> Result<OwnedFd, UnpackError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let path_or_dot = if path.is_empty() { &b"."[..] } else { path };
+        rustix::fs::openat2(&*self.root, path_or_dot, flags, Mode::empty(), beneath)
+            .map_err(|error| UnpackError::system(path, "opened", error))
+    }
+
+    /// Forgets a directory that is gone, with all below it.
+    pub(super) fn forget(&mut self, path: &[u8]) {
+        self.recent.retain(|(known, _)| !is_within(known, path));
+    }
+
+    fn remember(&mut self, path: &[u8], fd: OwnedFd) -> Rc<OwnedFd> {
+        let fd = Rc::new(fd);
+        if self.recent.len() == CACHE {
+            self.recent.remove(0);
+        }
+        self.recent.push((path.to_vec(), fd.clone()));
+        fd
+    }
+}
+
+/// Whether `path` is `directory` or lies below it.
+fn is_within(path: &[u8], directory: &[u8]) -> bool {
+    path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+}
+
+pub(super) fn stat(parent: &OwnedFd, name: &[u8], path: &[u8]) -> Result<Stat, UnpackError> {
+    rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|error| UnpackError::system(path, "looked at", error))
+}
+
+pub(super) fn is_directory(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
+pub(super) fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
