@@ -1,0 +1,69 @@
+//! Copying files out of and into containers, and their figures.
+
+use std::io::{Read, Write};
+
+use loam_model::{ArchiveDirection, ArchiveRequest, ErrorKind, Failure, Result, Stats};
+
+use crate::Engine;
+use crate::record::Record;
+
+impl Engine {
+    /// Copies a file or directory of a container out as a tar stream.
+    pub fn copy_out(&self, name: &str, path: &str, sink: &mut (dyn Write + Send)) -> Result<()> {
+        self.with_archive(name, path, ArchiveDirection::Out, |engine, request| {
+            engine.core.seams.supervisor.archive_out(request, sink)
+        })
+    }
+
+    /// Unpacks a tar stream into a directory of a container.
+    pub fn copy_in(&self, name: &str, path: &str, source: &mut (dyn Read + Send)) -> Result<()> {
+        self.with_archive(name, path, ArchiveDirection::In, |engine, request| {
+            engine.core.seams.supervisor.archive_in(request, source)
+        })
+    }
+
+    /// Reads the kernel's figures for a running container.
+    pub fn stats(&self, name: &str) -> Result<Stats> {
+        self.connect_live(name)?.1.stats()
+    }
+
+    fn with_archive(
+        &self,
+        name: &str,
+        path: &str,
+        direction: ArchiveDirection,
+        body: impl FnOnce(&Engine, &ArchiveRequest) -> Result<()>,
+    ) -> Result<()> {
+        if path.is_empty() || path.contains('\0') {
+            return Err(Failure::new(ErrorKind::Invalid, "the path in the container is empty or not valid"));
+        }
+        let (record, shim) = self.connect(name)?;
+        match shim {
+            Some(_) => {
+                let pid = record.process.map(|process| process.pid);
+                body(self, &self.archive_request(&record, path, direction, pid)?)
+            }
+            None => {
+                // Held to the end, so that nobody starts the container while its file system is mounted here.
+                let (_lock, record) = self.lock_settled(record.id.as_str())?;
+                let pid = record.process.map(|process| process.pid).filter(|_| record.state.is_live());
+                body(self, &self.archive_request(&record, path, direction, pid)?)
+            }
+        }
+    }
+
+    fn archive_request(
+        &self,
+        record: &Record,
+        path: &str,
+        direction: ArchiveDirection,
+        pid: Option<i32>,
+    ) -> Result<ArchiveRequest> {
+        let mapping = record.mapping(&self.core.config);
+        let mut rootfs = self.core.seams.images.rootfs(&record.id, mapping.as_ref())?;
+        // A volatile overlay can't be mounted a second time (Documentation/filesystems/overlayfs.rst, "Volatile
+        // mount"), and the start comes after this.
+        rootfs.volatile = false;
+        Ok(ArchiveRequest { id: record.id.clone(), pid, rootfs, path: path.to_owned(), direction })
+    }
+}

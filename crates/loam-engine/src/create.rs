@@ -1,0 +1,214 @@
+//! Making containers.
+
+use loam_model::{
+    BundleInput, ContainerId, ContainerName, ContainerSpec, ErrorKind, Failure, IdMapping, Image, Namespace,
+    NetworkMode, Result, SnapshotRequest, UserNamespace,
+};
+use loam_state::Durability;
+use serde::Serialize;
+
+use crate::engine::Core;
+use crate::etc::{INIT_TARGET, check_init};
+use crate::lock::ContainerLock;
+use crate::record::{NetworkFacts, Record};
+use crate::start::{StartOptions, Started};
+use crate::store::{self, Inserted};
+use crate::{ContainerState, Engine, names, validate};
+
+/// How many made-up names are tried.
+const NAME_ATTEMPTS: u32 = 16;
+
+/// A container that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CreatedContainer {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its name, given or made up.
+    pub name: ContainerName,
+    /// Sentences for the person: what had to be weakened on this host.
+    pub warnings: Vec<String>,
+}
+
+impl Engine {
+    /// Makes a container from an image that the store has.
+    pub fn create(&self, spec: &ContainerSpec) -> Result<CreatedContainer> {
+        self.create_from(spec, &self.images().resolve(&spec.image)?)
+    }
+
+    /// Makes a container from this image.
+    pub fn create_from(&self, spec: &ContainerSpec, image: &Image) -> Result<CreatedContainer> {
+        let (lock, record) = self.insert(spec, image)?;
+        match self.fill(&record) {
+            Ok(warnings) => Ok(CreatedContainer { id: record.id, name: record.name, warnings }),
+            Err(error) => Err(self.undo_create(lock, &record, error)),
+        }
+    }
+
+    /// Makes a container from this image and starts it. The short way for one that is removed when it ends: nothing
+    /// of it outlasts a failure, or the death of this process before it runs.
+    pub fn run(&self, spec: &ContainerSpec, image: &Image, options: StartOptions) -> Result<Started> {
+        if !spec.auto_remove {
+            let created = self.create_from(spec, image)?;
+            return self.start(created.id.as_str(), options);
+        }
+        let (lock, record) = self.insert(spec, image)?;
+        match self.create_snapshot(&record) {
+            Ok(()) => self.start_locked(lock, record, options),
+            Err(error) => Err(self.undo_create(lock, &record, error)),
+        }
+    }
+
+    /// Checks the wish and writes the row, whose lock is then held.
+    fn insert(&self, spec: &ContainerSpec, image: &Image) -> Result<(ContainerLock, Record)> {
+        let core = &self.core;
+        validate::check(spec, &image.config, core.seams.network.as_ref())?;
+        check_init(core, spec.init)?;
+        let id = names::new_id()?;
+        let lock = ContainerLock::make(&core.directories, &id)?;
+        let mut record = new_record(id, spec, image)?;
+        match self.insert_row(&mut record) {
+            Ok(()) => Ok((lock, record)),
+            Err(error) => {
+                lock.remove(&core.directories, &record.id);
+                Err(error)
+            }
+        }
+    }
+
+    fn insert_row(&self, record: &mut Record) -> Result<()> {
+        let core = &self.core;
+        let mapped = record.wish.user_namespace == UserNamespace::Auto;
+        let mut settled = false;
+        let mut attempt = 0;
+        loop {
+            match store::insert(&core.database, record, mapped, core.config.slots())? {
+                Inserted::Yes(slot) => {
+                    record.slot = slot;
+                    return Ok(());
+                }
+                Inserted::NoSlot => {
+                    return Err(Failure::new(ErrorKind::Exhausted, "all ranges of host ids are taken")
+                        .hint("remove containers that are not needed"));
+                }
+                Inserted::NameTaken(_) if record.wish.name.is_none() && attempt < NAME_ATTEMPTS => {
+                    attempt += 1;
+                    record.name = names::made_up_name(attempt)?;
+                }
+                // Perhaps what has the name ended, or was left half made, and only waits to be tidied up.
+                Inserted::NameTaken(other) if !settled => {
+                    settled = true;
+                    self.refresh(&other)?;
+                }
+                Inserted::NameTaken(other) => return Err(name_taken(&record.name, &other)),
+            }
+        }
+    }
+
+    /// Makes everything of a new container; gives the bundler's warnings.
+    fn fill(&self, record: &Record) -> Result<Vec<String>> {
+        self.create_snapshot(record)?;
+        // Only to hear now, and not at the start, what can't be done on this host.
+        let warnings = self.core.dry_bundle(record)?.warnings;
+        store::set_created(&self.core.database, durability(record), &record.id, &warnings)?;
+        Ok(warnings)
+    }
+
+    fn create_snapshot(&self, record: &Record) -> Result<()> {
+        self.core.seams.images.create_snapshot(&SnapshotRequest {
+            container: &record.id,
+            image: &record.image,
+            ephemeral: record.wish.auto_remove,
+        })
+    }
+
+    /// Undoes a creation that failed; what can't be undone now is left to a later command.
+    fn undo_create(&self, lock: ContainerLock, record: &Record, error: Failure) -> Failure {
+        match self.remove_idle(lock, record) {
+            Ok(()) => error,
+            Err(undo) => {
+                tracing::warn!(container = %record.id, error = %undo.chain(), "a failed creation is not undone yet");
+                error
+            }
+        }
+    }
+}
+
+impl Core {
+    /// The bundle as it would be at a start.
+    pub(crate) fn dry_bundle(&self, record: &Record) -> Result<loam_model::Bundle> {
+        let mapping = record.mapping(&self.config);
+        let run = self.directories.run(&record.id);
+        self.seams.bundler.bundle(&bundle_input(record, mapping.as_ref(), &run, &[]))
+    }
+}
+
+/// What a container's bundle is made from.
+pub(crate) fn bundle_input<'a>(
+    record: &'a Record,
+    mapping: Option<&'a IdMapping>,
+    run: &'a std::path::Path,
+    files: &'a [loam_model::EngineFile],
+) -> BundleInput<'a> {
+    BundleInput {
+        id: &record.id,
+        spec: &record.wish,
+        image: &record.image_config,
+        directory: run,
+        mapping,
+        network: match record.wish.network {
+            NetworkMode::Host => Namespace::Host,
+            NetworkMode::Networks(_) | NetworkMode::None => Namespace::New,
+        },
+        cgroup: &record.cgroup,
+        files,
+        init_program: record.wish.init.then_some(INIT_TARGET),
+    }
+}
+
+/// Whether what a person was told of a container must survive a power cut.
+pub(crate) fn durability(record: &Record) -> Durability {
+    if record.wish.auto_remove { Durability::Unsynced } else { Durability::Synced }
+}
+
+/// The cgroup of a container.
+pub(crate) fn cgroup(id: &ContainerId) -> String {
+    format!("/loam/{id}")
+}
+
+/// Now, as RFC 3339.
+pub(crate) fn now() -> String {
+    jiff::Timestamp::now().to_string()
+}
+
+fn new_record(id: ContainerId, spec: &ContainerSpec, image: &Image) -> Result<Record> {
+    let name = match &spec.name {
+        Some(name) => name.clone(),
+        None => names::made_up_name(0)?,
+    };
+    Ok(Record {
+        cgroup: cgroup(&id),
+        id,
+        name,
+        state: ContainerState::Creating,
+        wish: spec.clone(),
+        image: image.id.clone(),
+        image_config: image.config.clone(),
+        slot: None,
+        process: None,
+        created: now(),
+        started: None,
+        finished: None,
+        network: NetworkFacts::default(),
+        exit: None,
+        warnings: Vec::new(),
+        failure: None,
+    })
+}
+
+fn name_taken(name: &ContainerName, other: &ContainerId) -> Failure {
+    Failure::new(
+        ErrorKind::AlreadyExists,
+        format!("the name `{name}` is taken by container `{}`", other.short()),
+    )
+    .hint("choose another name, or remove that container")
+}

@@ -1,0 +1,155 @@
+//! Ending, signalling, pausing and resuming containers.
+
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use loam_model::{ErrorKind, ExitRecord, ExitStatus, Failure, ProcessTarget, Result, Shim};
+use loam_state::Durability;
+
+use crate::record::Record;
+use crate::signals::{KILL, TERM, signal_number};
+use crate::wait::not_running;
+use crate::{ContainerState, Engine, store};
+
+/// How long a stop waits before it kills, when neither caller nor wish say.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the kernel may take to end what was killed.
+const KILL_LIMIT: Duration = Duration::from_secs(60);
+
+impl Engine {
+    /// Asks a container to end, kills it when it has not after the timeout (the wish's when absent), and waits. One
+    /// that has stopped already is success.
+    pub fn stop(&self, name: &str, timeout: Option<Duration>) -> Result<ExitRecord> {
+        let (record, mut shim) = match self.connect(name)? {
+            (record, Some(shim)) => (record, shim),
+            (Record { exit: Some(exit), state: ContainerState::Stopped, .. }, None) => return Ok(exit),
+            (record, None) => return Err(not_running(&record)),
+        };
+        let wished = record.wish.stop_timeout.map(|seconds| Duration::from_secs(seconds.into()));
+        let timeout = timeout.or(wished).unwrap_or(DEFAULT_TIMEOUT);
+        let ended = self.watch_end(&record)?;
+        unless_ended(shim.signal(&ProcessTarget::Main, stop_signal(&record), false))?;
+        if record.state == ContainerState::Paused {
+            // Only then does it get the signal.
+            unless_ended(shim.resume())?;
+        }
+        let mut result = ended.recv_timeout(timeout);
+        if let Err(RecvTimeoutError::Timeout) = result {
+            unless_ended(shim.signal(&ProcessTarget::Main, KILL, true))?;
+            result = ended.recv_timeout(KILL_LIMIT);
+        }
+        drop(shim);
+        match result {
+            Ok(Ok(status)) => {
+                let exit = self.exit_record(&record.id, status);
+                Ok(self.settled_exit(&record.id)?.unwrap_or(exit))
+            }
+            Ok(Err(error)) => self.exit_after_lost_shim(&record.id, error),
+            Err(RecvTimeoutError::Timeout) => Err(does_not_end(&record)),
+            Err(RecvTimeoutError::Disconnected) => {
+                let error = Failure::new(ErrorKind::Internal, "the thread that waits for a container died");
+                self.exit_after_lost_shim(&record.id, error)
+            }
+        }
+    }
+
+    /// Sends a signal to the main process of a running container, or to all its processes.
+    pub fn kill(&self, name: &str, signal: i32, all: bool) -> Result<()> {
+        let (record, mut shim) = self.connect_live(name)?;
+        match shim.signal(&ProcessTarget::Main, signal, all) {
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                return Err(not_running(&record).caused_by(error));
+            }
+            result => result?,
+        }
+        if signal == KILL && record.state == ContainerState::Paused {
+            // A frozen process dies only when it is thawed (cgroup v1, freezer-subsystem.rst).
+            unless_ended(shim.resume())?;
+        }
+        Ok(())
+    }
+
+    /// Stops every process of a running container where it stands.
+    pub fn pause(&self, name: &str) -> Result<()> {
+        let (_lock, record) = self.lock_settled(name)?;
+        match record.state {
+            ContainerState::Running => {}
+            ContainerState::Paused => {
+                let message = format!("container `{}` is paused already", record.name);
+                return Err(Failure::new(ErrorKind::Conflict, message));
+            }
+            _ => return Err(not_running(&record)),
+        }
+        let mut shim = self.shim_of(&record)?;
+        // The row first: a container that is believed paused can always be resumed.
+        self.set_live_state(&record, ContainerState::Paused)?;
+        if let Err(error) = shim.pause() {
+            self.set_live_state(&record, ContainerState::Running)?;
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Lets a paused container go on.
+    pub fn resume(&self, name: &str) -> Result<()> {
+        let (_lock, record) = self.lock_settled(name)?;
+        match record.state {
+            ContainerState::Paused => {}
+            ContainerState::Running => {
+                let message = format!("container `{}` is not paused", record.name);
+                return Err(Failure::new(ErrorKind::Conflict, message));
+            }
+            _ => return Err(not_running(&record)),
+        }
+        self.shim_of(&record)?.resume()?;
+        self.set_live_state(&record, ContainerState::Running)
+    }
+
+    fn shim_of(&self, record: &Record) -> Result<Box<dyn Shim>> {
+        let shim = self.core.seams.supervisor.connect(&record.id)?;
+        shim.ok_or_else(|| not_running(record))
+    }
+
+    fn set_live_state(&self, record: &Record, state: ContainerState) -> Result<()> {
+        store::set_state(&self.core.database, Durability::Unsynced, &record.id, state, None)
+    }
+
+    /// Tells through the channel when the main process has ended, or the shim went away.
+    fn watch_end(&self, record: &Record) -> Result<Receiver<Result<ExitStatus>>> {
+        let mut shim = self.shim_of(record)?;
+        let (sender, receiver) = mpsc::channel();
+        thread::Builder::new()
+            .name("loam-stop".to_owned())
+            .spawn(move || {
+                if sender.send(shim.wait(&ProcessTarget::Main)).is_err() {
+                    tracing::debug!("the stop had given up");
+                }
+            })
+            .map_err(|error| {
+                Failure::new(ErrorKind::Exhausted, "a thread can't be started").caused_by(error)
+            })?;
+        Ok(receiver)
+    }
+}
+
+fn stop_signal(record: &Record) -> i32 {
+    let wished = record.wish.stop_signal.as_deref().or(record.image_config.stop_signal.as_deref());
+    wished.and_then(signal_number).unwrap_or(TERM)
+}
+
+/// A conflict here says that the process has ended meanwhile, which is what was wanted.
+fn unless_ended(result: Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
+        result => result,
+    }
+}
+
+fn does_not_end(record: &Record) -> Failure {
+    Failure::new(
+        ErrorKind::Unavailable,
+        format!("container `{}` did not end {} s after it was killed", record.name, KILL_LIMIT.as_secs()),
+    )
+}

@@ -1,0 +1,382 @@
+//! Every step of every operation fails once, and is the last thing a killed command does once: afterwards nothing is
+//! left behind, and the same works again.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use loam_engine::{ContainerState, StartOptions};
+use loam_model::{ErrorKind, ExitStatus, Result};
+use loam_testkit::seams::{Fault, Killed, Step};
+
+use crate::bench::Bench;
+
+const FAULTS: [Fault; 3] = [Fault::Fails(ErrorKind::Unavailable), Fault::KilledBefore, Fault::KilledAfter];
+
+/// Runs what may be killed by a fault; `None` when it was.
+fn mortal<T>(body: impl FnOnce() -> Result<T>) -> Option<Result<T>> {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(result) => Some(result),
+        Err(payload) if payload.is::<Killed>() => None,
+        Err(payload) => std::panic::resume_unwind(payload),
+    }
+}
+
+/// The steps that an operation takes, each with how often the same was taken before.
+fn steps_of(operation: impl Fn(&Bench) -> Result<()>, prepare: impl Fn(&Bench)) -> Vec<(Step, usize)> {
+    let bench = Bench::new();
+    prepare(&bench);
+    bench.world.take_steps();
+    operation(&bench).expect("the operation works without faults");
+    let steps = bench.world.take_steps();
+    let before = |index: usize| steps[..index].iter().filter(|step| **step == steps[index]).count();
+    (0..steps.len()).map(|index| (steps[index], before(index))).collect()
+}
+
+/// Tries an operation with every fault at every step, and then `afterwards` with a fresh engine.
+fn with_every_fault(
+    prepare: impl Fn(&Bench),
+    operation: impl Fn(&Bench) -> Result<()>,
+    afterwards: impl Fn(&Bench, &str),
+) {
+    let steps = steps_of(&operation, &prepare);
+    assert!(!steps.is_empty());
+    for (step, skipped) in steps {
+        for fault in FAULTS {
+            let case = format!("{fault:?} at {step:?} number {skipped}");
+            let bench = Bench::new();
+            prepare(&bench);
+            bench.world.inject(step, skipped, fault);
+            let outcome = mortal(|| operation(&bench));
+            assert!(!bench.world.withdraw_fault(), "{case}: did not happen");
+            match (fault, outcome) {
+                (Fault::Fails(_), Some(_)) | (_, None) => {}
+                // A stop waits in a thread, and goes on without it.
+                _ if step == Step::Wait => {}
+                (_, Some(outcome)) => panic!("{case}: survived with {outcome:?}"),
+            }
+            let next = bench.again();
+            next.engine.settle_all().unwrap_or_else(|error| panic!("{case}: {error:?}"));
+            afterwards(&next, &case);
+        }
+    }
+}
+
+/// Every kind of write to the table, as the condition of a trigger.
+const WRITES: [&str; 8] = [
+    "INSERT ON container WHEN true",
+    "UPDATE ON container WHEN NEW.state = 'created'",
+    "UPDATE ON container WHEN NEW.state = 'starting'",
+    "UPDATE ON container WHEN NEW.state = 'running'",
+    "UPDATE ON container WHEN NEW.state = 'paused'",
+    "UPDATE ON container WHEN NEW.state = 'stopped'",
+    "UPDATE ON container WHEN NEW.state = 'removing'",
+    "DELETE ON container WHEN true",
+];
+
+/// Tries an operation with every write of the database failing, and then `afterwards` with all writes possible again.
+fn with_every_write_failing(
+    prepare: impl Fn(&Bench),
+    operation: impl Fn(&Bench) -> Result<()>,
+    afterwards: impl Fn(&Bench, &str),
+) {
+    for write in WRITES {
+        let bench = Bench::new();
+        prepare(&bench);
+        let sql = |sql: &str| {
+            bench
+                .database
+                .write(loam_state::Durability::Unsynced, |transaction| transaction.execute_batch(sql))
+        };
+        sql(&format!("CREATE TRIGGER fault BEFORE {write} BEGIN SELECT RAISE(ABORT, 'no space'); END"))
+            .expect("a trigger");
+        // Some operations do not write this, and then succeed.
+        if let Err(error) = operation(&bench) {
+            assert!(error.chain().contains("no space"), "{write}: {error:?}");
+        }
+        sql("DROP TRIGGER fault").expect("no trigger");
+        bench.engine.settle_all().unwrap_or_else(|error| panic!("{write}: {error:?}"));
+        afterwards(&bench, write);
+    }
+}
+
+#[test]
+fn a_database_that_can_not_be_written_leaves_nothing() {
+    let remove = |bench: &Bench, case: &str| {
+        match bench.engine.remove("web", true) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{case}: {error:?}"),
+        }
+        bench.assert_nothing_left(case);
+        run_and_wait(bench, "web").unwrap_or_else(|error| panic!("{case}: {error:?}"));
+        bench.assert_nothing_left(case);
+    };
+    let create = |bench: &Bench| bench.engine.create(&bench.lasting("web")).map(drop);
+    let start = |bench: &Bench| bench.engine.start("web", StartOptions::default()).map(drop);
+    with_every_write_failing(
+        |_| {},
+        |bench| run_and_wait(bench, "web"),
+        |bench, case| {
+            bench.assert_nothing_left(case);
+            remove(bench, case);
+        },
+    );
+    with_every_write_failing(|_| {}, create, remove);
+    with_every_write_failing(|bench| create(bench).expect("created"), start, remove);
+    let started = |bench: &Bench| create(bench).and_then(|()| start(bench)).expect("started");
+    with_every_write_failing(started, |bench| bench.engine.stop("web", None).map(drop), remove);
+    with_every_write_failing(started, |bench| bench.engine.remove("web", true).map(drop), remove);
+    with_every_write_failing(started, |bench| bench.engine.pause("web"), remove);
+}
+
+fn run_and_wait(bench: &Bench, name: &str) -> Result<()> {
+    let image = bench.engine.images().resolve("small")?;
+    let options = StartOptions { own: true, ..StartOptions::default() };
+    let started = bench.engine.run(&bench.ephemeral(name), &image, options)?;
+    bench.world.end(started.id(), ExitStatus::Exited(3));
+    let exit = started.wait()?;
+    assert_eq!(exit.status, ExitStatus::Exited(3));
+    Ok(())
+}
+
+#[test]
+fn a_run_that_is_thrown_away_leaves_nothing() {
+    with_every_fault(
+        |_| {},
+        |bench| run_and_wait(bench, "web"),
+        |bench, case| {
+            // A killed owner's container runs on until it ends, and then goes.
+            for container in bench.engine.list(true).expect("listed") {
+                assert!(container.state.is_live(), "{case}: {container:?}");
+                bench.world.end(&container.id, ExitStatus::Exited(0));
+                bench.engine.settle(&container.id).unwrap_or_else(|error| panic!("{case}: {error:?}"));
+            }
+            bench.assert_nothing_left(case);
+            run_and_wait(bench, "web").unwrap_or_else(|error| panic!("{case}: {error:?}"));
+            bench.assert_nothing_left(case);
+        },
+    );
+}
+
+#[test]
+fn a_create_is_whole_or_undone() {
+    with_every_fault(
+        |_| {},
+        |bench| bench.engine.create(&bench.lasting("web")).map(drop),
+        |bench, case| {
+            if let Some(container) = bench.engine.list(true).expect("listed").first() {
+                assert_eq!(container.state, ContainerState::Created, "{case}");
+                bench.engine.remove("web", false).expect("removed");
+            }
+            bench.assert_nothing_left(case);
+            bench.engine.create(&bench.lasting("web")).unwrap_or_else(|error| panic!("{case}: {error:?}"));
+        },
+    );
+}
+
+#[test]
+fn a_start_is_whole_or_undone() {
+    with_every_fault(
+        |bench| drop(bench.engine.create(&bench.lasting("web")).expect("created")),
+        |bench| bench.engine.start("web", StartOptions { own: true, ..StartOptions::default() }).map(drop),
+        |bench, case| {
+            let container = bench.engine.list(true).expect("listed").remove(0);
+            match container.state {
+                // Killed after the last step, with the row not written, it is undone too.
+                ContainerState::Created => assert!(container.failure.is_some(), "{case}"),
+                state => panic!("{case}: {state}"),
+            }
+            let left = bench.world.left();
+            assert!(
+                left.shims.is_empty() && left.attachments.is_empty() && left.cgroups.is_empty(),
+                "{case}: {left:?}"
+            );
+            assert_eq!(left.snapshots.len(), 1, "{case}");
+            bench.assert_no_run_directory(&container.id, case);
+            bench
+                .engine
+                .start("web", StartOptions::default())
+                .unwrap_or_else(|error| panic!("{case}: {error:?}"));
+            bench.engine.remove("web", true).expect("removed");
+            bench.assert_nothing_left(case);
+        },
+    );
+}
+
+#[test]
+fn a_removal_is_finished_by_the_next_command() {
+    for running in [false, true] {
+        with_every_fault(
+            |bench| {
+                bench.engine.create(&bench.lasting("web")).expect("created");
+                if running {
+                    bench.engine.start("web", StartOptions::default()).expect("started");
+                }
+            },
+            |bench| bench.engine.remove("web", true).map(drop),
+            |bench, case| {
+                match bench.engine.remove("web", true) {
+                    Ok(_) => {}
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{case}"),
+                }
+                bench.assert_nothing_left(case);
+            },
+        );
+    }
+}
+
+#[test]
+fn a_stop_is_finished_by_the_next_command() {
+    with_every_fault(
+        |bench| {
+            bench.engine.create(&bench.lasting("web")).expect("created");
+            bench.engine.start("web", StartOptions::default()).expect("started");
+        },
+        |bench| bench.engine.stop("web", None).map(drop),
+        |bench, case| {
+            let exit = bench.engine.stop("web", None).unwrap_or_else(|error| panic!("{case}: {error:?}"));
+            assert_eq!(exit.status, ExitStatus::Signaled(15), "{case}");
+            let left = bench.world.left();
+            assert!(
+                left.shims.is_empty() && left.attachments.is_empty() && left.cgroups.is_empty(),
+                "{case}: {left:?}"
+            );
+            bench
+                .engine
+                .start("web", StartOptions::default())
+                .unwrap_or_else(|error| panic!("{case}: {error:?}"));
+            bench.engine.remove("web", true).expect("removed");
+            bench.assert_nothing_left(case);
+        },
+    );
+}
+
+#[test]
+fn a_killed_shim_takes_its_container_with_it() {
+    let bench = Bench::new();
+    bench.engine.create(&bench.lasting("web")).expect("created");
+    let started = bench.engine.start("web", StartOptions::default()).expect("started");
+    let id = started.id().clone();
+    bench.world.kill_shim(&id);
+    let container = bench.engine.list(true).expect("listed").remove(0);
+    assert_eq!(container.state, ContainerState::Stopped);
+    assert_eq!(container.exit.expect("an exit").status, ExitStatus::Signaled(9));
+    assert!(container.failure.expect("a reason").contains("shim died"));
+    let left = bench.world.left();
+    assert!(left.cgroups.is_empty() && left.attachments.is_empty(), "{left:?}");
+    bench.engine.start("web", StartOptions::default()).expect("starts again");
+}
+
+#[test]
+fn the_owner_hears_of_a_killed_shim() {
+    let bench = Bench::new();
+    let image = bench.engine.images().resolve("small").expect("there");
+    for spec in [bench.ephemeral("web"), bench.lasting("lasting")] {
+        let options = StartOptions { own: true, ..StartOptions::default() };
+        let started = bench.engine.run(&spec, &image, options).expect("runs");
+        bench.world.kill_shim(started.id());
+        assert_eq!(started.wait().expect("an end").status, ExitStatus::Signaled(9));
+    }
+    bench.engine.remove("lasting", false).expect("removed");
+    bench.assert_nothing_left("afterwards");
+}
+
+#[test]
+fn a_restart_of_the_machine_stops_everything() {
+    let bench = Bench::new();
+    for name in ["one", "two"] {
+        bench.engine.create(&bench.lasting(name)).expect("created");
+        bench.engine.start(name, StartOptions::default()).expect("started");
+    }
+    bench.engine.pause("two").expect("paused");
+    let image = bench.engine.images().resolve("small").expect("there");
+    bench.engine.run(&bench.ephemeral("three"), &image, StartOptions::default()).expect("runs");
+    bench.world.restart();
+    std::fs::remove_dir_all(bench.run_directory()).expect("emptied");
+
+    let next = bench.again();
+    let states: Vec<_> =
+        next.engine.list(true).expect("listed").into_iter().map(|c| (c.name.to_string(), c.state)).collect();
+    let stopped = |name: &str| (name.to_owned(), ContainerState::Stopped);
+    assert_eq!(states, [stopped("two"), stopped("one")]);
+    for name in ["one", "two"] {
+        next.engine.start(name, StartOptions::default()).expect("starts again");
+        next.engine.remove(name, true).expect("removed");
+    }
+    next.assert_nothing_left("afterwards");
+}
+
+#[test]
+fn what_belongs_to_no_container_is_removed() {
+    use loam_model::{ImageStore, SnapshotRequest};
+    let bench = Bench::new();
+    let id: loam_model::ContainerId = "a".repeat(64).parse().expect("an id");
+    let image = bench.engine.images().resolve("small").expect("there");
+    let request = SnapshotRequest { container: &id, image: &image.id, ephemeral: false };
+    bench.world.create_snapshot(&request).expect("made");
+    for directory in [bench.run_directory(), bench.state_directory()] {
+        let directory = directory.join("containers").join(id.as_str());
+        std::fs::create_dir_all(&directory).expect("made");
+        std::fs::write(directory.join("file"), "x").expect("written");
+    }
+    bench.engine.settle_all().expect("settled");
+    bench.assert_nothing_left("afterwards");
+}
+
+#[test]
+fn a_container_that_ended_with_nobody_there_is_settled_by_its_shim() {
+    let bench = Bench::new();
+    let image = bench.engine.images().resolve("small").expect("there");
+    let started = bench.engine.run(&bench.ephemeral("gone"), &image, StartOptions::default()).expect("runs");
+    let id = started.id().clone();
+    drop(started);
+    assert_eq!(bench.world.launches()[0].on_exit, ["settle".to_owned(), id.to_string()]);
+    bench.world.end(&id, ExitStatus::Exited(0));
+    assert_eq!(bench.world.take_on_exit().as_slice(), std::slice::from_ref(&id));
+    bench.engine.settle(&id).expect("settled");
+    bench.engine.settle(&id).expect("settled, though it is gone");
+    bench.assert_nothing_left("afterwards");
+}
+
+#[test]
+fn what_could_not_be_detached_is_detached_later() {
+    let bench = Bench::new();
+    let image = bench.engine.images().resolve("small").expect("there");
+    for spec in [bench.lasting("web"), bench.ephemeral("job")] {
+        let options = StartOptions { own: true, ..StartOptions::default() };
+        let started = bench.engine.run(&spec, &image, options).expect("runs");
+        bench.world.end(started.id(), ExitStatus::Exited(3));
+        bench.world.inject(Step::Detach, 0, Fault::Fails(ErrorKind::Unavailable));
+        // How it ended is told all the same.
+        assert_eq!(started.wait().expect("an end").status, ExitStatus::Exited(3));
+        assert_eq!(bench.world.left().attachments.len(), 1);
+        let detail = bench.engine.inspect("web").expect("inspected");
+        assert_eq!(detail.state, ContainerState::Stopped);
+        match spec.auto_remove {
+            true => bench.engine.settle_all().expect("settled"),
+            false => drop(bench.engine.start("web", StartOptions::default()).expect("starts again")),
+        }
+        bench.engine.stop("web", None).expect("stopped");
+        assert_eq!(bench.world.left().attachments.len(), 0);
+    }
+    bench.engine.remove("web", false).expect("removed");
+    bench.assert_nothing_left("afterwards");
+}
+
+#[test]
+fn those_who_only_look_leave_a_container_to_its_owner() {
+    let bench = Bench::new();
+    let image = bench.engine.images().resolve("small").expect("there");
+    let options = StartOptions { own: true, ..StartOptions::default() };
+    let started = bench.engine.run(&bench.ephemeral("web"), &image, options).expect("runs");
+    bench.world.end(started.id(), ExitStatus::Exited(3));
+    // Its output may still be on the way to the owner.
+    let other = bench.again();
+    let container = other.engine.list(true).expect("listed").remove(0);
+    assert_eq!(container.state, ContainerState::Stopped);
+    assert_eq!(container.exit.expect("an exit").status, ExitStatus::Exited(3));
+    other.engine.settle_all().expect("settled");
+    assert_eq!(bench.world.left().shims.len(), 1);
+    // Without an owner, it is tidied up by whoever looks.
+    drop(started);
+    assert_eq!(other.engine.list(true).expect("listed"), []);
+    bench.assert_nothing_left("afterwards");
+}

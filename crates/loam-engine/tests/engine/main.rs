@@ -1,0 +1,7 @@
+//! The engine against simulated seams: life cycle, crashes, and several commands at once.
+
+mod bench;
+mod concurrency;
+mod crash;
+mod life;
+mod logs;
