@@ -1,0 +1,325 @@
+//! The command line as a whole.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser};
+
+use crate::command::Command;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "loam",
+    version,
+    about = "Runs containers, without a daemon",
+    propagate_version = false,
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    after_help = "`loam COMMAND --help` says more about a command"
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The flags that every command has.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Global {
+    /// The state directory: images, containers, the database
+    #[arg(
+        long,
+        global = true,
+        env = "LOAM_ROOT",
+        value_name = "DIR",
+        default_value = "/var/lib/loam",
+        hide_env = true,
+        help_heading = "Global options"
+    )]
+    pub(crate) root: PathBuf,
+    /// The run directory, emptied when the machine starts
+    #[arg(
+        long,
+        global = true,
+        env = "LOAM_RUN",
+        value_name = "DIR",
+        default_value = "/run/loam",
+        hide_env = true,
+        help_heading = "Global options"
+    )]
+    pub(crate) run: PathBuf,
+    /// Log what happens inside to standard error: error, warn, info, debug or trace
+    #[arg(
+        long,
+        global = true,
+        env = "LOAM_LOG",
+        value_name = "LEVEL",
+        hide_env = true,
+        hide_possible_values = true,
+        help_heading = "Global options"
+    )]
+    log_level: Option<LogLevel>,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Global {
+    /// Starts logging, when it is asked for.
+    pub(crate) fn start_logging(&self) {
+        let Some(level) = self.log_level else { return };
+        let level = match level {
+            LogLevel::Error => tracing::Level::ERROR,
+            LogLevel::Warn => tracing::Level::WARN,
+            LogLevel::Info => tracing::Level::INFO,
+            LogLevel::Debug => tracing::Level::DEBUG,
+            LogLevel::Trace => tracing::Level::TRACE,
+        };
+        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn help(words: &[&str]) -> String {
+        let command = Arguments::command().term_width(100);
+        let error = command.try_get_matches_from([&["loam"], words].concat()).expect_err("help is asked for");
+        assert_eq!(error.kind(), clap::error::ErrorKind::DisplayHelp, "{error}");
+        let text = error.to_string();
+        text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_may_stand_anywhere_before_a_containers_words() {
+        for line in [&["loam", "--root", "/x", "ps"][..], &["loam", "ps", "--root", "/x"]] {
+            assert_eq!(Arguments::try_parse_from(line).expect("parses").global.root, PathBuf::from("/x"));
+        }
+        let line = ["loam", "run", "image", "--root", "/x"];
+        assert_eq!(
+            Arguments::try_parse_from(line).expect("parses").global.root,
+            PathBuf::from("/var/lib/loam")
+        );
+    }
+
+    #[test]
+    fn help_lists_the_commands() {
+        insta::assert_snapshot!(help(&["--help"]), @r"
+        Runs containers, without a daemon
+
+        Usage: loam [OPTIONS] <COMMAND>
+
+        Commands:
+          run      Run a command in a new container
+          create   Make a container without starting it
+          start    Start containers that were made or have stopped
+          ps       List containers
+          exec     Run a further process in a running container
+          logs     Print what a container has written
+          attach   Connect the terminal to a running container
+          stop     Ask containers to end, and kill them when they don't
+          kill     Send a signal to containers
+          pause    Stop all processes of containers where they stand
+          unpause  Let paused containers go on
+          wait     Wait until containers have ended, and print their exit codes
+          rm       Remove containers
+          inspect  Print everything that is known of containers or images, as JSON
+          stats    Show what running containers use
+          cp       Copy files between a container and the host
+          pull     Fetch an image
+          images   List images
+          rmi      Remove images
+          image    Work with images
+          import   Make an image from a root file system as a tar
+          tag      Give an image a further name
+          info     Show what this host can do, and where things are
+          version  Show the version
+
+        Options:
+          -h, --help     Print help
+          -V, --version  Print version
+
+        Global options:
+              --root <DIR>         The state directory: images, containers, the database [default:
+                                   /var/lib/loam]
+              --run <DIR>          The run directory, emptied when the machine starts [default: /run/loam]
+              --log-level <LEVEL>  Log what happens inside to standard error: error, warn, info, debug or
+                                   trace
+
+        `loam COMMAND --help` says more about a command
+        ");
+    }
+
+    #[test]
+    fn help_of_run() {
+        insta::assert_snapshot!(help(&["run", "--help"]), @r"
+        Run a command in a new container
+
+        Usage: loam run [OPTIONS] IMAGE [COMMAND]...
+
+        Options:
+          -d, --detach
+                  Let the container run in the background and print its id
+              --detach-keys <KEYS>
+                  The keys that let a container with a terminal go on alone [default: ctrl-p,ctrl-q]
+              --sig-proxy[=<BOOL>]
+                  Send signals that come here to the process [default: true] [possible values: true, false]
+          -i, --interactive
+                  Keep standard input open
+          -t, --tty
+                  Give the process a terminal
+              --rm
+                  Remove the container when its process has ended
+              --name <NAME>
+                  The container's name
+          -e, --env <KEY[=VALUE]>
+                  Set an environment variable; without a value it is taken from here
+              --env-file <FILE>
+                  Read environment variables from a file, one a line
+          -v, --volume <SOURCE:TARGET[:OPTIONS]>
+                  Mount a file or directory of the host; options: ro, rslave, rshared, noidmap, noexec, dev,
+                  suid
+              --mount <OPTIONS>
+                  Mount something: type=bind,src=PATH,dst=PATH[,…] or type=tmpfs,dst=PATH[,…]
+              --tmpfs <TARGET[:OPTIONS]>
+                  Mount a file system in memory; options: size, mode, exec, ro
+          -w, --workdir <PATH>
+                  The working directory
+          -u, --user <USER[:GROUP]>
+                  The user and group, by name or number
+          -h, --hostname <NAME>
+                  The host name
+              --entrypoint <PROGRAM>
+                  Run this in place of the image's entrypoint
+              --init
+                  Run loam-init as process 1: it reaps orphans and forwards signals
+              --read-only
+                  Mount the root file system read-only
+          -l, --label <KEY[=VALUE]>
+                  Set a label
+              --label-file <FILE>
+                  Read labels from a file, one a line
+              --runtime <PROGRAM>
+                  Use this OCI runtime, by name or path, in place of the built-in one
+              --stop-signal <SIGNAL>
+                  The signal that asks the process to end
+              --stop-timeout <SECONDS>
+                  How many seconds `stop` waits before it kills
+              --cidfile <FILE>
+                  Write the container's id to this file, which must not exist
+              --help
+                  Print help
+
+        Limits:
+          -m, --memory <SIZE>              Limit memory
+              --memory-swap <SIZE>         Limit memory and swap together; -1 for no limit
+              --cpus <NUMBER>              Limit processor time to so many processors
+              --cpu-shares <NUMBER>        The share of processor time relative to others; 1024 is the usual
+                                           one
+              --cpuset-cpus <LIST>         Run on these processors only
+              --pids-limit <NUMBER>        Limit processes and threads; -1 for no limit
+              --shm-size <SIZE>            The size of /dev/shm
+              --ulimit <NAME=SOFT[:HARD]>  Set a resource limit of the process
+              --oom-score-adj <SCORE>      Shift the choice of the out-of-memory killer
+
+        Security:
+              --cap-add <NAME>         Give a capability, or ALL
+              --cap-drop <NAME>        Take a capability away, or ALL
+              --security-opt <OPTION>  seccomp=unconfined|FILE, no-new-privileges[:false], apparmor=PROFILE,
+                                       label=LABEL, unmask=ALL|PATH
+              --userns <MODE>          The user namespace: auto for one of its own, host for none
+
+        Network:
+          -p, --publish <[[ADDRESS:]HOST:]CONTAINER[/PROTOCOL]>
+                  Publish a port of the container on the host
+          -P, --publish-all
+                  Publish every port that the image exposes on a free port of the host
+              --network <NAME>
+                  Attach to this network; none for loopback alone, host for the host's own [alias: --net]
+
+        Image:
+              --pull <WHEN>                   When to fetch the image: always, missing or never [default:
+                                              missing]
+              --platform <OS/ARCH[/VARIANT]>  The image's platform, when it has several
+
+        Global options:
+              --root <DIR>         The state directory: images, containers, the database [default:
+                                   /var/lib/loam]
+              --run <DIR>          The run directory, emptied when the machine starts [default: /run/loam]
+              --log-level <LEVEL>  Log what happens inside to standard error: error, warn, info, debug or
+                                   trace
+        ");
+    }
+
+    #[test]
+    fn help_of_ps() {
+        insta::assert_snapshot!(help(&["ps", "--help"]), @r"
+        List containers
+
+        Usage: loam ps [OPTIONS]
+
+        Options:
+          -a, --all                 List those that do not run, too
+          -q, --quiet               Print ids only
+              --no-trunc            Print ids and commands in full
+          -f, --filter <KEY=VALUE>  Only those with name=TEXT, id=DIGITS, label=KEY[=VALUE], status=STATE or
+                                    ancestor=IMAGE
+          -o, --output <FORMAT>     Print a table, or json [default: table] [alias: --format]
+          -h, --help                Print help
+
+        Global options:
+              --root <DIR>         The state directory: images, containers, the database [default:
+                                   /var/lib/loam]
+              --run <DIR>          The run directory, emptied when the machine starts [default: /run/loam]
+              --log-level <LEVEL>  Log what happens inside to standard error: error, warn, info, debug or
+                                   trace
+        ");
+    }
+
+    #[test]
+    fn help_of_exec() {
+        insta::assert_snapshot!(help(&["exec", "--help"]), @r"
+        Run a further process in a running container
+
+        Usage: loam exec [OPTIONS] CONTAINER PROGRAM [ARGUMENT]...
+
+        Options:
+          -d, --detach               Let the process run in the background
+              --detach-keys <KEYS>   The keys that let a container with a terminal go on alone [default:
+                                     ctrl-p,ctrl-q]
+              --sig-proxy[=<BOOL>]   Send signals that come here to the process [default: true] [possible
+                                     values: true, false]
+          -i, --interactive          Keep standard input open
+          -t, --tty                  Give the process a terminal
+          -e, --env <KEY[=VALUE]>    Set an environment variable; without a value it is taken from here
+              --env-file <FILE>      Read environment variables from a file, one a line
+          -w, --workdir <PATH>       The working directory
+          -u, --user <USER[:GROUP]>  The user and group, by name or number
+              --privileged           Give the process all capabilities
+          -h, --help                 Print help
+
+        Global options:
+              --root <DIR>         The state directory: images, containers, the database [default:
+                                   /var/lib/loam]
+              --run <DIR>          The run directory, emptied when the machine starts [default: /run/loam]
+              --log-level <LEVEL>  Log what happens inside to standard error: error, warn, info, debug or
+                                   trace
+        ");
+    }
+}

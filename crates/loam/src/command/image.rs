@@ -1,0 +1,67 @@
+//! `loam image …`.
+
+use clap::{Args, Subcommand};
+use loam_model::{ErrorKind, Failure, ImageStore};
+use serde_json::Value;
+
+use super::inspect::to_value;
+use super::{Outcome, each, images, pull, rmi};
+use crate::output;
+use crate::wiring::Wiring;
+
+/// What can be done with images.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Print everything that is known of images, as JSON
+    Inspect(InspectImage),
+    /// List images
+    Ls(images::Images),
+    /// Remove images
+    Rm(rmi::Rmi),
+    /// Fetch an image
+    Pull(pull::Pull),
+}
+
+/// The arguments of `image inspect`.
+#[derive(Args, Debug)]
+pub(crate) struct InspectImage {
+    /// Names or ids
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+}
+
+impl ImageCommand {
+    pub(super) fn run(self, wiring: &Wiring) -> Outcome {
+        match self {
+            ImageCommand::Inspect(command) => command.run(wiring),
+            ImageCommand::Ls(command) => command.run(wiring),
+            ImageCommand::Rm(command) => command.run(wiring),
+            ImageCommand::Pull(command) => command.run(wiring),
+        }
+    }
+}
+
+impl InspectImage {
+    fn run(self, wiring: &Wiring) -> Outcome {
+        let store = wiring.images()?;
+        let mut found = Vec::new();
+        let exit = each(&self.images, |name| {
+            found.push(image_detail(store, name)?);
+            Ok(())
+        })?;
+        output::print_json(&found)?;
+        Ok(exit)
+    }
+}
+
+/// Everything that is known of an image: what the store says, and the configuration as it came.
+pub(super) fn image_detail(store: &dyn ImageStore, name: &str) -> Result<Value, Failure> {
+    let image = store.resolve(name)?;
+    let raw = store.raw_config(&image.id)?;
+    let mut detail = to_value(&image)?;
+    detail["raw_config"] = serde_json::from_slice(&raw).map_err(|error| {
+        let message = format!("the configuration of image `{name}` is not JSON");
+        Failure::new(ErrorKind::Internal, message).caused_by(error)
+    })?;
+    Ok(detail)
+}

@@ -1,0 +1,91 @@
+//! `loam info`: what this host can do, and where things are. It needs no rights and makes nothing.
+
+mod host;
+mod kernel;
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use loam_model::Failure;
+use serde::Serialize;
+
+use super::{FormatFlag, Outcome};
+use crate::exit::Exit;
+use crate::output;
+use crate::table::Table;
+use crate::wiring::{Wiring, shim_program};
+use host::Host;
+
+/// Runtimes that are looked for.
+const RUNTIMES: [&str; 5] = ["crun", "runc", "youki", "runsc", "kata-runtime"];
+
+/// The flags of `info`.
+#[derive(Args, Debug)]
+pub(crate) struct Info {
+    #[command(flatten)]
+    format: FormatFlag,
+}
+
+/// Everything that `info` says.
+#[derive(Debug, Serialize)]
+struct Report {
+    version: &'static str,
+    root: PathBuf,
+    run: PathBuf,
+    database_exists: bool,
+    shim: PathBuf,
+    shim_exists: bool,
+    runtimes: Vec<PathBuf>,
+    host: Host,
+}
+
+impl Info {
+    pub(super) fn run(self, wiring: &Wiring) -> Outcome {
+        let report = report(wiring)?;
+        match self.format.is_json() {
+            true => output::print_json(&report)?,
+            false => output::print(&report.render())?,
+        }
+        Ok(Exit::SUCCESS)
+    }
+}
+
+fn report(wiring: &Wiring) -> Result<Report, Failure> {
+    let root = wiring.root()?;
+    let shim = shim_program(&env::current_exe().unwrap_or_default());
+    let path = env::var_os("PATH").unwrap_or_default();
+    let find =
+        |name: &&str| env::split_paths(&path).map(|place| place.join(name)).find(|path| path.is_file());
+    Ok(Report {
+        version: env!("CARGO_PKG_VERSION"),
+        database_exists: root.join("loam.db").exists(),
+        root,
+        run: wiring.run()?,
+        shim_exists: shim.is_file(),
+        shim,
+        runtimes: RUNTIMES.iter().filter_map(find).collect(),
+        host: Host::look(Path::new("/")),
+    })
+}
+
+impl Report {
+    fn render(&self) -> String {
+        let mut table = Table::without_headings();
+        let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
+        row("version", self.version.to_owned());
+        row("state directory", note(&self.root, self.database_exists, "nothing there yet"));
+        row("run directory", self.run.display().to_string());
+        row("shim", note(&self.shim, self.shim_exists, "missing"));
+        let runtimes = self.runtimes.iter().map(|path| path.display().to_string());
+        row("runtimes", ["built-in".to_owned()].into_iter().chain(runtimes).collect::<Vec<_>>().join(", "));
+        for (name, value) in self.host.rows() {
+            row(name, value);
+        }
+        table.render()
+    }
+}
+
+fn note(path: &Path, well: bool, otherwise: &str) -> String {
+    if well { path.display().to_string() } else { format!("{} ({otherwise})", path.display()) }
+}

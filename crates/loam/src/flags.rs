@@ -1,0 +1,28 @@
+//! The flags of containers: Docker's words and syntax, turned into the model's. Every parser is a pure function from
+//! text; what comes from the environment or from files is handed in.
+
+mod container;
+mod detach_keys;
+mod duration;
+mod environment;
+mod filter;
+mod image_change;
+mod mount;
+mod network;
+mod options;
+mod ports;
+mod process;
+mod quantity;
+mod security;
+mod words;
+
+pub(crate) use container::{ContainerFlags, PullPolicy};
+pub(crate) use detach_keys::DetachKeys;
+pub(crate) use duration::parse_since;
+pub(crate) use filter::Filter;
+pub(crate) use image_change::apply_change;
+pub(crate) use process::ProcessFlags;
+pub(crate) use words::signal;
+
+/// What a parser says of a text that it does not understand: one sentence.
+pub(crate) type Parsed<T> = Result<T, String>;

@@ -1,0 +1,108 @@
+//! `--security-opt`, `--cap-add` and `--cap-drop`.
+
+use std::path::PathBuf;
+
+use super::Parsed;
+
+/// One `--security-opt`, before the profile's file is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum SecurityOption {
+    /// `seccomp=unconfined`.
+    SeccompUnconfined,
+    /// `seccomp=builtin` or `default`.
+    SeccompDefault,
+    /// `seccomp=FILE`.
+    SeccompFile(PathBuf),
+    /// `no-new-privileges[:BOOL]`.
+    NoNewPrivileges(bool),
+    /// `apparmor=PROFILE`.
+    AppArmor(String),
+    /// `label=LABEL`.
+    Label(String),
+    /// `unmask=ALL|PATH[:PATH…]`.
+    Unmask(Vec<String>),
+}
+
+/// Parses one `--security-opt`. Docker's older form with a colon in place of `=` is understood too.
+pub(super) fn security_option(text: &str) -> Parsed<SecurityOption> {
+    let separator = text.find(['=', ':']);
+    let (key, value) = match separator {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
+    };
+    let needed = || {
+        let value = value.filter(|value| !value.is_empty());
+        value.ok_or_else(|| format!("`{}` needs a value", key.escape_default()))
+    };
+    Ok(match key {
+        "seccomp" => match needed()? {
+            "unconfined" => SecurityOption::SeccompUnconfined,
+            "builtin" | "default" => SecurityOption::SeccompDefault,
+            file => SecurityOption::SeccompFile(file.into()),
+        },
+        "no-new-privileges" => match value {
+            None | Some("true") => SecurityOption::NoNewPrivileges(true),
+            Some("false") => SecurityOption::NoNewPrivileges(false),
+            Some(_) => return Err("no-new-privileges is true or false".to_owned()),
+        },
+        "apparmor" => SecurityOption::AppArmor(needed()?.to_owned()),
+        "label" => SecurityOption::Label(needed()?.to_owned()),
+        "unmask" => {
+            let paths: Vec<String> = needed()?.split(':').map(str::to_owned).collect();
+            if let Some(path) = paths.iter().find(|path| *path != "ALL" && !path.starts_with('/')) {
+                return Err(format!("`{}` is neither ALL nor an absolute path", path.escape_default()));
+            }
+            SecurityOption::Unmask(paths)
+        }
+        key => return Err(format!("the option `{}` is not known", key.escape_default())),
+    })
+}
+
+/// Checks the form of a capability's name: with or without `CAP_`, or `ALL`. Whether the kernel knows it, the
+/// bundler says.
+pub(super) fn capability(text: &str) -> Parsed<String> {
+    let is_name = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    match is_name {
+        true => Ok(text.to_ascii_uppercase()),
+        false => Err("a capability is a name such as NET_ADMIN, or ALL".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_understood_in_both_forms() {
+        use SecurityOption as Is;
+        for (text, expected) in [
+            ("seccomp=unconfined", Is::SeccompUnconfined),
+            ("seccomp:unconfined", Is::SeccompUnconfined),
+            ("seccomp=/etc/p.json", Is::SeccompFile("/etc/p.json".into())),
+            ("seccomp=builtin", Is::SeccompDefault),
+            ("no-new-privileges", Is::NoNewPrivileges(true)),
+            ("no-new-privileges:false", Is::NoNewPrivileges(false)),
+            ("no-new-privileges=true", Is::NoNewPrivileges(true)),
+            ("apparmor=x", Is::AppArmor("x".to_owned())),
+            ("label=type:container_t", Is::Label("type:container_t".to_owned())),
+            ("unmask=ALL", Is::Unmask(vec!["ALL".to_owned()])),
+            (
+                "unmask=/proc/kcore:/sys/firmware",
+                Is::Unmask(vec!["/proc/kcore".to_owned(), "/sys/firmware".to_owned()]),
+            ),
+        ] {
+            assert_eq!(security_option(text), Ok(expected), "{text}");
+        }
+        for text in ["seccomp", "seccomp=", "privileged", "", "no-new-privileges=maybe", "unmask=proc"] {
+            assert!(security_option(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn capabilities_are_upper_case_words() {
+        assert_eq!(capability("net_admin"), Ok("NET_ADMIN".to_owned()));
+        for text in ["", "NET ADMIN", "cap-chown", "1"] {
+            assert!(capability(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Words and small texts: signals, host names, command lines, files that are read whole.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use loam_model::{ErrorKind, Failure};
+
+use super::Parsed;
+
+/// More than any file of settings holds.
+const FILE_LIMIT: u64 = 4 * 1024 * 1024;
+
+/// Parses a signal: `TERM`, `SIGTERM` or `15`.
+pub(crate) fn signal(text: &str) -> Parsed<i32> {
+    loam_engine::signal_number(text).ok_or_else(|| "there is no such signal".to_owned())
+}
+
+/// Checks that a text is a signal.
+pub(super) fn signal_text(text: &str) -> Parsed<String> {
+    signal(text).map(|_| text.to_owned())
+}
+
+/// Parses `--entrypoint`: a program, or a JSON list of words; empty drops the image's.
+pub(super) fn entrypoint(text: &str) -> Parsed<Vec<String>> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    if text.starts_with('[') {
+        return serde_json::from_str(text)
+            .map_err(|_| "a list of words is JSON, such as [\"sh\",\"-c\"]".to_owned());
+    }
+    Ok(vec![text.to_owned()])
+}
+
+/// Parses `--oom-score-adj`.
+pub(super) fn oom_score(text: &str) -> Parsed<i32> {
+    let score = text.parse().ok().filter(|score| (-1000..=1000).contains(score));
+    score.ok_or_else(|| "a score is a number from -1000 to 1000".to_owned())
+}
+
+/// Parses `--cpuset-cpus`, such as `0-2,4`, and keeps it as it is.
+pub(super) fn processor_set(text: &str) -> Parsed<String> {
+    let is_number =
+        |text: &str| text.parse::<u16>().is_ok() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_range = |part: &str| match part.split_once('-') {
+        Some((first, last)) => is_number(first) && is_number(last),
+        None => is_number(part),
+    };
+    match text.split(',').all(is_range) {
+        true => Ok(text.to_owned()),
+        false => Err("processors are numbers and ranges, such as 0-2,4".to_owned()),
+    }
+}
+
+/// Reads a file that holds text.
+pub(super) fn read_text(what: &str, path: &Path) -> Result<String, Failure> {
+    let read = || {
+        let mut text = String::new();
+        File::open(path)?.take(FILE_LIMIT).read_to_string(&mut text).map(|_| text)
+    };
+    read().map_err(|error| {
+        let kind = match error.kind() {
+            std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+            _ => ErrorKind::Invalid,
+        };
+        Failure::new(kind, format!("the {what} `{}` can't be read", path.display())).caused_by(error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entrypoint_is_a_program_or_a_list() {
+        for (text, expected) in
+            [("", &[][..]), ("sh -c", &["sh -c"][..]), ("[\"sh\", \"-c\"]", &["sh", "-c"][..])]
+        {
+            assert_eq!(entrypoint(text).expect("valid"), expected, "{text}");
+        }
+        assert!(entrypoint("[sh]").is_err());
+    }
+
+    #[test]
+    fn processors_are_numbers_and_ranges() {
+        for text in ["0", "0-3", "0-2,4,7-8"] {
+            assert!(processor_set(text).is_ok(), "{text}");
+        }
+        for text in ["", "a", "0-", "-1", "0,,1", "+1"] {
+            assert!(processor_set(text).is_err(), "{text}");
+        }
+    }
+}

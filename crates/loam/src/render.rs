@@ -1,0 +1,88 @@
+//! What people read when something went wrong, on standard error: `loam: `thing` went wrong: cause`, and a hint.
+
+use std::borrow::Cow;
+use std::io::Write;
+
+use anstyle::{AnsiColor, Style};
+use loam_model::Failure;
+
+use crate::exit::Exit;
+use crate::output;
+
+const LABEL: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default();
+
+/// Says what went wrong, and gives the exit code for it.
+pub(crate) fn failure(failure: &Failure) -> Exit {
+    if output::is_closed(failure) {
+        return Exit::SUCCESS;
+    }
+    say(&format!("{LABEL}loam:{LABEL:#} {}", escaped(&failure.chain())));
+    if let Some(hint) = failure.hint_text() {
+        say(&format!("{HINT}hint:{HINT:#} {}", escaped(hint)));
+    }
+    Exit::of_failure(failure.kind())
+}
+
+/// Says that arguments make no sense, or prints the help that they ask for.
+pub(crate) fn usage(error: &clap::Error) -> Exit {
+    if !error.use_stderr() {
+        // Help or the version: when nobody reads it, nobody misses it.
+        drop(error.print());
+        return Exit::SUCCESS;
+    }
+    let text = error.render().ansi().to_string();
+    let plain = error.render().to_string();
+    let body = match plain.strip_prefix("error: ") {
+        Some(_) => text.split_once(": ").map_or(text.as_str(), |(_, body)| body),
+        None => text.as_str(),
+    };
+    say(&format!("{LABEL}loam:{LABEL:#} {}", body.trim_end()));
+    Exit::ENGINE
+}
+
+/// Says a sentence that is no failure.
+pub(crate) fn warning(sentence: &str) {
+    say(&format!("{WARNING}warning:{WARNING:#} {}", escaped(sentence)));
+}
+
+/// Says something that is neither data nor a failure.
+pub(crate) fn note(sentence: &str) {
+    say(&escaped(sentence));
+}
+
+fn say(line: &str) {
+    // Nothing can be done when even this can't be said.
+    drop(writeln!(anstream::stderr().lock(), "{line}"));
+}
+
+/// A text from outside, fit for a terminal: control characters, and those that turn the direction of writing, are
+/// escaped.
+pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
+    let turns =
+        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_bad = |c: char| c.is_control() || turns(c);
+    if !text.contains(is_bad) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match is_bad(c) {
+            true => safe.extend(c.escape_default()),
+            false => safe.push(c),
+        }
+    }
+    Cow::Owned(safe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminal_sequences_are_escaped_and_letters_are_not() {
+        assert_eq!(escaped("größe 尺寸"), "größe 尺寸");
+        assert_eq!(escaped("a\u{1b}[31mb\n\u{202e}c"), "a\\u{1b}[31mb\\n\\u{202e}c");
+    }
+}

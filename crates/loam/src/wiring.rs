@@ -1,0 +1,172 @@
+//! The wiring: which adapters the engine stands on, where things are, and that nothing is opened before it is needed.
+
+mod adapters;
+
+use std::cell::OnceCell;
+use std::env;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf, absolute};
+use std::sync::Arc;
+
+use loam_engine::{Engine, EngineConfig};
+use loam_image::{LayerStore, StoreConfig};
+use loam_model::{ErrorKind, Failure, Image, ImageStore};
+use loam_state::Database;
+
+use crate::arguments::Global;
+
+/// The name of the shim's program.
+const SHIM: &str = "loam-shim";
+
+/// Everything a command may need, each part made when it is first asked for.
+#[derive(Debug)]
+pub(crate) struct Wiring {
+    global: Global,
+    database: OnceCell<Arc<Database>>,
+    store: OnceCell<Arc<LayerStore>>,
+    engine: OnceCell<Engine>,
+}
+
+impl Wiring {
+    /// Takes note of the flags, and does nothing.
+    pub(crate) fn new(global: Global) -> Self {
+        Self { global, database: OnceCell::new(), store: OnceCell::new(), engine: OnceCell::new() }
+    }
+
+    /// The engine.
+    pub(crate) fn engine(&self) -> Result<&Engine, Failure> {
+        if let Some(engine) = self.engine.get() {
+            return Ok(engine);
+        }
+        let (root, run) = (self.root()?, self.run()?);
+        let (database, images) = (Arc::clone(self.database()?), Arc::clone(self.store()?));
+        let program = own_program()?;
+        let seams = adapters::seams(images, &root, &run, shim_program(&program));
+        let mut config = EngineConfig::new(&root, &run);
+        config.on_exit = on_exit(&program, &root, &run)?;
+        config.init_program = loam_freestanding::INIT;
+        Ok(self.engine.get_or_init(|| Engine::new(config, database, seams)))
+    }
+
+    /// The image store.
+    pub(crate) fn images(&self) -> Result<&dyn ImageStore, Failure> {
+        Ok(self.store()?.as_ref())
+    }
+
+    /// Installs the image that this program carries, unless it is there already.
+    pub(crate) fn install_built_in(&self) -> Result<Image, Failure> {
+        self.store()?.install_builtin(loam_freestanding::HELLO_LAYOUT, "hello")
+    }
+
+    /// The state directory, absolute.
+    pub(crate) fn root(&self) -> Result<PathBuf, Failure> {
+        whole(&self.global.root)
+    }
+
+    /// The run directory, absolute.
+    pub(crate) fn run(&self) -> Result<PathBuf, Failure> {
+        whole(&self.global.run)
+    }
+
+    fn store(&self) -> Result<&Arc<LayerStore>, Failure> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        let store = LayerStore::open(StoreConfig::new(self.root()?), Arc::clone(self.database()?));
+        Ok(self.store.get_or_init(|| Arc::new(store)))
+    }
+
+    fn database(&self) -> Result<&Arc<Database>, Failure> {
+        if let Some(database) = self.database.get() {
+            return Ok(database);
+        }
+        require_root()?;
+        let root = self.root()?;
+        make_directory(&root)?;
+        let schemas = [loam_image::SCHEMA, loam_engine::SCHEMA];
+        let database = Database::open(&root.join("loam.db"), &schemas)?;
+        Ok(self.database.get_or_init(|| database))
+    }
+}
+
+/// Refuses to go on without the rights that everything here needs.
+fn require_root() -> Result<(), Failure> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let message = "containers and images can be handled by root only";
+    Err(Failure::new(ErrorKind::Denied, message).hint("run it again with `sudo`"))
+}
+
+/// Makes a directory that everybody may pass and nobody else may list: containers' users are others on the host.
+fn make_directory(path: &Path) -> Result<(), Failure> {
+    DirBuilder::new().recursive(true).mode(0o711).create(path).map_err(|error| {
+        let kind = match error.kind() {
+            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+                ErrorKind::Denied
+            }
+            std::io::ErrorKind::StorageFull => ErrorKind::Exhausted,
+            _ => ErrorKind::Internal,
+        };
+        let message = format!("the state directory `{}` can't be made", path.display());
+        Failure::new(kind, message).caused_by(error).hint("choose another with `--root`")
+    })
+}
+
+fn whole(path: &Path) -> Result<PathBuf, Failure> {
+    absolute(path).map_err(|error| {
+        Failure::new(ErrorKind::Invalid, format!("`{}` is not a directory", path.display())).caused_by(error)
+    })
+}
+
+/// This program's file.
+fn own_program() -> Result<PathBuf, Failure> {
+    env::current_exe().map_err(|error| {
+        Failure::new(ErrorKind::Internal, "the path of this program is not known").caused_by(error)
+    })
+}
+
+/// The shim's program: what `LOAM_SHIM` says, else beside this one, else where a package puts it.
+pub(crate) fn shim_program(program: &Path) -> PathBuf {
+    if let Some(path) = env::var_os("LOAM_SHIM") {
+        return path.into();
+    }
+    let beside = program.with_file_name(SHIM);
+    if beside.exists() {
+        return beside;
+    }
+    let prefix = program.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));
+    prefix.join("libexec/loam").join(SHIM)
+}
+
+/// What a shim runs when its container has ended and nobody waits for it.
+fn on_exit(program: &Path, root: &Path, run: &Path) -> Result<Vec<String>, Failure> {
+    let text = |path: &Path| match path.to_str() {
+        Some(text) => Ok(text.to_owned()),
+        None => Err(Failure::new(ErrorKind::Invalid, format!("`{}` is not UTF-8", path.display()))),
+    };
+    let flag = |flag: &str| flag.to_owned();
+    Ok(vec![text(program)?, flag("--root"), text(root)?, flag("--run"), text(run)?, flag("settle")])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shim_is_beside_the_program_or_where_a_package_puts_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let program = directory.path().join("bin/loam");
+        std::fs::create_dir(directory.path().join("bin")).expect("made");
+        assert_eq!(shim_program(&program), directory.path().join("libexec/loam/loam-shim"));
+        std::fs::write(directory.path().join("bin/loam-shim"), "").expect("written");
+        assert_eq!(shim_program(&program), directory.path().join("bin/loam-shim"));
+    }
+
+    #[test]
+    fn a_shim_is_told_how_to_report_the_end() {
+        let words = on_exit(Path::new("/bin/loam"), Path::new("/r"), Path::new("/n")).expect("UTF-8");
+        assert_eq!(words, ["/bin/loam", "--root", "/r", "--run", "/n", "settle"]);
+    }
+}
