@@ -1,0 +1,70 @@
+//! One sentence that names the thing and the cause, the right exit code, nothing half made.
+
+use loam_tests::Host;
+
+#[test]
+fn mistakes_get_one_sentence() {
+    let host = Host::with_small_image();
+    host.loam(&["run", "--rm", "127.0.0.1:1/no/such:image", "true"]).refused(125, "127.0.0.1:1");
+    host.loam(&["run", "--rm", "UPPER/case", "true"]).refused(125, "UPPER/case");
+    host.loam(&["run", "--rm", "--name", "../x", "small", "true"]).refused(125, "../x");
+    host.loam(&["run", "--rm", "-m", "lots", "small", "true"]).refused(125, "lots");
+    host.loam(&["run", "--rm", "-p", "99999:1", "small", "true"]).refused(125, "99999");
+    host.loam(&["run", "--rm", "-u", "nobody-of-that-name", "small", "true"])
+        .refused(125, "nobody-of-that-name");
+    host.loam(&["run", "--rm", "-u", "4294967296", "small", "true"]).refused(125, "4294967296");
+    host.loam(&["run", "--rm", "--runtime", "no-such-runtime", "small", "true"])
+        .refused(125, "no-such-runtime");
+    host.loam(&["run", "--rm", "--security-opt", "apparmor=strict", "small", "true"])
+        .refused(125, "apparmor");
+    host.loam(&["logs", "nobody"]).refused(125, "nobody");
+    assert_eq!(host.loam(&["ps", "-a", "-q"]).ok(), "");
+    host.finish();
+}
+
+#[test]
+fn a_taken_name_is_refused_and_free_afterwards() {
+    let host = Host::with_small_image();
+    let id = host.start(&["--name", "taken", "small", "sleep", "1000"]);
+    host.loam(&["run", "--rm", "--name", "taken", "small", "true"]).refused(125, &id[..12]);
+    host.loam(&["rm", "-f", "taken"]).ok();
+    host.loam(&["run", "--rm", "--name", "taken", "small", "true"]).ok();
+    host.finish();
+}
+
+#[test]
+fn without_root_s_rights_it_says_so() {
+    let host = Host::new();
+    let loam = host.loam_command(&["run", "--rm", "hello"]);
+    let words: Vec<String> =
+        loam.get_args().skip(4).map(|word| word.to_string_lossy().into_owned()).collect();
+    let line = format!("setpriv --reuid 65534 --regid 65534 --clear-groups {}", words.join(" "));
+    // The programs may lie where only root can look; a copy does not.
+    let copied = host.scratch().join("loam");
+    std::fs::copy(&words[0], &copied).unwrap();
+    host.sh(&format!("chmod 755 {0} {0}/.. {1}", host.scratch().display(), copied.display())).ok();
+    let ran = host.sh(&line.replacen(&words[0], copied.to_str().unwrap(), 1));
+    ran.refused(125, "root");
+    host.finish();
+}
+
+#[test]
+fn a_full_disk_is_named_and_nothing_stays() {
+    let host = Host::new();
+    let (image, mount) = (host.scratch().join("disk"), host.root());
+    std::fs::create_dir_all(&mount).unwrap();
+    host.sh(&format!(
+        "truncate -s 6M {0} && mkfs.ext4 -q -F {0} && mount -o loop {0} {1}",
+        image.display(),
+        mount.display()
+    ))
+    .ok();
+    let source = format!("oci:{}", loam_testkit::images::small().display());
+    let fill = host.sh(&format!("head -c 5000000 /dev/zero > {}/ballast; true", mount.display()));
+    fill.ok();
+    host.loam(&["pull", "--quiet", &source]).refused(125, "space");
+    host.sh(&format!("rm {}/ballast", mount.display())).ok();
+    host.loam(&["pull", "--quiet", &source]).ok();
+    host.sh(&format!("umount -l {}", mount.display())).ok();
+    host.finish();
+}

@@ -1,0 +1,94 @@
+//! A further process in a running container.
+
+use loam_tests::Host;
+
+#[test]
+fn exec_has_the_container_s_rights_and_no_more() {
+    let host = Host::with_small_image();
+    host.start(&["--name", "c", "small", "sleep", "1000"]);
+    let look = "grep -E '^(Seccomp|NoNewPrivs|CapBnd|CapEff|CapInh):' /proc/PID/status";
+    let own = host.loam(&["exec", "c", "sh", "-c", &look.replace("PID", "self")]);
+    let main = host.loam(&["exec", "c", "sh", "-c", &look.replace("PID", "1")]);
+    assert_eq!(own.ok(), main.ok());
+    assert!(own.stdout.contains("Seccomp:\t2"), "{own:?}");
+    assert!(own.stdout.contains("NoNewPrivs:\t1"), "{own:?}");
+    assert!(own.stdout.contains("CapInh:\t0000000000000000"), "{own:?}");
+    let groups = host.loam(&[
+        "exec",
+        "c",
+        "sh",
+        "-c",
+        "cat /proc/self/cgroup > /tmp/a; cat /proc/1/cgroup | diff /tmp/a -",
+    ]);
+    groups.ok();
+    for kind in ["user", "pid", "net", "ipc", "uts", "mnt", "cgroup"] {
+        let line = format!("[ $(readlink /proc/self/ns/{kind}) = $(readlink /proc/1/ns/{kind}) ]");
+        host.loam(&["exec", "c", "sh", "-c", &line]).ok();
+    }
+    host.finish();
+}
+
+#[test]
+fn exec_takes_user_directory_environment_and_input() {
+    let host = Host::with_small_image();
+    host.start(&["--name", "c", "-e", "FROM=run", "small", "sleep", "1000"]);
+    let ran = host.loam(&[
+        "exec",
+        "-u",
+        "7:8",
+        "-w",
+        "/tmp",
+        "-e",
+        "X=1",
+        "c",
+        "sh",
+        "-c",
+        "id -u; id -g; pwd; echo $FROM $X",
+    ]);
+    assert_eq!(ran.ok(), "7\n8\n/tmp\nrun 1");
+    let ran = host.loam_with_input(&["exec", "-i", "c", "wc", "-c"], &[b'x'; 100_000]);
+    assert_eq!(ran.ok().trim(), "100000");
+    assert_eq!(host.loam(&["exec", "c", "sh", "-c", "exit 9"]).code, 9);
+    assert_eq!(host.loam(&["exec", "c", "sh", "-c", "kill -15 $$"]).code, 143);
+    host.loam(&["exec", "c", "nothing-like-it"]).refused(127, "nothing-like-it");
+    host.loam(&["exec", "c", "/etc"]).refused(126, "/etc");
+    host.finish();
+}
+
+#[test]
+fn exec_ignores_a_config_that_was_edited_meanwhile() {
+    let host = Host::with_small_image();
+    let id = host.start(&["--name", "c", "small", "sleep", "1000"]);
+    let config = host.run_directory().join("containers").join(&id).join("config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("\"noNewPrivileges\":true", "\"noNewPrivileges\":false")).unwrap();
+    let ran = host.loam(&["exec", "c", "grep", "NoNewPrivs", "/proc/self/status"]);
+    assert_eq!(ran.ok(), "NoNewPrivs:\t1");
+    host.finish();
+}
+
+#[test]
+fn exec_in_a_container_that_does_not_run_is_refused() {
+    let host = Host::with_small_image();
+    host.loam(&["create", "--name", "c", "small", "true"]).ok();
+    host.loam(&["exec", "c", "true"]).refused(125, "c");
+    host.finish();
+}
+
+#[test]
+fn many_execs_leave_nothing_behind() {
+    let host = Host::with_small_image();
+    let id = host.start(&["--name", "c", "small", "sleep", "1000"]);
+    let shim = host.sh(&format!("pgrep -f 'loam-shim.*{id}|loam-shim' | head -1")).stdout;
+    let open =
+        || std::fs::read_dir(format!("/proc/{}/fd", shim.trim())).map(Iterator::count).unwrap_or_default();
+    host.loam(&["exec", "c", "true"]).ok();
+    let before = open();
+    for _ in 0..20 {
+        host.loam(&["exec", "c", "true"]).ok();
+    }
+    assert_eq!(open(), before, "descriptors of the shim");
+    let processes = host.loam(&["exec", "c", "sh", "-c", "ls -d /proc/[0-9]* | wc -l"]);
+    assert!(processes.ok().parse::<u32>().unwrap() <= 4, "{processes:?}");
+    host.finish();
+}

@@ -1,0 +1,90 @@
+//! create, start, ps, stop, kill, wait, pause, inspect, stats, rm.
+
+use loam_tests::{Host, until};
+
+#[test]
+fn a_container_goes_through_its_life() {
+    let host = Host::with_small_image();
+    let id = host.loam(&["create", "--name", "life", "small", "sleep", "1000"]).ok().to_owned();
+    assert_eq!(id.len(), 64);
+    assert_eq!(host.loam(&["ps", "-q"]).ok(), "", "a created container does not run");
+    host.loam(&["start", "life"]).ok();
+    assert!(host.loam(&["ps"]).ok().contains("life"));
+    assert!(host.pid("life") > 1);
+    host.loam(&["pause", "life"]).ok();
+    assert!(host.loam(&["ps"]).ok().to_lowercase().contains("paused"));
+    host.loam(&["unpause", "life"]).ok();
+    host.loam(&["rm", "life"]).refused(125, "life");
+    // `sleep` as process 1 ignores the stop signal; the wait is over after a second.
+    host.loam(&["stop", "-t", "1", "life"]).ok();
+    assert_eq!(host.loam(&["wait", "life"]).ok(), "137");
+    host.loam(&["stop", "life"]).ok();
+    host.loam(&["start", "life"]).ok();
+    host.loam(&["kill", "life"]).ok();
+    assert_eq!(host.loam(&["wait", "life"]).ok(), "137");
+    host.loam(&["rm", "life"]).ok();
+    host.loam(&["inspect", "life"]).refused(125, "life");
+    host.finish();
+}
+
+#[test]
+fn a_stopped_container_keeps_what_it_wrote() {
+    let host = Host::with_small_image();
+    host.loam(&["run", "--name", "k", "small", "sh", "-c", "echo kept > /file"]).ok();
+    host.loam(&["start", "k"]).ok();
+    until("it has ended again", || host.loam(&["ps", "-q"]).ok().is_empty().then_some(()));
+    assert_eq!(host.loam(&["cp", "k:/file", "-"]).code, 0);
+    host.finish();
+}
+
+#[test]
+fn a_detached_container_that_removes_itself_is_gone() {
+    let host = Host::with_small_image();
+    host.start(&["--rm", "--name", "gone", "small", "true"]);
+    until("it is gone", || host.loam(&["ps", "-a", "-q"]).ok().is_empty().then_some(()));
+    host.finish();
+}
+
+#[test]
+fn ids_names_and_prefixes_find_a_container() {
+    let host = Host::with_small_image();
+    let id = host.start(&["--name", "findme", "small", "sleep", "1000"]);
+    for name in ["findme", &id, &id[..12], &id[..4]] {
+        assert_eq!(host.inspect(name)["id"].as_str(), Some(id.as_str()), "{name}");
+    }
+    host.loam(&["stop", "-t", "0", "nobody"]).refused(125, "nobody");
+    host.finish();
+}
+
+#[test]
+fn stats_count_what_the_container_does() {
+    let host = Host::with_small_image();
+    host.start(&["--name", "busy", "-m", "64m", "small", "sh", "-c", "while :; do :; done"]);
+    let text = host.loam(&["stats", "--no-stream", "--output", "json", "busy"]);
+    let value: serde_json::Value = serde_json::from_str(text.ok()).unwrap();
+    let stats = value.as_array().map_or(&value, |list| &list[0]);
+    let text = stats.to_string();
+    assert!(text.contains("67108864"), "the limit is shown: {text}");
+    host.loam(&["rm", "-f", "busy"]).ok();
+    host.finish();
+}
+
+#[test]
+fn fifty_starts_four_at_a_time() {
+    let host = std::sync::Arc::new(Host::with_small_image());
+    let threads: Vec<_> = (0..4)
+        .map(|worker| {
+            let host = std::sync::Arc::clone(&host);
+            std::thread::spawn(move || {
+                for number in 0..12 {
+                    let ran = host.loam(&["run", "--rm", "small", "echo", &format!("{worker}-{number}")]);
+                    assert_eq!(ran.ok(), format!("{worker}-{number}"));
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    std::sync::Arc::into_inner(host).unwrap().finish();
+}

@@ -1,0 +1,20 @@
+//! End-to-end tests: a file for each promise.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod bad_input;
+mod copy;
+mod crash;
+mod exec;
+mod hello;
+mod images;
+mod lifecycle;
+mod limits;
+mod logs;
+mod network;
+mod python_image;
+mod registry;
+mod run;
+mod runtimes;
+mod security;
+mod terminal;
+mod volumes;

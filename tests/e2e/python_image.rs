@@ -1,0 +1,146 @@
+//! A real image of many layers, made by other people's tools: pulled from a registry, compared file by file with what
+//! umoci makes of it, and run as a web server that is fetched from, entered, read and stopped.
+
+use loam_testkit::images;
+use loam_testkit::registry::Registry;
+use loam_tests::{Host, until};
+
+/// One line for every file of a tree: type, mode, owner, size, time, links, target, attributes, contents.
+const LIST: &str = r#"
+import hashlib, os, stat, sys
+root = os.fsencode(sys.argv[1])
+links = {}
+for directory, names, files in os.walk(root):
+    for name in sorted(names + files) + ([b"."] if directory == root else []):
+        path = os.path.join(directory, name)
+        s = os.lstat(path)
+        kind = stat.filemode(s.st_mode)
+        detail = [kind, s.st_uid, s.st_gid]
+        if not stat.S_ISDIR(s.st_mode):
+            detail += [s.st_nlink, s.st_size]
+        detail.append(int(s.st_mtime))
+        if stat.S_ISLNK(s.st_mode):
+            detail.append(os.readlink(path))
+        if stat.S_ISCHR(s.st_mode) or stat.S_ISBLK(s.st_mode):
+            detail.append(s.st_rdev)
+        attributes = {k: os.getxattr(path, k, follow_symlinks=False).hex() for k in os.listxattr(path, follow_symlinks=False)
+                      if not k.startswith(("trusted.", "user.rootlesscontainers", "system.posix_acl"))}
+        detail.append(sorted(attributes.items()))
+        if stat.S_ISREG(s.st_mode):
+            with open(path, "rb") as f:
+                detail.append(hashlib.sha256(f.read()).hexdigest())
+        print(os.path.relpath(path, root).decode(errors="surrogateescape").encode(errors="backslashreplace").decode(), *detail)
+"#;
+
+#[test]
+fn the_python_image_is_pulled_whole_and_serves() {
+    let host = Host::new();
+    let registry = Registry::plain();
+    images::push_python(&registry);
+    let name = format!("{}/python", registry.address());
+    let gzip = host.loam_outside(&["pull", "--quiet", &format!("{name}:gzip")]).ok().to_owned();
+    let layers = || host.sh(&format!("ls {}/layers | wc -l", host.root().display())).ok().to_owned();
+    let after_first = layers();
+    for variant in ["zstd", "docker", "index"] {
+        host.loam_outside(&["pull", "--quiet", &format!("{name}:{variant}")]).ok();
+    }
+    assert_eq!(layers(), after_first, "the same layers, however they are packed");
+    assert!(!gzip.is_empty());
+    compare_with_umoci(&host, &format!("{name}:gzip"));
+    serve(&host, &format!("{name}:gzip"));
+    host.finish();
+}
+
+/// Unpacks the image with umoci, lists both trees, and compares the lists.
+fn compare_with_umoci(host: &Host, name: &str) {
+    let scratch = host.scratch();
+    std::fs::write(scratch.join("list.py"), LIST).unwrap();
+    let layout = images::python().display().to_string();
+    host.sh(&format!("umoci unpack --image {layout}:gzip {0}/bundle >/dev/null && python3 {0}/list.py {0}/bundle/rootfs | sort > {0}/theirs", scratch.display())).ok();
+    // Ours is listed as a container sees it, with the lister's own interpreter from the image.
+    let ours = host.loam(&[
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--userns",
+        "host",
+        "--cap-add",
+        "ALL",
+        "-u",
+        "0",
+        "-v",
+        &format!("{}:/lister:ro", scratch.display()),
+        "--entrypoint",
+        "sh",
+        name,
+        "-c",
+        "mkdir /tmp/look && exec python3 /lister/list.py /",
+    ]);
+    let skip = |line: &&str| {
+        let path = line.split(' ').next().unwrap_or_default();
+        // What an engine mounts or makes is not the image's.
+        let made = [
+            "proc",
+            "sys",
+            "dev",
+            "lister",
+            "tmp",
+            "run",
+            "etc/hosts",
+            "etc/hostname",
+            "etc/resolv.conf",
+            ".",
+        ];
+        !made.iter().any(|name| path == *name || path.starts_with(&format!("{name}/")))
+    };
+    let mut ours: Vec<&str> = ours.ok().lines().filter(skip).collect();
+    ours.sort_unstable();
+    let theirs = std::fs::read_to_string(scratch.join("theirs")).unwrap();
+    let mut theirs: Vec<&str> = theirs.lines().filter(skip).collect();
+    theirs.sort_unstable();
+    assert!(ours.len() > 5_000, "only {} files", ours.len());
+    let differences: Vec<String> = ours
+        .iter()
+        .filter(|line| theirs.binary_search(line).is_err())
+        .map(|line| format!("ours   {line}"))
+        .chain(
+            theirs
+                .iter()
+                .filter(|line| ours.binary_search(line).is_err())
+                .map(|line| format!("theirs {line}")),
+        )
+        .take(20)
+        .collect();
+    assert!(differences.is_empty(), "{differences:#?}");
+}
+
+fn serve(host: &Host, name: &str) {
+    host.start(&["--name", "app", "-p", "8080:8000", name]);
+    let page = until("the page comes", || {
+        let ran = host.sh("curl --silent --fail --max-time 2 http://127.0.0.1:8080/");
+        (ran.code == 0).then_some(ran.stdout)
+    });
+    assert!(!page.trim().is_empty());
+    let gateway = host.loam(&["exec", "app", "python3", "-c", "import os; print(os.getuid())"]);
+    assert_ne!(gateway.ok(), "0", "the image's user is not root");
+    let address = host.loam(&[
+        "exec",
+        "app",
+        "python3",
+        "-c",
+        "import socket; print(socket.gethostbyname(socket.gethostname()))",
+    ]);
+    let fetch = format!(
+        "import urllib.request as r; print(r.urlopen('http://{}:8000/').read().decode())",
+        address.ok()
+    );
+    let other = host.loam(&["run", "--rm", "--entrypoint", "python3", name, "-c", &fetch]);
+    assert_eq!(other.ok().trim(), page.trim(), "from another container");
+    until("the requests are in the log", || {
+        let ran = host.loam(&["logs", "app"]);
+        (ran.stdout + &ran.stderr).contains("GET /").then_some(())
+    });
+    assert_eq!(host.loam(&["stop", "-t", "5", "app"]).code, 0);
+    assert_eq!(host.loam(&["rm", "app"]).code, 0);
+}

@@ -1,0 +1,69 @@
+//! Mounts from the host and in memory.
+
+use std::os::unix::fs::MetadataExt as _;
+
+use loam_tests::Host;
+
+#[test]
+fn a_directory_of_the_host_keeps_its_owners() {
+    let host = Host::with_small_image();
+    let shared = host.scratch();
+    std::fs::write(shared.join("from-host"), "h").unwrap();
+    let volume = format!("{}:/data", shared.display());
+    let ran = host.loam(&[
+        "run",
+        "--rm",
+        "-v",
+        &volume,
+        "small",
+        "sh",
+        "-c",
+        "stat -c %u /data/from-host; echo c > /data/made",
+    ]);
+    assert_eq!(ran.ok(), "0", "in the container's user namespace too");
+    assert_eq!(std::fs::metadata(shared.join("made")).unwrap().uid(), 0);
+    host.finish();
+}
+
+#[test]
+fn read_only_mounts_files_and_the_long_form() {
+    let host = Host::with_small_image();
+    let file = host.scratch().join("file");
+    std::fs::write(&file, "content").unwrap();
+    let volume = format!("{}:/etc/one:ro", file.display());
+    let mount = format!("type=bind,source={},target=/two,readonly", host.scratch().display());
+    let line = "cat /etc/one; echo x > /etc/one || echo ro1; touch /two/x || echo ro2; df /mem | tail -1 | grep -c tmpfs";
+    let ran = host.loam(&[
+        "run",
+        "--rm",
+        "-v",
+        &volume,
+        "--mount",
+        &mount,
+        "--mount",
+        "type=tmpfs,target=/mem,tmpfs-size=1m",
+        "small",
+        "sh",
+        "-c",
+        &format!("({line}) 2>/dev/null"),
+    ]);
+    assert_eq!(ran.ok(), "contentro1\nro2\n1");
+    host.finish();
+}
+
+#[test]
+fn a_source_that_does_not_exist_is_refused() {
+    let host = Host::with_small_image();
+    host.loam(&["run", "--rm", "-v", "/no/such/dir:/x", "small", "true"]).refused(125, "/no/such/dir");
+    host.loam(&["run", "--rm", "-v", "relative:/x:nonsense", "small", "true"]).refused(125, "relative");
+    host.finish();
+}
+
+#[test]
+fn mounts_do_not_show_on_the_host() {
+    let host = Host::with_small_image();
+    let before = host.sh("wc -l < /proc/self/mountinfo").ok().to_owned();
+    host.start(&["--name", "m", "--tmpfs", "/t", "small", "sleep", "1000"]);
+    assert_eq!(host.sh("wc -l < /proc/self/mountinfo").ok(), before);
+    host.finish();
+}

@@ -1,0 +1,82 @@
+//! `./x bench`: Loam beside the engines that are on this machine, and beside a floor: a small program that makes the
+//! same namespaces, cgroup, overlay, mounts and veth by bare system calls.
+//!
+//! Every engine works in an [`arena`]: namespaces and cgroups of its own, its state on a fresh journalled file system
+//! in a loop file. Rounds are interleaved (each engine once a round), wall time is taken around each command, CPU time
+//! is what the kernel counted for the arena's cgroup: of everything that the engine started, daemons and all.
+
+mod arena;
+mod measure;
+mod peers;
+mod plot;
+mod report;
+pub(crate) mod runner;
+mod scenarios;
+
+use anyhow::{Result, bail};
+
+use crate::fixtures;
+use crate::packages::{self, BENCH, RUN, TEST};
+use crate::programs::{self, Profile};
+use crate::shell::{cache, is_root, note, print};
+
+const USAGE: &str = "\
+usage: ./x bench [--rounds N] [--only SCENARIO,…] [--engines ENGINE,…]
+
+  --rounds N    how often each command is measured (default 15; pulls a fifth of that, at least 3)
+  --only        run-none, run-bridge, exec, starts, pull, memory (default: all)
+  --engines     loam, floor, podman, ctr, runc, crun, skopeo+umoci, buildah (default: all that are there)
+
+The table is printed, and written as text, JSON and SVG below .cache/bench/.
+";
+
+/// What was asked for.
+pub(crate) struct Options {
+    pub(crate) rounds: usize,
+    pub(crate) only: Vec<String>,
+    pub(crate) engines: Vec<String>,
+}
+
+impl Options {
+    fn parse(arguments: &[String]) -> Result<Option<Self>> {
+        let mut options = Self { rounds: 15, only: Vec::new(), engines: Vec::new() };
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| anyhow::anyhow!("`{word}` wants a value\n{USAGE}"));
+            match word.as_str() {
+                "--rounds" => options.rounds = value()?.parse()?,
+                "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
+                "--engines" => options.engines = value()?.split(',').map(str::to_owned).collect(),
+                "--help" | "-h" => return Ok(None),
+                other => bail!("`{other}` is not an option\n{USAGE}"),
+            }
+        }
+        Ok(Some(options))
+    }
+
+    /// Whether a scenario is wanted.
+    pub(crate) fn wants(&self, scenario: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == scenario)
+    }
+}
+
+/// Runs the benchmark.
+pub(crate) fn bench(arguments: &[String]) -> Result<()> {
+    let Some(options) = Options::parse(arguments)? else { return print(USAGE) };
+    if !is_root() {
+        bail!("benchmarks make namespaces, mounts and cgroups and so need root; run `sudo ./x bench`");
+    }
+    packages::require(&[RUN, TEST])?;
+    if let Err(error) = packages::require(&[BENCH]) {
+        note(&format!("some peers are missing: {error}"));
+    }
+    note("building the release programs");
+    let programs = programs::build(Profile::Release)?;
+    programs::build_floor()?;
+    fixtures::for_benchmarks()?;
+    let directory = cache().join("bench");
+    std::fs::create_dir_all(&directory)?;
+    let report = scenarios::measure_all(&options, &programs, &directory)?;
+    report.write(&directory)?;
+    print(&report.text())
+}

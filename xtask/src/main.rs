@@ -1,0 +1,44 @@
+//! Developers' tasks. `./x` makes sure of a toolchain and hands over to this program.
+
+mod bench;
+mod demo;
+mod fixtures;
+mod lint;
+mod packages;
+mod programs;
+mod shell;
+mod test;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "\
+usage: ./x TASK
+
+  demo       builds the release programs and runs the main job, with a sentence before each step
+  test       passes all the tests: unit, and as root end to end
+             ./x test [FILTER] runs the tests whose names contain FILTER
+  lint       checks formatting and lints
+  fixtures   makes the images that tests and benchmarks run, with other people's tools
+  bench      measures Loam beside the engines on this machine; ./x bench --help tells more
+  build      builds the release programs and prints where they are
+";
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (task, rest) = match arguments.split_first() {
+        None => ("help", &[][..]),
+        Some((task, rest)) => (task.as_str(), rest),
+    };
+    match task {
+        "demo" => demo::demo(rest),
+        "test" => test::test(rest),
+        "lint" => lint::lint(rest),
+        "fixtures" => fixtures::fixtures(rest),
+        "bench" => bench::bench(rest),
+        // The part of a benchmark that runs inside an engine's namespaces; not for people.
+        "bench-runner" => bench::runner::serve(),
+        "build" => programs::build_release(rest),
+        "help" | "--help" | "-h" => shell::print(USAGE),
+        other => bail!("`{other}` is not a task\n{USAGE}"),
+    }
+}
