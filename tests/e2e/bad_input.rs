@@ -6,7 +6,7 @@ use loam_tests::Host;
 fn mistakes_get_one_sentence() {
     let host = Host::with_small_image();
     host.loam(&["run", "--rm", "127.0.0.1:1/no/such:image", "true"]).refused(125, "127.0.0.1:1");
-    host.loam(&["run", "--rm", "UPPER/case", "true"]).refused(125, "UPPER/case");
+    host.loam(&["run", "--rm", "localhost/UPPER/case", "true"]).refused(125, "UPPER/case");
     host.loam(&["run", "--rm", "--name", "../x", "small", "true"]).refused(125, "../x");
     host.loam(&["run", "--rm", "-m", "lots", "small", "true"]).refused(125, "lots");
     host.loam(&["run", "--rm", "-p", "99999:1", "small", "true"]).refused(125, "99999");
@@ -60,6 +60,7 @@ fn a_full_disk_is_named_and_nothing_stays() {
     ))
     .ok();
     let source = format!("oci:{}", loam_testkit::images::small().display());
+    host.loam(&["images"]).ok();
     let fill = host.sh(&format!("head -c 5000000 /dev/zero > {}/ballast; true", mount.display()));
     fill.ok();
     host.loam(&["pull", "--quiet", &source]).refused(125, "space");

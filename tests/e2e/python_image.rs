@@ -9,27 +9,37 @@ use loam_tests::{Host, until};
 const LIST: &str = r#"
 import hashlib, os, stat, sys
 root = os.fsencode(sys.argv[1])
+def listed():
+    for directory, names, files in os.walk(root):
+        if directory == root:
+            names[:] = [name for name in names if name not in (b"proc", b"sys", b"dev", b"lister")]
+            yield root
+        for name in names + files:
+            yield os.path.join(directory, name)
+
+# Names that share an inode, rather than its count of links: an overlay counts those that later layers removed.
 links = {}
-for directory, names, files in os.walk(root):
-    for name in sorted(names + files) + ([b"."] if directory == root else []):
-        path = os.path.join(directory, name)
-        s = os.lstat(path)
-        kind = stat.filemode(s.st_mode)
-        detail = [kind, s.st_uid, s.st_gid]
-        if not stat.S_ISDIR(s.st_mode):
-            detail += [s.st_nlink, s.st_size]
-        detail.append(int(s.st_mtime))
-        if stat.S_ISLNK(s.st_mode):
-            detail.append(os.readlink(path))
-        if stat.S_ISCHR(s.st_mode) or stat.S_ISBLK(s.st_mode):
-            detail.append(s.st_rdev)
-        attributes = {k: os.getxattr(path, k, follow_symlinks=False).hex() for k in os.listxattr(path, follow_symlinks=False)
-                      if not k.startswith(("trusted.", "user.rootlesscontainers", "system.posix_acl"))}
-        detail.append(sorted(attributes.items()))
-        if stat.S_ISREG(s.st_mode):
-            with open(path, "rb") as f:
-                detail.append(hashlib.sha256(f.read()).hexdigest())
-        print(os.path.relpath(path, root).decode(errors="surrogateescape").encode(errors="backslashreplace").decode(), *detail)
+for path in listed():
+    s = os.lstat(path)
+    links.setdefault((s.st_dev, s.st_ino), []).append(os.path.relpath(path, root))
+for path in listed():
+    s = os.lstat(path)
+    detail = [stat.filemode(s.st_mode), s.st_uid, s.st_gid]
+    if not stat.S_ISDIR(s.st_mode):
+        others = sorted(links[s.st_dev, s.st_ino])
+        detail += [others if len(others) > 1 else "single", s.st_size]
+    detail.append(int(s.st_mtime))
+    if stat.S_ISLNK(s.st_mode):
+        detail.append(os.readlink(path))
+    if stat.S_ISCHR(s.st_mode) or stat.S_ISBLK(s.st_mode):
+        detail.append(s.st_rdev)
+    attributes = {k: os.getxattr(path, k, follow_symlinks=False).hex() for k in os.listxattr(path, follow_symlinks=False)
+                  if not k.startswith(("trusted.", "user.rootlesscontainers", "system.posix_acl"))}
+    detail.append(sorted(attributes.items()))
+    if stat.S_ISREG(s.st_mode):
+        with open(path, "rb") as f:
+            detail.append(hashlib.sha256(f.read()).hexdigest())
+    print(os.path.relpath(path, root).decode(errors="surrogateescape").encode(errors="backslashreplace").decode(), *detail)
 "#;
 
 #[test]

@@ -9,8 +9,9 @@ fn image() -> Image {
     Image::of_layers(&[Image::tar(&[("a", b"first")]), Image::tar(&[("b", &[b'x'; 300_000])])])
 }
 
+/// By digest, so that the manifest can be caught lying too.
 fn pull(host: &Host, liar: &Liar) -> Ran {
-    host.loam_outside(&["pull", "--quiet", &format!("{}/some/image:tag", liar.host())])
+    host.loam_outside(&["pull", "--quiet", &format!("{}/some/image@{}", liar.host(), image().digest())])
 }
 
 /// Nothing of a failed pull may stay: no image, no layer, no staging.

@@ -39,11 +39,7 @@ impl Ran {
     #[track_caller]
     pub fn refused(&self, code: i32, thing: &str) -> &Self {
         assert_eq!(self.code, code, "{self:#?}");
-        let sentences: Vec<&str> = self
-            .stderr
-            .lines()
-            .filter(|line| !line.starts_with("hint:") && !line.trim().is_empty())
-            .collect();
+        let sentences: Vec<&str> = self.stderr.lines().filter(|line| line.starts_with("loam: ")).collect();
         assert_eq!(sentences.len(), 1, "one sentence is wanted: {self:#?}");
         assert!(sentences[0].contains(thing), "the sentence does not name {thing:?}: {self:#?}");
         self
@@ -87,7 +83,7 @@ impl Host {
     pub fn with_small_image() -> Self {
         let host = Self::new();
         host.loam(&["pull", "--quiet", &format!("oci:{}", loam_testkit::images::small().display())]).ok();
-        host.loam(&["tag", &host.loam(&["images", "-q"]).ok().to_owned(), "small"]).ok();
+        host.loam(&["tag", host.loam(&["images", "-q"]).ok(), "small"]).ok();
         host
     }
 
@@ -235,9 +231,9 @@ impl Host {
         }
         let links = self.sh("ip -o link show type veth").stdout;
         left.extend(links.lines().map(|line| format!("link {line}")));
-        let leases = self.sh(&format!("find '{place}' -path '*networks*' -name '[0-9]*.[0-9]*'")).stdout;
+        let leases = self.sh(&format!("find '{place}/root/network/addresses' -name '[0-9]*.[0-9]*'")).stdout;
         left.extend(leases.lines().map(|line| format!("lease {line}")));
-        let cache = self.sh(&format!("find '{place}' -path '*results*' -type f")).stdout;
+        let cache = self.sh(&format!("find '{place}'/root/network/attachments '{place}'/root/network/results '{place}/run/cni/ports' -type f")).stdout;
         left.extend(cache.lines().map(|line| format!("attachment {line}")));
         left
     }

@@ -86,13 +86,13 @@ fn read_output(
         let said = String::from_utf8_lossy(&output.stderr);
         let said = said.trim();
         let how = if said.is_empty() {
-            "with no error message".into()
+            " with no error message".into()
         } else {
             format!(": {}", said.escape_debug())
         };
         return Err(CniError::new(
             code::INTERNAL,
-            format!("plugin `{name}` failed ({}) {how}", output.status),
+            format!("plugin `{name}` failed ({}){how}", output.status),
         ));
     }
     if command != Command::Add {

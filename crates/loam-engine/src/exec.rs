@@ -90,9 +90,11 @@ impl Engine {
         let (record, mut shim) = self.connect_live(name)?;
         if record.state == ContainerState::Paused {
             let message = format!("container `{}` is paused", record.name);
-            return Err(Failure::new(ErrorKind::Conflict, message).hint("resume it first"));
+            return Err(Failure::new(ErrorKind::Conflict, message).hint("unpause it first"));
         }
-        let config = self.running_config(&record.id)?;
+        // Made anew from what is written down, not read from the run directory: a file that was edited meanwhile gives
+        // a further process no other rights than the main one has.
+        let config = self.core.dry_bundle(&record)?.config;
         let user = process.user.as_ref().or(record.wish.user.as_ref()).or(record.image_config.user.as_ref());
         let user = user.filter(|user| !user.is_empty()).cloned();
         let process = ProcessSpec { user, ..process.clone() };

@@ -61,7 +61,7 @@ fn addresses(port: &PortMapping) -> Vec<IpAddr> {
 
 fn reserve_any(port: &PortMapping, sockets: &mut Vec<OwnedFd>) -> Result<u16> {
     let none = |errno: Errno| {
-        let message = format!("no free host port for container port {}", port.container_port);
+        let message = format!("no free host port for container port `{}`", port.container_port);
         Failure::new(ErrorKind::Exhausted, message).caused_by(std::io::Error::from(errno))
     };
     for _ in 0..ATTEMPTS {

@@ -1,6 +1,6 @@
 //! Attaching and detaching with the real kernel: what passes, what does not, and what is left.
 
-#![allow(clippy::print_stdout, reason = "a test that can't run says so, and figures are shown")]
+#![allow(clippy::print_stdout, reason = "a test that can't run says so")]
 
 #[path = "../../loam-cni/tests/lab/host.rs"]
 mod host;
@@ -466,55 +466,5 @@ fn many_containers_at_once_get_addresses_of_their_own() {
         });
         sandboxes.into_iter().for_each(Sandbox::end);
         engine.assert_nothing_left("after many");
-    });
-}
-
-/// Wall and processor time of a step.
-fn measure<T>(times: &mut Vec<(Duration, Duration)>, step: impl FnOnce() -> T) -> T {
-    let cpu = || {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-        Duration::try_from(now).expect("time goes forward")
-    };
-    let (begun, begun_cpu) = (Instant::now(), cpu());
-    let value = step();
-    times.push((begun.elapsed(), cpu() - begun_cpu));
-    value
-}
-
-fn report(what: &str, times: &[(Duration, Duration)]) {
-    let sorted = |pick: fn(&(Duration, Duration)) -> Duration| {
-        let mut all: Vec<Duration> = times.iter().map(pick).collect();
-        all.sort();
-        all
-    };
-    let (wall, cpu) = (sorted(|(wall, _)| *wall), sorted(|(_, cpu)| *cpu));
-    let middle = times.len() / 2;
-    println!(
-        "{what}: wall median {:?}, min {:?}; cpu median {:?}, min {:?}",
-        wall[middle], wall[0], cpu[middle], cpu[0]
-    );
-}
-
-/// Prints what attaching and detaching takes; the promises are held by the benchmarks.
-#[test]
-fn figures() {
-    inside("figures", || {
-        let engine = Engine::new();
-        for (what, ports) in [("bridge", &[][..]), ("bridge, one port", &[port(8080, 80, Protocol::Tcp)])] {
-            let (mut attach, mut detach) = (Vec::new(), Vec::new());
-            for _ in 0..30 {
-                let sandbox = Sandbox::new();
-                let attached =
-                    measure(&mut attach, || engine.attach(&id(1), &sandbox, ports).expect("attachable"));
-                sandbox.end();
-                measure(&mut detach, || engine.detach(&id(1), None));
-                drop(attached);
-                // The kernel's tidying up holds the lock that the next attachment needs.
-                eventually("no veth is left", || !succeed(&["ip", "-o", "link"]).contains("master loam0"));
-            }
-            report(&format!("attach, {what}"), &attach);
-            report(&format!("detach, {what}"), &detach);
-        }
-        engine.assert_nothing_left("after the figures");
     });
 }

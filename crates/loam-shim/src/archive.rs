@@ -6,7 +6,7 @@
 //! so that its mounts are seen; else the root file system is mounted in a private mount namespace. Owners in the
 //! archive are the container's ids.
 //!
-//! The helper gets its request over a socket and answers there when it is done. Out: standard input is the socket,
+//! The archive process gets its request over a socket and answers there when it is done. Out: standard input is the socket,
 //! standard output the stream. In: the other way round.
 
 mod pack;
@@ -24,10 +24,10 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use crate::protocol::{self, Reply, Request};
 use root::Root;
 
-/// The most memory of a helper; an archive with endless headers ends here.
+/// The most memory of an archive process; an archive with endless headers ends here.
 const MAX_MEMORY: u64 = 1 << 30;
 
-/// Runs the helper that makes an archive.
+/// Runs the process that makes an archive.
 pub fn archive_out() -> ExitCode {
     run(rustix::stdio::stdin(), |request| {
         let root = Root::open(request)?;
@@ -35,7 +35,7 @@ pub fn archive_out() -> ExitCode {
     })
 }
 
-/// Runs the helper that unpacks an archive.
+/// Runs the process that unpacks an archive.
 pub fn archive_in() -> ExitCode {
     run(rustix::stdio::stdout(), |request| {
         let root = Root::open(request)?;

@@ -60,7 +60,7 @@ impl StreamSet {
 pub(crate) enum Request {
     /// The first packet on the connection that a shim starts with; answered when its socket exists.
     Launch(Box<ShimLaunch>),
-    /// The first packet to an archive helper.
+    /// The first packet to an archive process.
     Archive(Box<ArchiveRequest>),
     Own,
     BeginCreate,

@@ -13,16 +13,24 @@
 //! What comes in: SQL of the components. What goes out: [`Failure`]s that name the database.
 
 use std::fmt;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use loam_model::{ErrorKind, Failure, Result};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 
 /// How long a writer waits for another process's transaction. Transactions take microseconds; only a machine that
 /// hardly runs at all gets near this.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Pages of the write-ahead log (4 KiB each) at which it is written back. The first process after a while reads the
+/// log once, so it is kept short: about fifty containers' lives.
+const LOG_PAGES: u32 = 500;
 
 /// Whether a commit survives a power cut. A process's death, by whatever signal, never loses a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,11 +70,20 @@ impl Database {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        // SQLite makes files that everybody may read, and its log with the mode of the database; this one is ours alone.
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(unmade(path, error)),
+            _ => {}
+        }
         let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         connection
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
             .map_err(failed)?;
+        // A process that leaves as the last one would write the log back and sync twice, for nobody's good: every
+        // short command would pay for it. The log is written back when it has grown instead.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
+        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES).map_err(failed)?;
         let database = Self { path: path.to_owned(), connection: Mutex::new(connection) };
         database.migrate(schemas)?;
         Ok(Arc::new(database))
@@ -182,9 +199,21 @@ fn migrate_component(transaction: &Transaction<'_>, schema: &Schema) -> rusqlite
     Ok(None)
 }
 
+fn unmade(path: &Path, error: io::Error) -> Failure {
+    let kind = match error.kind() {
+        io::ErrorKind::StorageFull => ErrorKind::Exhausted,
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::Denied,
+        _ => ErrorKind::Internal,
+    };
+    Failure::new(kind, format!("the state database `{}` can't be made", path.display())).caused_by(error)
+}
+
 fn failure(path: &Path, what: &str, error: rusqlite::Error) -> Failure {
     let kind = match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DiskFull) => ErrorKind::Exhausted,
+        Some(rusqlite::ErrorCode::DiskFull) => {
+            let message = format!("no space is left for the state database `{}`", path.display());
+            return Failure::new(ErrorKind::Exhausted, message);
+        }
         Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::PermissionDenied) => ErrorKind::Denied,
         _ => ErrorKind::Internal,
     };

@@ -74,8 +74,10 @@ mod tests {
         std::thread::spawn(|| {
             let queue = SignalQueue::block(&[libc::SIGUSR2]).unwrap();
             assert_eq!(queue.next().unwrap(), None);
-            // SAFETY: sends a signal that this thread has blocked to this thread.
-            assert_eq!(unsafe { libc::pthread_kill(libc::pthread_self(), libc::SIGUSR2) }, 0);
+            // SAFETY: pthread_self gives the calling thread, which is alive.
+            let thread = unsafe { libc::pthread_self() };
+            // SAFETY: the thread is alive and has the signal blocked.
+            assert_eq!(unsafe { libc::pthread_kill(thread, libc::SIGUSR2) }, 0);
             assert_eq!(queue.next().unwrap(), Some(libc::SIGUSR2));
             assert_eq!(queue.next().unwrap(), None);
         })

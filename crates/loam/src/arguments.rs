@@ -216,7 +216,7 @@ mod tests {
               --label-file <FILE>
                   Read labels from a file, one a line
               --runtime <PROGRAM>
-                  Use this OCI runtime, by name or path, in place of the built-in one
+                  Use this OCI runtime, by name or path, in place of the embedded one
               --stop-signal <SIGNAL>
                   The signal that asks the process to end
               --stop-timeout <SECONDS>

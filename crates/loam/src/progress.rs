@@ -41,11 +41,21 @@ impl Bars {
         let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
             let bar = self.all.add(ProgressBar::new(length));
-            bar.set_style(style("{prefix}  {bar:30}  {msg}"));
+            bar.set_style(style("{prefix}  {msg}"));
             bar.set_prefix(blob.short().to_owned());
             bar
         };
         bars.entry(blob.clone()).or_insert_with(make).clone()
+    }
+}
+
+impl Drop for Bars {
+    /// Ends the last bar's line. Bars that have not come to their end clear theirs.
+    fn drop(&mut self) {
+        let bars = self.bars.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if !bars.is_empty() && bars.values().all(ProgressBar::is_finished) {
+            render::note("");
+        }
     }
 }
 
@@ -55,6 +65,7 @@ impl PullProgress for Bars {
             LayerProgress::Present => finish(&self.bar(blob, 0), "present"),
             LayerProgress::Started { size } => {
                 let bar = self.bar(blob, size);
+                bar.set_style(style("{prefix}  {bar:30}  {msg}"));
                 bar.set_length(size);
                 bar.set_message(amount(0, size));
             }

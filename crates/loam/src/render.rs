@@ -13,6 +13,9 @@ const LABEL: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default();
 
+/// How clap ends what it says; our hint takes its place.
+const POINTER: &str = "For more information, try '--help'.";
+
 /// Says what went wrong, and gives the exit code for it.
 pub(crate) fn failure(failure: &Failure) -> Exit {
     if output::is_closed(failure) {
@@ -32,14 +35,17 @@ pub(crate) fn usage(error: &clap::Error) -> Exit {
         drop(error.print());
         return Exit::SUCCESS;
     }
-    let text = error.render().ansi().to_string();
-    let plain = error.render().to_string();
-    let body = match plain.strip_prefix("error: ") {
-        Some(_) => text.split_once(": ").map_or(text.as_str(), |(_, body)| body),
-        None => text.as_str(),
-    };
-    say(&format!("{LABEL}loam:{LABEL:#} {}", body.trim_end()));
+    say(&format!("{LABEL}loam:{LABEL:#} {}", usage_text(error)));
+    say(&format!("{HINT}hint:{HINT:#} `--help` says more"));
     Exit::ENGINE
+}
+
+/// What clap says, without its own label and hint.
+fn usage_text(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let text = text.trim_end().trim_end_matches(POINTER).trim_end();
+    text.lines().map(escaped).collect::<Vec<_>>().join("\n")
 }
 
 /// Says a sentence that is no failure.
@@ -79,6 +85,25 @@ pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wrong_arguments_are_named_in_a_sentence() {
+        use clap::Parser;
+        let said = |line: &[&str]| {
+            usage_text(&crate::arguments::Arguments::try_parse_from(line).expect_err("makes no sense"))
+        };
+        insta::assert_snapshot!(said(&["loam", "run", "-m", "5x", "hello"]), @r"
+        invalid value '5x' for '--memory <SIZE>': the unit must be one of b, k, m, g, t, p
+        ");
+        insta::assert_snapshot!(said(&["loam", "run", "-p", "80:80/sctp", "hello"]), @r"
+        invalid value '80:80/sctp' for '--publish <[[ADDRESS:]HOST:]CONTAINER[/PROTOCOL]>': the protocol `sctp` can't be published, only tcp and udp
+        ");
+        insta::assert_snapshot!(said(&["loam", "frob\u{1b}[2J"]), @r"
+        unrecognized subcommand 'frob'
+
+        Usage: loam [OPTIONS] <COMMAND>
+        ");
+    }
 
     #[test]
     fn terminal_sequences_are_escaped_and_letters_are_not() {

@@ -140,10 +140,10 @@ impl Arena {
             if let Ok(text) = std::fs::read_to_string(cgroup.join("cpuacct.usage")) {
                 return Ok(text.trim().parse::<u64>()? / 1000);
             }
-            if let Ok(text) = std::fs::read_to_string(cgroup.join("cpu.stat")) {
-                if let Some(usage) = text.lines().find_map(|line| line.strip_prefix("usage_usec ")) {
-                    return Ok(usage.trim().parse()?);
-                }
+            if let Ok(text) = std::fs::read_to_string(cgroup.join("cpu.stat"))
+                && let Some(usage) = text.lines().find_map(|line| line.strip_prefix("usage_usec "))
+            {
+                return Ok(usage.trim().parse()?);
             }
         }
         anyhow::bail!("the kernel counts no CPU time for cgroups here")

@@ -35,7 +35,7 @@ impl Series {
         let mut sorted = self.values.clone();
         sorted.sort_by(f64::total_cmp);
         let last = sorted.len().checked_sub(1)?;
-        if share == 0.5 && sorted.len() % 2 == 0 {
+        if share == 0.5 && sorted.len().is_multiple_of(2) {
             return Some(f64::midpoint(sorted[last / 2], sorted[last / 2 + 1]));
         }
         Some(sorted[((share * last as f64).round() as usize).min(last)])

@@ -118,7 +118,7 @@ impl Peer for Loam {
     }
 }
 
-/// The kernel's own price, see `crates/loam-testkit/src/bin/loam-floor.rs`.
+/// The kernel's own price, see `xtask/src/bin/loam-floor/main.rs`.
 struct Floor {
     program: String,
 }

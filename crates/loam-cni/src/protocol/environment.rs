@@ -85,7 +85,7 @@ impl Environment {
         let Some(command) = set("CNI_COMMAND") else { return Ok(None) };
         let invalid = |message: String| CniError::new(code::INVALID_ENVIRONMENT, message);
         let command = Command::parse(&command)
-            .ok_or_else(|| invalid(format!("unknown CNI_COMMAND: {}", command.escape_default())))?;
+            .ok_or_else(|| invalid(format!("unknown `CNI_COMMAND`: `{}`", command.escape_default())))?;
         let missing: Vec<&str> =
             command.required().iter().copied().filter(|name| set(name).is_none()).collect();
         if !missing.is_empty() {

@@ -1,3 +1,5 @@
+//! Archives of every tar dialect, whole ones and broken ones.
+
 use std::sync::atomic::AtomicBool;
 
 use loam_model::{DigestAlgorithm, Failure};

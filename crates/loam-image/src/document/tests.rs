@@ -1,3 +1,5 @@
+//! Image documents: what is understood, and what is refused with which words.
+
 use std::cell::Cell;
 
 use loam_model::ImageConfig;

@@ -1,3 +1,5 @@
+//! Whole pulls from a source that can lie.
+
 use std::fs;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! Unpacking, of hostile archives too, beside a tree that must stay as it is.
+
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};

@@ -469,7 +469,7 @@ fn wishes_that_make_no_sense_are_refused_by_name() {
         (
             |c| {
                 c.spec.limits.memory = Some(64 << 20);
-                c.spec.limits.memory_swap = Some(5)
+                c.spec.limits.memory_swap = Some(5);
             },
             "Invalid: `--memory-swap 5` is less than `--memory 67108864`, of which it is part",
         ),

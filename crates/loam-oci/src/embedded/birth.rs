@@ -74,8 +74,22 @@ fn run_go_between(
     }
 }
 
+/// What a kind of namespace is called (namespaces(7)).
+fn word(kind: LinkNameSpaceType) -> &'static str {
+    match kind {
+        LinkNameSpaceType::Time => "time",
+        LinkNameSpaceType::Mount => "mount",
+        LinkNameSpaceType::ControlGroup => "cgroup",
+        LinkNameSpaceType::HostNameAndNISDomainName => "uts",
+        LinkNameSpaceType::InterProcessCommunication => "ipc",
+        LinkNameSpaceType::User => "user",
+        LinkNameSpaceType::ProcessID => "pid",
+        LinkNameSpaceType::Network => "network",
+    }
+}
+
 fn enter(namespaces: &Namespaces) -> Result<()> {
-    let failed = |kind: LinkNameSpaceType| format!("joining a namespace ({kind:?}) failed");
+    let failed = |kind: LinkNameSpaceType| format!("joining the {} namespace failed", word(kind));
     // What belongs to the host's user namespace must be joined before that is left, and what belongs to the one that
     // is joined, after.
     let is_user = |kind: LinkNameSpaceType| kind == LinkNameSpaceType::User;

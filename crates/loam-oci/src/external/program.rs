@@ -33,8 +33,7 @@ fn find_in(program: &Path, search_path: &str) -> Result<PathBuf> {
         .map(|place| Path::new(place).join(program));
     places.into_iter().find(|path| is_program(path)).ok_or_else(|| {
         let message = format!("unknown runtime `{shown}`: there is no such program in {search_path}");
-        Failure::new(ErrorKind::NotFound, message)
-            .hint("leave `--runtime` out for the runtime that is built in")
+        Failure::new(ErrorKind::NotFound, message).hint("leave `--runtime` out for the embedded runtime")
     })
 }
 

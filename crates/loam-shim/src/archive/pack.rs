@@ -46,12 +46,12 @@ pub(super) fn pack(root: &Root, path: &str, sink: File) -> Result<()> {
     };
     packer.add(&top, &name, 0)?;
     let finished = packer.builder.into_inner().and_then(|mut sink| sink.flush());
-    finished.map_err(|error| stream_failure(&error))
+    finished.map_err(stream_failure)
 }
 
 /// The stream's other end is gone, or full.
-fn stream_failure(error: &io::Error) -> Failure {
-    Failure::new(ErrorKind::Internal, format!("the archive's stream broke: {error}"))
+fn stream_failure(error: io::Error) -> Failure {
+    Failure::new(ErrorKind::Internal, "the archive's stream broke").caused_by(error)
 }
 
 struct Packer<'a, W: Write> {
@@ -108,7 +108,7 @@ impl<W: Write> Packer<'_, W> {
             return Ok(());
         }
         let records = records.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
-        self.builder.append_pax_extensions(records).map_err(|error| stream_failure(&error))
+        self.builder.append_pax_extensions(records).map_err(stream_failure)
     }
 
     fn add_directory(&mut self, file: &OwnedFd, name: &Path, status: &Stat, depth: usize) -> Result<()> {
@@ -119,7 +119,7 @@ impl<W: Write> Packer<'_, W> {
         self.add_extensions(Some(file), status)?;
         let mut header = self.header(EntryType::Directory, status);
         let shown = if name == Path::new(".") { PathBuf::from("./") } else { name.join("") };
-        self.builder.append_data(&mut header, shown, io::empty()).map_err(|error| stream_failure(&error))?;
+        self.builder.append_data(&mut header, shown, io::empty()).map_err(stream_failure)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::openat(file, ".", flags, Mode::empty()).map_err(bad)?;
         if is_kernel_view(&directory) {
@@ -159,13 +159,13 @@ impl<W: Write> Packer<'_, W> {
         header.set_size(size);
         // A file that changes its size meanwhile must not shift what follows it.
         let contents = File::from(opened).take(size).chain(io::repeat(0)).take(size);
-        self.builder.append_data(&mut header, name, contents).map_err(|error| stream_failure(&error))
+        self.builder.append_data(&mut header, name, contents).map_err(stream_failure)
     }
 
     fn add_link(&mut self, name: &Path, target: &Path, kind: EntryType, status: &Stat) -> Result<()> {
         self.add_extensions(None, status)?;
         let mut header = self.header(kind, status);
-        self.builder.append_link(&mut header, name, target).map_err(|error| stream_failure(&error))
+        self.builder.append_link(&mut header, name, target).map_err(stream_failure)
     }
 
     fn add_node(&mut self, name: &Path, kind: EntryType, status: &Stat) -> Result<()> {
@@ -177,7 +177,7 @@ impl<W: Write> Packer<'_, W> {
             .and_then(|()| header.set_device_minor(rustix::fs::minor(device)));
         numbers
             .and_then(|()| self.builder.append_data(&mut header, name, io::empty()))
-            .map_err(|error| stream_failure(&error))
+            .map_err(stream_failure)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Archives, made and unpacked by a helper process: the shim's program in another role.
+//! Archives, made and unpacked by an archive process: the shim's program in another role.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,7 +13,7 @@ use crate::protocol::{self, Reply, Request};
 /// How much is copied at once.
 const PIECE: usize = 64 * 1024;
 
-/// Lets a helper make a tar stream, and hands it on.
+/// Lets an archive process make a tar stream, and hands it on.
 pub(super) fn copy_out(
     program: &Program,
     request: &ArchiveRequest,
@@ -23,7 +23,7 @@ pub(super) fn copy_out(
     send(&ours, request)?;
     let mut command = program.command()?;
     command.arg("archive-out").stdin(Stdio::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::null());
-    let child = Helper(command.spawn().map_err(|error| program.failure(error))?);
+    let child = ArchiveProcess(command.spawn().map_err(|error| program.failure(error))?);
     drop(command);
     child.finish(|child| {
         let mut stream = child.stdout.take().ok_or_else(|| io::Error::other("no stream"));
@@ -32,7 +32,7 @@ pub(super) fn copy_out(
             .map_err(|error| io::Error::other(error.to_string()))
             .and_then(|stream| copy(stream, sink));
         drop(stream);
-        // Reading from the helper does not fail; when the sink did, the helper can only say that nobody listens.
+        // Reading from the process does not fail; when the sink did, it can only say that nobody listens.
         copied.map_err(|error| {
             Failure::new(ErrorKind::Internal, format!("the archive of `{}` can't be written", request.path))
                 .caused_by(error)
@@ -41,7 +41,7 @@ pub(super) fn copy_out(
     })
 }
 
-/// Hands a tar stream to a helper, which unpacks it.
+/// Hands a tar stream to an archive process, which unpacks it.
 pub(super) fn copy_in(
     program: &Program,
     request: &ArchiveRequest,
@@ -51,17 +51,17 @@ pub(super) fn copy_in(
     send(&ours, request)?;
     let mut command = program.command()?;
     command.arg("archive-in").stdin(Stdio::piped()).stdout(Stdio::from(theirs)).stderr(Stdio::null());
-    let child = Helper(command.spawn().map_err(|error| program.failure(error))?);
+    let child = ArchiveProcess(command.spawn().map_err(|error| program.failure(error))?);
     drop(command);
     child.finish(|child| {
         let mut stream = child
             .stdin
             .take()
-            .ok_or_else(|| Failure::new(ErrorKind::Internal, "the archive helper has no stream"))?;
+            .ok_or_else(|| Failure::new(ErrorKind::Internal, "the archive process has no stream"))?;
         let copied = copy(source, &mut stream);
         drop(stream);
         match copied {
-            // The helper has heard enough, and says why.
+            // The process has heard enough, and says why.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                 Err(Failure::new(ErrorKind::Internal, "the archive can't be read").caused_by(error))
             }
@@ -70,10 +70,10 @@ pub(super) fn copy_in(
     })
 }
 
-/// A helper that is killed and waited for, whatever happens.
-struct Helper(Child);
+/// An archive process that is killed and waited for, whatever happens.
+struct ArchiveProcess(Child);
 
-impl Helper {
+impl ArchiveProcess {
     fn finish(mut self, work: impl FnOnce(&mut Child) -> Result<()>) -> Result<()> {
         let result = work(&mut self.0);
         // One that has answered ends by itself; another has nothing left to do.
@@ -102,7 +102,7 @@ fn copy(source: &mut (impl Read + ?Sized), sink: &mut (impl Write + ?Sized)) -> 
 
 fn send(socket: &OwnedFd, request: &ArchiveRequest) -> Result<()> {
     protocol::send(socket.as_fd(), &Request::Archive(Box::new(request.clone())), &[]).map_err(|error| {
-        Failure::new(ErrorKind::Internal, "the archive helper can't be asked").caused_by(error)
+        Failure::new(ErrorKind::Internal, "the archive process can't be asked").caused_by(error)
     })
 }
 
@@ -110,9 +110,9 @@ fn receive(socket: &OwnedFd) -> Result<()> {
     match protocol::receive::<Reply>(socket.as_fd()) {
         Ok((Reply::Done, _)) => Ok(()),
         Ok((Reply::Failed(failure), _)) => Err(failure.into()),
-        Ok(_) => Err(Failure::new(ErrorKind::Internal, "the archive helper gave a strange answer")),
+        Ok(_) => Err(Failure::new(ErrorKind::Internal, "the archive process gave a strange answer")),
         Err(error) => {
-            Err(Failure::new(ErrorKind::Internal, "the archive helper ended early").caused_by(error))
+            Err(Failure::new(ErrorKind::Internal, "the archive process ended early").caused_by(error))
         }
     }
 }

@@ -107,8 +107,11 @@ mod tests {
             println!("skipped: the_program_can_not_be_written_through_its_process: needs root");
             return;
         }
-        let sleep = Path::new("/bin/sleep");
-        assert_eq!(write_through_process(&clone_read_only(sleep).unwrap()), Err(Errno::ROFS));
-        assert_eq!(write_through_process(&copy_sealed(sleep).unwrap()), Err(Errno::PERM));
+        // A program of this test's own: one that others run is busy.
+        let directory = tempfile::tempdir().unwrap();
+        let sleep = directory.path().join("sleep");
+        std::fs::copy("/bin/sleep", &sleep).unwrap();
+        assert_eq!(write_through_process(&clone_read_only(&sleep).unwrap()), Err(Errno::ROFS));
+        assert_eq!(write_through_process(&copy_sealed(&sleep).unwrap()), Err(Errno::PERM));
     }
 }

@@ -147,3 +147,21 @@ fn limits_change_and_figures_are_read() {
         ErrorKind::Conflict
     );
 }
+
+#[test]
+fn a_runtime_program_runs_the_container_too() {
+    needs_root!();
+    if !std::path::Path::new("/usr/sbin/runc").exists() {
+        println!("skipped: a_runtime_program_runs_the_container_too: needs runc");
+        return;
+    }
+    let mut fixture = Fixture::new("id -u; exit 6");
+    fixture.launch.runtime = loam_model::RuntimeChoice::Program("runc".into());
+    fixture.launch.user = Some("app".to_owned());
+    let mut running = fixture.create();
+    let (streams, out, _err) = outputs();
+    running.shim().attach(streams, OnStall::Block).unwrap();
+    running.shim().start().unwrap();
+    assert_eq!(running.shim().wait(&ProcessTarget::Main).unwrap(), ExitStatus::Exited(6));
+    assert_eq!(read_all(out), "1000\n");
+}

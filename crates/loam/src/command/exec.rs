@@ -9,7 +9,7 @@ use crate::exit;
 use crate::flags::ProcessFlags;
 use crate::foreground::{self, Foreground, Subject, WhenUnread};
 use crate::terminal;
-use crate::wiring::Wiring;
+use crate::wiring::{Wiring, hasten};
 
 /// The flags of `exec`.
 #[derive(Args, Debug)]
@@ -40,6 +40,7 @@ impl Exec {
             proxy: self.foreground.sig_proxy,
         })?;
         let size = if wish.terminal { terminal::size() } else { None };
+        hasten();
         let running = engine.exec(name, &wish, size, streams)?;
         let subject = Subject {
             engine,

@@ -1,10 +1,10 @@
 //! `loam image …`.
 
 use clap::{Args, Subcommand};
-use loam_model::{ErrorKind, Failure, ImageStore};
+use loam_model::{ErrorKind, Failure, Image, ImageStore};
+use serde::Serialize;
 use serde_json::Value;
 
-use super::inspect::to_value;
 use super::{Outcome, each, images, pull, rmi};
 use crate::output;
 use crate::wiring::Wiring;
@@ -54,14 +54,23 @@ impl InspectImage {
     }
 }
 
-/// Everything that is known of an image: what the store says, and the configuration as it came.
-pub(super) fn image_detail(store: &dyn ImageStore, name: &str) -> Result<Value, Failure> {
+/// Everything that is known of an image.
+#[derive(Serialize)]
+pub(super) struct ImageDetail {
+    /// What the store says.
+    #[serde(flatten)]
+    image: Image,
+    /// The configuration as it came.
+    raw_config: Value,
+}
+
+/// Looks an image up.
+pub(super) fn image_detail(store: &dyn ImageStore, name: &str) -> Result<ImageDetail, Failure> {
     let image = store.resolve(name)?;
     let raw = store.raw_config(&image.id)?;
-    let mut detail = to_value(&image)?;
-    detail["raw_config"] = serde_json::from_slice(&raw).map_err(|error| {
+    let raw_config = serde_json::from_slice(&raw).map_err(|error| {
         let message = format!("the configuration of image `{name}` is not JSON");
         Failure::new(ErrorKind::Internal, message).caused_by(error)
     })?;
-    Ok(detail)
+    Ok(ImageDetail { image, raw_config })
 }

@@ -78,7 +78,7 @@ impl Report {
         row("run directory", self.run.display().to_string());
         row("shim", note(&self.shim, self.shim_exists, "missing"));
         let runtimes = self.runtimes.iter().map(|path| path.display().to_string());
-        row("runtimes", ["built-in".to_owned()].into_iter().chain(runtimes).collect::<Vec<_>>().join(", "));
+        row("runtimes", ["embedded".to_owned()].into_iter().chain(runtimes).collect::<Vec<_>>().join(", "));
         for (name, value) in self.host.rows() {
             row(name, value);
         }

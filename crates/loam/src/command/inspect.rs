@@ -1,11 +1,11 @@
 //! `loam inspect`.
 
 use clap::{Args, ValueEnum};
-use loam_engine::Engine;
+use loam_engine::{ContainerDetail, Engine};
 use loam_model::{ErrorKind, Failure};
-use serde_json::Value;
+use serde::Serialize;
 
-use super::image::image_detail;
+use super::image::{ImageDetail, image_detail};
 use super::{Outcome, each};
 use crate::output;
 use crate::wiring::Wiring;
@@ -15,6 +15,14 @@ use crate::wiring::Wiring;
 enum Kind {
     Container,
     Image,
+}
+
+/// What was found.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Detail {
+    Container(Box<ContainerDetail>),
+    Image(Box<ImageDetail>),
 }
 
 /// The flags of `inspect`.
@@ -41,30 +49,23 @@ impl Inspect {
     }
 }
 
-fn detail(engine: &Engine, kind: Option<Kind>, name: &str) -> Result<Value, Failure> {
-    let container = || engine.inspect(name).and_then(|detail| to_value(&detail));
+fn detail(engine: &Engine, kind: Option<Kind>, name: &str) -> Result<Detail, Failure> {
+    let container = || engine.inspect(name).map(|detail| Detail::Container(Box::new(detail)));
+    let image = || image_detail(engine.images(), name).map(|detail| Detail::Image(Box::new(detail)));
+    let is_missing = |result: &Result<Detail, Failure>| matches!(result, Err(failure) if failure.kind() == ErrorKind::NotFound);
     match kind {
         Some(Kind::Container) => container(),
-        Some(Kind::Image) => image_detail(engine.images(), name),
+        Some(Kind::Image) => image(),
         None => match container() {
-            Err(failure) if failure.kind() == ErrorKind::NotFound => {
-                match image_detail(engine.images(), name) {
-                    Err(image) if image.kind() == ErrorKind::NotFound => Err(neither(name)),
-                    result => result,
-                }
-            }
-            result => result,
+            found if !is_missing(&found) => found,
+            _ => match image() {
+                found if !is_missing(&found) => found,
+                _ => Err(neither(name)),
+            },
         },
     }
 }
 
 fn neither(name: &str) -> Failure {
     Failure::new(ErrorKind::NotFound, format!("no container or image `{name}`"))
-}
-
-/// A value as JSON.
-pub(super) fn to_value(value: &impl serde::Serialize) -> Result<Value, Failure> {
-    serde_json::to_value(value).map_err(|error| {
-        Failure::new(ErrorKind::Internal, "the answer can't be written as JSON").caused_by(error)
-    })
 }

@@ -44,6 +44,8 @@ impl Pull {
         let progress: Box<dyn PullProgress> =
             if self.quiet { Box::new(progress::Quiet) } else { progress::shown() };
         let image = image_source::fetch(wiring, &self.image, &options, progress.as_ref())?;
+        // Ends the bars' last line, before the id has one.
+        drop(progress);
         output::print_line(&image.id.to_string())?;
         Ok(Exit::SUCCESS)
     }

@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::flags::{ContainerFlags, DetachKeys};
 use crate::foreground::{self, Foreground, Subject, WhenUnread};
 use crate::image_source;
-use crate::wiring::Wiring;
+use crate::wiring::{Wiring, hasten};
 use crate::{output, render, terminal};
 
 /// The flags of `run`.
@@ -114,6 +114,7 @@ fn start(
     image: &Image,
     options: StartOptions,
 ) -> Result<Started, Failure> {
+    hasten();
     let started = if wish.auto_remove {
         engine.run(wish, image, options)?
     } else {

@@ -7,7 +7,7 @@ use loam_model::{ErrorKind, Failure, OnStall};
 use super::run::{ForegroundFlags, check_terminal, stay_with};
 use super::{Outcome, each};
 use crate::foreground::{self, Foreground, WhenUnread};
-use crate::wiring::Wiring;
+use crate::wiring::{Wiring, hasten};
 use crate::{output, terminal};
 
 /// The flags of `start`.
@@ -57,6 +57,7 @@ impl Start {
             terminal_size: if wish.terminal { terminal::size() } else { None },
             own: true,
         };
+        hasten();
         let started = engine.start(name, options)?;
         stay_with(engine, foreground, started, WhenUnread::Stop)
     }

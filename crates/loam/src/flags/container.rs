@@ -124,7 +124,7 @@ pub(crate) struct ContainerFlags {
     /// Read labels from a file, one a line
     #[arg(long, value_name = "FILE")]
     label_file: Vec<PathBuf>,
-    /// Use this OCI runtime, by name or path, in place of the built-in one
+    /// Use this OCI runtime, by name or path, in place of the embedded one
     #[arg(long, value_name = "PROGRAM")]
     runtime: Option<PathBuf>,
     /// The signal that asks the process to end

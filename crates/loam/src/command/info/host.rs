@@ -43,7 +43,7 @@ pub(super) struct Host {
     selinux: bool,
     ipv6: bool,
     ip_forwarding: bool,
-    missing_capabilities: Vec<u8>,
+    missing_capabilities: Vec<String>,
     memory: Option<u64>,
     processors: usize,
 }
@@ -95,7 +95,7 @@ impl Host {
             CgroupLayout::Legacy => "version 1",
             CgroupLayout::Absent => "not mounted",
         };
-        let missing = self.missing_capabilities.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let missing = self.missing_capabilities.join(", ");
         vec![
             ("kernel", format!("{} on {}", self.kernel, self.architecture)),
             ("processors", self.processors.to_string()),
@@ -111,10 +111,7 @@ impl Host {
             ("SELinux", yes(self.selinux)),
             ("IPv6", yes(self.ipv6)),
             ("IP forwarding", yes(self.ip_forwarding)),
-            (
-                "missing capabilities",
-                if missing.is_empty() { "none".to_owned() } else { format!("number {}", missing.join(", ")) },
-            ),
+            ("missing capabilities", if missing.is_empty() { "none".to_owned() } else { missing }),
         ]
     }
 }
@@ -170,12 +167,20 @@ fn legacy_controllers(mounts: &str) -> Vec<String> {
     controllers
 }
 
-/// The numbers of the capabilities that this process lacks (capabilities(7)).
-fn missing_capabilities(status: &str, last: &str) -> Vec<u8> {
+/// The capabilities that this process lacks (capabilities(7)).
+fn missing_capabilities(status: &str, last: &str) -> Vec<String> {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let set = line.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0);
     let last: u8 = last.trim().parse().unwrap_or(40);
-    (0..=last.min(63)).filter(|bit| set & (1 << bit) == 0).collect()
+    (0..=last.min(63)).filter(|bit| set & (1 << bit) == 0).map(capability_name).collect()
+}
+
+/// The name of a capability; its number, when the kernel is newer than our table.
+fn capability_name(number: u8) -> String {
+    match loam_oci::capabilities::from_mask(1 << number).into_iter().next() {
+        Some(capability) => format!("CAP_{capability}"),
+        None => number.to_string(),
+    }
 }
 
 fn memory(text: &str) -> Option<u64> {
@@ -202,8 +207,9 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_capability_is_named_by_its_number() {
-        assert_eq!(missing_capabilities("CapEff:\t000001fffeffffff\n", "40\n"), [24]);
+    fn a_missing_capability_is_named() {
+        assert_eq!(missing_capabilities("CapEff:\t000001fffeffffff\n", "40\n"), ["CAP_SYS_RESOURCE"]);
+        assert_eq!(missing_capabilities("CapEff:\t000001ffffffffff\n", "41\n"), ["41"]);
         assert_eq!(memory("MemTotal:        2048 kB\n"), Some(2 << 20));
     }
 
