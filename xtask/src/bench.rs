@@ -13,6 +13,8 @@ mod report;
 pub(crate) mod runner;
 mod scenarios;
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
 
 use crate::fixtures;
@@ -25,6 +27,8 @@ usage: ./x bench [--rounds N] [--only SCENARIO,…] [--engines ENGINE,…]
 
   --rounds N    how often each command is measured (default 15; pulls a fifth of that, at least 3)
   --only        run-none, run-bridge, exec, starts, pull, memory (default: all)
+  --images      small, python:gzip, python:zstd, many (default: all)
+  --programs D  measures the programs in this directory instead of building them
   --engines     loam, floor, podman, ctr, runc, crun, skopeo+umoci, buildah (default: all that are there)
 
 The table is printed, and written as text, JSON and SVG below .cache/bench/.
@@ -35,23 +39,33 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
     pub(crate) only: Vec<String>,
     pub(crate) engines: Vec<String>,
+    pub(crate) programs: Option<PathBuf>,
+    images: Vec<String>,
 }
 
 impl Options {
     fn parse(arguments: &[String]) -> Result<Option<Self>> {
-        let mut options = Self { rounds: 15, only: Vec::new(), engines: Vec::new() };
+        let mut options =
+            Self { rounds: 15, only: Vec::new(), engines: Vec::new(), programs: None, images: Vec::new() };
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| anyhow::anyhow!("`{word}` wants a value\n{USAGE}"));
             match word.as_str() {
                 "--rounds" => options.rounds = value()?.parse()?,
                 "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
+                "--images" => options.images = value()?.split(',').map(str::to_owned).collect(),
+                "--programs" => options.programs = Some(PathBuf::from(value()?)),
                 "--engines" => options.engines = value()?.split(',').map(str::to_owned).collect(),
                 "--help" | "-h" => return Ok(None),
                 other => bail!("`{other}` is not an option\n{USAGE}"),
             }
         }
         Ok(Some(options))
+    }
+
+    /// Whether the pull of an image is wanted.
+    pub(crate) fn wants_image(&self, image: &str) -> bool {
+        self.images.is_empty() || self.images.iter().any(|name| name == image)
     }
 
     /// Whether a scenario is wanted.
@@ -70,9 +84,14 @@ pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     if let Err(error) = packages::require(&[BENCH]) {
         note(&format!("some peers are missing: {error}"));
     }
-    note("building the release programs");
-    let programs = programs::build(Profile::Release)?;
-    programs::build_floor()?;
+    let programs = match &options.programs {
+        Some(directory) => directory.clone(),
+        None => {
+            note("building the release programs");
+            programs::build_floor()?;
+            programs::build(Profile::Release)?
+        }
+    };
     fixtures::for_benchmarks()?;
     let directory = cache().join("bench");
     std::fs::create_dir_all(&directory)?;

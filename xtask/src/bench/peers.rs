@@ -172,19 +172,18 @@ impl Peer for Podman {
         format!("{}, {}", podman.trim(), crun.lines().next().unwrap_or_default())
     }
     fn prepare(&self, arena: &mut Arena) -> Result<()> {
-        allow_everything(arena)?;
         let podman = Self::command(arena);
         arena.sh(&format!("{podman} pull -q --tls-verify=false {REGISTRY}/small")).map(drop)
     }
     fn run(&self, arena: &Arena, net: Net) -> Option<String> {
         let network = if net == Net::None { "--network none " } else { "" };
-        Some(format!("{} run --rm --ulimit host {network}{REGISTRY}/small true", Self::command(arena)))
+        Some(format!("{} run --rm {network}{REGISTRY}/small true", Self::command(arena)))
     }
     fn stay(&self, arena: &Arena, net: Net) -> Option<(String, String)> {
         let network = if net == Net::None { "--network none " } else { "" };
         let podman = Self::command(arena);
         Some((
-            format!("{podman} run -d --ulimit host --name c{{}} {network}{REGISTRY}/small sleep 1000000"),
+            format!("{podman} run -d --name c{{}} {network}{REGISTRY}/small sleep 1000000"),
             format!("{podman} rm -f -t 0 c{{}}"),
         ))
     }
@@ -344,8 +343,8 @@ impl Peer for Buildah {
     fn programs(&self) -> &'static [&'static str] {
         &["buildah"]
     }
-    fn prepare(&self, arena: &mut Arena) -> Result<()> {
-        allow_everything(arena)
+    fn prepare(&self, _arena: &mut Arena) -> Result<()> {
+        Ok(())
     }
     fn pull(&self, arena: &Arena, image: &str) -> Option<(String, String)> {
         let state = arena.state.display();
@@ -357,8 +356,11 @@ impl Peer for Buildah {
     }
 }
 
-/// Peers of the Podman family want a signature policy in `/etc/containers`.
-fn allow_everything(arena: &Arena) -> Result<()> {
+/// Peers of the Podman family, skopeo among them, want their configuration in `/etc/containers`.
+pub(crate) fn configure(arena: &Arena) -> Result<()> {
+    // Root without CAP_SYS_RESOURCE may not raise limits, and Podman's own defaults do.
+    let limits = "[containers]\ndefault_ulimits = [\"nofile=1024:4096\", \"nproc=4096:4096\"]\n";
+    std::fs::write(arena.state.join("containers/containers.conf"), limits)?;
     let policy = r#"{"default":[{"type":"insecureAcceptAnything"}]}"#;
     Ok(std::fs::write(arena.state.join("containers/policy.json"), policy)?)
 }

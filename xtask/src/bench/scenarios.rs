@@ -34,6 +34,7 @@ pub(crate) fn measure_all(options: &Options, programs: &Path, directory: &Path) 
         arena.sh(&format!(
             "for i in $(seq 100); do curl -sf http://{REGISTRY}/v2/ >/dev/null && exit 0; sleep 0.05; done; exit 1"
         ))?;
+        peers::configure(&arena)?;
         match peer.prepare(&mut arena) {
             Ok(()) => {
                 report.versions.insert(peer.name().to_owned(), peer.version());
@@ -55,7 +56,7 @@ pub(crate) fn measure_all(options: &Options, programs: &Path, directory: &Path) 
         report.rows.extend(starts(&mut contenders)?);
     }
     if options.wants("pull") {
-        for image in fixtures::BENCHMARK_IMAGES {
+        for image in fixtures::BENCHMARK_IMAGES.iter().filter(|image| options.wants_image(image)) {
             report.rows.extend(pull(image, (options.rounds / 5).max(3), &mut contenders)?);
         }
     }
@@ -110,19 +111,18 @@ fn measure(arena: &mut Arena, line: &str, parallel: usize, total: usize) -> Resu
 }
 
 fn exec(count: usize, contenders: &mut [Contender]) -> Result<Vec<Row>> {
-    for contender in contenders.iter_mut() {
-        if let (Some(_), Some((start, _))) =
-            (contender.peer.exec(&contender.arena), contender.peer.stay(&contender.arena, Net::None))
-        {
-            contender.arena.sh(&start.replace("{}", "0"))?;
+    for contender in contenders.iter_mut().filter(|contender| contender.peer.exec(&contender.arena).is_some())
+    {
+        if let Some((start, _)) = contender.peer.stay(&contender.arena, Net::None) {
+            // One that can't be started has no figures for exec, and says why there.
+            let _said_later = contender.arena.sh(&start.replace("{}", "0")).is_err();
         }
     }
     let rows = rounds("exec", count, contenders, |c| c.peer.exec(&c.arena));
-    for contender in contenders.iter_mut() {
-        if let (Some(_), Some((_, remove))) =
-            (contender.peer.exec(&contender.arena), contender.peer.stay(&contender.arena, Net::None))
-        {
-            contender.arena.sh(&remove.replace("{}", "0"))?;
+    for contender in contenders.iter_mut().filter(|contender| contender.peer.exec(&contender.arena).is_some())
+    {
+        if let Some((_, remove)) = contender.peer.stay(&contender.arena, Net::None) {
+            let _said_before = contender.arena.sh(&remove.replace("{}", "0")).is_err();
         }
     }
     rows
@@ -208,19 +208,27 @@ fn memory(contenders: &mut [Contender]) -> Result<Vec<Row>> {
         for count in [1, 50] {
             let scenario = format!("memory per container at {count}, KiB");
             let mut row = Row::new(&scenario, name);
-            while started < count {
-                contender.arena.sh(&start.replace("{}", &started.to_string()))?;
-                started += 1;
+            while started < count && row.missing.is_none() {
+                match contender.arena.sh(&start.replace("{}", &started.to_string())) {
+                    Ok(_) => started += 1,
+                    Err(error) => row.missing = Some(format!("{error:#}")),
+                }
             }
             contender.arena.settled_cpu_us()?;
             let share = (engine_pss_kib(&contender.arena) - before) / f64::from(count);
-            row.wall.push(share);
+            if row.missing.is_none() {
+                row.wall.push(share);
+            }
             rows.push(row);
         }
         for number in 0..started {
-            contender.arena.sh(&remove.replace("{}", &number.to_string()))?;
+            let removed = contender.arena.sh(&remove.replace("{}", &number.to_string()));
+            if let (Err(error), 0) = (removed, number) {
+                note(&format!("{name} could not remove what it started: {error:#}"));
+            }
         }
     }
+    rows.sort_by(|one: &Row, other| one.scenario.len().cmp(&other.scenario.len()));
     Ok(rows)
 }
 
