@@ -76,6 +76,17 @@ fn exec_in_a_container_that_does_not_run_is_refused() {
 }
 
 #[test]
+fn a_container_with_a_running_exec_is_removed_at_once() {
+    let host = Host::with_small_image();
+    host.start(&["--name", "c", "small", "sleep", "1000"]);
+    host.loam(&["exec", "-d", "c", "sleep", "1000"]).ok();
+    let begin = std::time::Instant::now();
+    host.loam(&["rm", "-f", "c"]).ok();
+    assert!(begin.elapsed() < std::time::Duration::from_secs(10), "{:?}", begin.elapsed());
+    host.finish();
+}
+
+#[test]
 fn many_execs_leave_nothing_behind() {
     let host = Host::with_small_image();
     let id = host.start(&["--name", "c", "small", "sleep", "1000"]);

@@ -1,6 +1,7 @@
 //! Logs and attaching.
 
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use loam_tests::{Host, until};
 
@@ -51,5 +52,22 @@ fn a_reader_that_stops_does_not_stop_the_container_for_others() {
     until("the log grows", || (host.loam(&["logs", "s"]).stdout.lines().count() > before + 5).then_some(()));
     reader.kill().unwrap();
     reader.wait().unwrap();
+    host.finish();
+}
+
+#[test]
+fn a_reader_that_stops_holds_up_neither_stop_nor_wait() {
+    let host = Host::with_small_image();
+    let arguments = ["run", "--name", "y", "small", "yes"];
+    let mut run = host.loam_command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+    until("there is a log", || (!host.loam(&["logs", "--tail", "1", "y"]).stdout.is_empty()).then_some(()));
+    let waiter = host.loam_command(&["wait", "y"]).stdout(Stdio::piped()).spawn().unwrap();
+    let before = Instant::now();
+    host.loam(&["stop", "-t", "1", "y"]).ok();
+    let waited = waiter.wait_with_output().unwrap();
+    assert!(before.elapsed() < Duration::from_secs(10), "{:?}", before.elapsed());
+    assert_eq!(String::from_utf8_lossy(&waited.stdout), "137\n");
+    drop(run.stdout.take());
+    run.wait().unwrap();
     host.finish();
 }

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use loam_model::{ArchiveDirection, ArchiveRequest, ErrorKind, Failure, Result, Stats};
 
 use crate::Engine;
-use crate::record::Record;
+use crate::record::{MainProcess, Record};
 
 impl Engine {
     /// Copies a file or directory of a container out as a tar stream.
@@ -38,18 +38,15 @@ impl Engine {
             return Err(Failure::new(ErrorKind::Invalid, "the path in the container is empty or not valid"));
         }
         let (record, shim) = self.connect(name)?;
-        match shim {
-            Some(_) => {
-                let pid = record.process.map(|process| process.pid);
-                body(self, &self.archive_request(&record, path, direction, pid)?)
-            }
-            None => {
-                // Held to the end, so that nobody starts the container while its file system is mounted here.
-                let (_lock, record) = self.lock_settled(record.id.as_str())?;
-                let pid = record.process.map(|process| process.pid).filter(|_| record.state.is_live());
-                body(self, &self.archive_request(&record, path, direction, pid)?)
-            }
+        // The shim outlives the main process, whose id may be another's by then.
+        let runs = shim.map(|mut shim| shim.status()).transpose()?.is_some_and(|status| status.pid.is_some());
+        if runs {
+            return body(self, &self.archive_request(&record, path, direction, record.process)?);
         }
+        // Held to the end, so that nobody starts the container while its file system is mounted here.
+        let (_lock, record) = self.lock_settled(record.id.as_str())?;
+        let process = record.process.filter(|_| record.state.is_live());
+        body(self, &self.archive_request(&record, path, direction, process)?)
     }
 
     fn archive_request(
@@ -57,13 +54,20 @@ impl Engine {
         record: &Record,
         path: &str,
         direction: ArchiveDirection,
-        pid: Option<i32>,
+        process: Option<MainProcess>,
     ) -> Result<ArchiveRequest> {
         let mapping = record.mapping(&self.core.config);
         let mut rootfs = self.core.seams.images.rootfs(&record.id, mapping.as_ref())?;
         // A volatile overlay can't be mounted a second time (Documentation/filesystems/overlayfs.rst, "Volatile
         // mount"), and the start comes after this.
         rootfs.volatile = false;
-        Ok(ArchiveRequest { id: record.id.clone(), pid, rootfs, path: path.to_owned(), direction })
+        Ok(ArchiveRequest {
+            id: record.id.clone(),
+            pid: process.map(|process| process.pid),
+            start_time: process.map(|process| process.start_time),
+            rootfs,
+            path: path.to_owned(),
+            direction,
+        })
     }
 }

@@ -26,6 +26,7 @@ mod config;
 mod copy;
 mod create;
 mod directories;
+mod end;
 mod engine;
 mod etc;
 mod exec;

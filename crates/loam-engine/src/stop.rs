@@ -1,12 +1,11 @@
 //! Ending, signalling, pausing and resuming containers.
 
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread;
 use std::time::Duration;
 
-use loam_model::{ErrorKind, ExitRecord, ExitStatus, Failure, ProcessTarget, Result, Shim};
+use loam_model::{ErrorKind, ExitRecord, Failure, ProcessTarget, Result, Shim};
 use loam_state::Durability;
 
+use crate::end::EndWatch;
 use crate::record::Record;
 use crate::signals::{KILL, TERM, signal_number};
 use crate::wait::not_running;
@@ -29,29 +28,26 @@ impl Engine {
         };
         let wished = record.wish.stop_timeout.map(|seconds| Duration::from_secs(seconds.into()));
         let timeout = timeout.or(wished).unwrap_or(DEFAULT_TIMEOUT);
-        let ended = self.watch_end(&record)?;
+        let watch = EndWatch::begin(self.shim_of(&record)?)?;
         unless_ended(shim.signal(&ProcessTarget::Main, stop_signal(&record), false))?;
         if record.state == ContainerState::Paused {
             // Only then does it get the signal.
             unless_ended(shim.resume())?;
         }
-        let mut result = ended.recv_timeout(timeout);
-        if let Err(RecvTimeoutError::Timeout) = result {
+        let mut end = watch.end_within(timeout);
+        if end.is_none() {
             unless_ended(shim.signal(&ProcessTarget::Main, KILL, true))?;
-            result = ended.recv_timeout(KILL_LIMIT);
+            end = watch.end_within(KILL_LIMIT);
         }
         drop(shim);
-        match result {
-            Ok(Ok(status)) => {
+        match end {
+            Some(Ok(status)) => {
+                watch.hear_out();
                 let exit = self.exit_record(&record.id, status);
                 Ok(self.settled_exit(&record.id)?.unwrap_or(exit))
             }
-            Ok(Err(error)) => self.exit_after_lost_shim(&record.id, error),
-            Err(RecvTimeoutError::Timeout) => Err(does_not_end(&record)),
-            Err(RecvTimeoutError::Disconnected) => {
-                let error = Failure::new(ErrorKind::Internal, "the thread that waits for a container died");
-                self.exit_after_lost_shim(&record.id, error)
-            }
+            Some(Err(error)) => self.exit_after_lost_shim(&record.id, error),
+            None => Err(does_not_end(&record)),
         }
     }
 
@@ -114,23 +110,6 @@ impl Engine {
 
     fn set_live_state(&self, record: &Record, state: ContainerState) -> Result<()> {
         store::set_state(&self.core.database, Durability::Unsynced, &record.id, state, None)
-    }
-
-    /// Tells through the channel when the main process has ended, or the shim went away.
-    fn watch_end(&self, record: &Record) -> Result<Receiver<Result<ExitStatus>>> {
-        let mut shim = self.shim_of(record)?;
-        let (sender, receiver) = mpsc::channel();
-        thread::Builder::new()
-            .name("loam-stop".to_owned())
-            .spawn(move || {
-                if sender.send(shim.wait(&ProcessTarget::Main)).is_err() {
-                    tracing::debug!("the stop had given up");
-                }
-            })
-            .map_err(|error| {
-                Failure::new(ErrorKind::Exhausted, "a thread can't be started").caused_by(error)
-            })?;
-        Ok(receiver)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::thread;
 
-use loam_model::{DetachRequest, ExitRecord, Failure, Result, Shim};
+use loam_model::{DetachRequest, ErrorKind, ExitRecord, Failure, Result, Shim};
 use loam_state::Durability;
 
 use crate::create::durability;
@@ -142,7 +142,7 @@ impl Core {
         })
     }
 
-    /// Ends the shim; when none lives, removes the cgroup with whatever is in it.
+    /// Ends the shim; when none lives that could do it, removes the cgroup with whatever is in it.
     fn end_shim(&self, record: &Record, shim: Option<Box<dyn Shim>>) -> Result<()> {
         let supervisor = &self.seams.supervisor;
         let shim = match shim {
@@ -150,11 +150,16 @@ impl Core {
             None => supervisor.connect(&record.id)?,
         };
         if let Some(mut shim) = shim {
-            match shim.shut_down() {
-                Ok(()) => return Ok(()),
-                // It may have ended by itself, or been killed, since.
-                Err(error) if supervisor.connect(&record.id)?.is_some() => return Err(error),
-                Err(error) => {
+            let Err(error) = shim.shut_down() else { return Ok(()) };
+            match supervisor.connect(&record.id)? {
+                // One that does not answer must not keep its container from ending.
+                Some(mut silent) if error.kind() == ErrorKind::Unavailable => {
+                    tracing::warn!(container = %record.id, error = %error.chain(), "the shim is killed");
+                    silent.kill()?;
+                }
+                Some(_) => return Err(error),
+                // It has ended by itself, or been killed, since.
+                None => {
                     tracing::debug!(container = %record.id, error = %error.chain(), "the shim is gone already");
                 }
             }

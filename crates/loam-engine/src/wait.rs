@@ -7,6 +7,7 @@ use loam_model::{
 };
 
 use crate::create::now;
+use crate::end::hear_out;
 use crate::lock::OwnerMark;
 use crate::record::Record;
 use crate::settle::lost;
@@ -69,15 +70,26 @@ impl Engine {
     /// Waits until a container has ended; at once when it has stopped already.
     pub fn wait(&self, name: &str) -> Result<ExitRecord> {
         match self.connect(name)? {
-            (record, Some(mut shim)) => self.wait_through(&record.id, shim.as_mut()),
+            (record, Some(mut shim)) => {
+                let end = shim.wait_ended();
+                if end.is_ok() {
+                    hear_out(shim)?;
+                }
+                self.after_end(&record.id, end)
+            }
             (Record { exit: Some(exit), state: ContainerState::Stopped, .. }, None) => Ok(exit),
             (record, None) => Err(not_running(&record)),
         }
     }
 
-    /// Waits through this connection, and makes sure that the row says what came.
-    pub(crate) fn wait_through(&self, id: &ContainerId, shim: &mut dyn Shim) -> Result<ExitRecord> {
-        match shim.wait(&ProcessTarget::Main) {
+    /// Waits through this connection for the end and all output.
+    fn wait_through(&self, id: &ContainerId, shim: &mut dyn Shim) -> Result<ExitRecord> {
+        self.after_end(id, shim.wait(&ProcessTarget::Main))
+    }
+
+    /// Makes sure that the row says what a wait told.
+    fn after_end(&self, id: &ContainerId, end: Result<ExitStatus>) -> Result<ExitRecord> {
+        match end {
             Ok(status) => {
                 let exit = self.exit_record(id, status);
                 // Whoever stays with it tidies up, and may not have heard of its end yet.

@@ -5,6 +5,8 @@
 //! only a lower layer has; then the file is copied up. As a layer is shared by all images that have it, what lay
 //! below it when it was first pulled decides; images that share a layer nearly always share what is below it.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -18,15 +20,19 @@ const BENEATH: ResolveFlags =
 
 /// Finishes a layer. `below` are the layers beneath it, the topmost first.
 pub(crate) fn settle(layer: &OwnedFd, unpacked: &Unpacked, below: &[OwnedFd]) -> Result<(), UnpackError> {
-    for (position, link) in unpacked.dangling.iter().enumerate() {
-        // Further links to one file are links to its first copy, so that they stay one file.
-        let twin = unpacked.dangling[..position].iter().find(|earlier| earlier.target == link.target);
-        match twin {
-            Some(twin) => {
-                let again = DanglingLink { path: link.path.clone(), target: twin.path.clone() };
+    // The first link to each target.
+    let mut first: HashMap<&[u8], &[u8]> = HashMap::new();
+    for link in &unpacked.dangling {
+        match first.entry(&link.target) {
+            // Further links to one file are links to its first copy, so that they stay one file.
+            Entry::Occupied(twin) => {
+                let again = DanglingLink { path: link.path.clone(), target: twin.get().to_vec() };
                 copy_up(layer, &again, &[])?;
             }
-            None => copy_up(layer, link, below)?,
+            Entry::Vacant(new) => {
+                new.insert(&link.path);
+                copy_up(layer, link, below)?;
+            }
         }
     }
     for path in &unpacked.implicit {

@@ -64,6 +64,8 @@ struct Unpacker<'a> {
     tree: Tree,
     budget: &'a Budget,
     directories: BTreeMap<Vec<u8>, Directory>,
+    /// How many bytes have been put by until the end: paths, links' targets, directories' extended attributes.
+    kept: usize,
     done: Unpacked,
 }
 
@@ -77,6 +79,7 @@ pub(crate) fn unpack<B: Blocks>(
         tree: Tree::new(root),
         budget,
         directories: BTreeMap::from([(Vec::new(), Directory::default())]),
+        kept: 0,
         done: Unpacked::default(),
     };
     let mut entry = Entry::default();

@@ -94,6 +94,9 @@ pub struct ArchiveRequest {
     pub id: ContainerId,
     /// The process id of its main process, when it runs: then its own mounts are seen too.
     pub pid: Option<i32>,
+    /// When that process was started, in clock ticks since boot (proc(5), `/proc/PID/stat`, field 22). A process with
+    /// this id that was started at another time is somebody else's, and is refused.
+    pub start_time: Option<u64>,
     /// Its root file system, for one that does not run.
     pub rootfs: RootfsPlan,
     /// The path in the container. `Out`: the file or directory (entries are named from its last component). `In`: the
@@ -157,6 +160,9 @@ pub trait Shim: Send {
     /// Waits for the end of a process, and until all its output has been written to the attached streams and the log.
     fn wait(&mut self, target: &ProcessTarget) -> Result<ExitStatus>;
 
+    /// Waits for the end of the main process alone: its output may still be on its way to a client that does not read.
+    fn wait_ended(&mut self) -> Result<ExitStatus>;
+
     /// Sends a signal to a process, or with `all` to every process of the container.
     fn signal(&mut self, target: &ProcessTarget, signal: i32, all: bool) -> Result<()>;
 
@@ -184,4 +190,8 @@ pub trait Shim: Send {
     /// Kills what is left of the container, removes all that the runtime made, and ends the shim. Returns when the
     /// shim's mounts are gone.
     fn shut_down(&mut self) -> Result<()>;
+
+    /// Kills a shim that does not answer, and waits for its end; only over a connection from
+    /// [`Supervisor::connect`]. The container's processes live on.
+    fn kill(&mut self) -> Result<()>;
 }

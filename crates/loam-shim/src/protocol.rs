@@ -79,6 +79,8 @@ pub(crate) enum Request {
     },
     Wait {
         target: ProcessTarget,
+        /// Whether all output is to be handed on before the answer.
+        heard: bool,
     },
     Signal {
         target: ProcessTarget,

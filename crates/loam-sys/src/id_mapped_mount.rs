@@ -11,27 +11,44 @@ use rustix::process::{Pid, Signal};
 pub fn user_namespace(mapping: &str) -> io::Result<OwnedFd> {
     // The kernel's clone without a stack works as fork.
     let flags = libc::CLONE_NEWUSER | libc::SIGCHLD;
+    let parent = rustix::process::getpid();
     // SAFETY: a clone without CLONE_VM and with a null stack copies the process as fork does; the child, which may
-    // have been made from a process with threads, calls nothing but prctl and pause.
+    // have been made from a process with threads, makes a few system calls and nothing else.
     let raw = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
     if raw == 0 {
-        wait_to_be_killed();
+        wait_to_be_killed(parent);
     }
     let pid = i32::try_from(raw).ok().and_then(|raw| if raw > 0 { Pid::from_raw(raw) } else { None });
     let Some(pid) = pid else { return Err(io::Error::last_os_error()) };
     let namespace = map_and_open(pid, mapping);
-    rustix::process::kill_process(pid, Signal::KILL)?;
-    rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;
+    end(pid)?;
     namespace
 }
 
-fn wait_to_be_killed() -> ! {
+/// What the child does: it holds nothing open, and does not outlive its parent.
+fn wait_to_be_killed(parent: Pid) -> ! {
+    // SAFETY: close_range takes integers. Nobody in this process uses a descriptor any more.
+    unsafe { libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0) };
     // SAFETY: prctl with PR_SET_PDEATHSIG takes a signal number and touches no memory.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    // A parent that died before that sends no signal.
+    // SAFETY: getppid takes nothing and touches no memory.
+    if unsafe { libc::getppid() } != parent.as_raw_nonzero().get() {
+        // SAFETY: _exit ends the process without running anything of the parent's.
+        unsafe { libc::_exit(0) };
+    }
     loop {
         // SAFETY: pause takes nothing and touches no memory.
         unsafe { libc::pause() };
     }
+}
+
+/// Kills and reaps the child, which is reaped whatever the signal met.
+fn end(pid: Pid) -> io::Result<()> {
+    let killed = rustix::process::kill_process(pid, Signal::KILL);
+    let options = rustix::process::WaitOptions::empty();
+    rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(pid), options))?;
+    Ok(killed?)
 }
 
 fn map_and_open(pid: Pid, mapping: &str) -> io::Result<OwnedFd> {

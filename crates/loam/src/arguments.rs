@@ -194,7 +194,8 @@ mod tests {
                   Read environment variables from a file, one a line
           -v, --volume <SOURCE:TARGET[:OPTIONS]>
                   Mount a file or directory of the host; options: ro, rslave, rshared, noidmap, noexec, dev,
-                  suid
+                  suid. Files that root makes there in the container are root's on the host, too,
+                  set-user-id bit included: mount only directories that other users of the host can't reach
               --mount <OPTIONS>
                   Mount something: type=bind,src=PATH,dst=PATH[,…] or type=tmpfs,dst=PATH[,…]
               --tmpfs <TARGET[:OPTIONS]>

@@ -228,7 +228,7 @@ fn memory(contenders: &mut [Contender]) -> Result<Vec<Row>> {
             }
         }
     }
-    rows.sort_by(|one: &Row, other| one.scenario.len().cmp(&other.scenario.len()));
+    rows.sort_by_key(|row: &Row| row.scenario.len());
     Ok(rows)
 }
 

@@ -266,6 +266,16 @@ fn a_killed_shim_takes_its_container_with_it() {
 }
 
 #[test]
+fn a_shim_that_does_not_answer_does_not_keep_its_container() {
+    let bench = Bench::new();
+    bench.engine.create(&bench.lasting("web")).expect("created");
+    bench.engine.start("web", StartOptions::default()).expect("started");
+    bench.world.inject(Step::ShutDown, 0, Fault::Fails(ErrorKind::Unavailable));
+    bench.engine.remove("web", true).expect("removed");
+    bench.assert_nothing_left("afterwards");
+}
+
+#[test]
 fn the_owner_hears_of_a_killed_shim() {
     let bench = Bench::new();
     let image = bench.engine.images().resolve("small").expect("there");

@@ -246,9 +246,13 @@ fn what_does_not_run_can_be_copied_but_not_signalled() {
         archives.iter().map(|archive| archive.pid.is_some()).collect::<Vec<_>>(),
         [false, false, true]
     );
+    assert!(archives.iter().all(|archive| archive.pid.is_some() == archive.start_time.is_some()));
     assert!(archives.iter().all(|archive| !archive.rootfs.volatile));
 
     bench.engine.kill("web", 15, false).expect("killed");
+    // Its shim is still there, but the main process's id may be another's.
+    bench.engine.copy_out("web", "/etc/hosts", &mut archive).expect("copied");
+    assert_eq!(bench.world.archives().last().expect("one more").pid, None);
     bench.engine.wait("web").expect("ended");
     for result in [bench.engine.kill("web", 15, false), bench.engine.pause("web"), bench.engine.resume("web")]
     {

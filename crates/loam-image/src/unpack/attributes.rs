@@ -46,6 +46,12 @@ impl Attributes {
         })
     }
 
+    /// How many bytes of memory the extended attributes take, about.
+    pub(super) fn weight(&self) -> usize {
+        let texts: usize = self.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        texts + size_of_val(&self.xattrs[..])
+    }
+
     pub(super) fn times(&self) -> Timestamps {
         Timestamps { last_access: self.mtime, last_modification: self.mtime }
     }

@@ -25,6 +25,8 @@ const AUFS: &[u8] = b".wh..wh.";
 const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
 /// The most directories of a layer, which are all held in memory until its end.
 const DIRECTORY_LIMIT: usize = 1 << 20;
+/// The most bytes that a layer may have held in memory until its end.
+const KEPT_LIMIT: usize = 64 << 20;
 /// The longest target of a symbolic link.
 const TARGET_LIMIT: usize = 4095;
 
@@ -42,6 +44,7 @@ impl Unpacker<'_> {
                 return Err(UnpackError::entry(&entry.path, "names the root, but is no directory"));
             }
             let attributes = Attributes::of_entry(entry)?;
+            self.keep(attributes.weight())?;
             self.directories.entry(path).or_default().attributes = Some(attributes);
             return Ok(());
         }
@@ -105,6 +108,7 @@ impl Unpacker<'_> {
         entry: &Entry,
     ) -> Result<(), UnpackError> {
         let attributes = Attributes::of_entry(entry)?;
+        self.keep(attributes.weight())?;
         let (made, _) = self.tree.make_directory(parent, &path)?;
         let record = self.record(path)?;
         record.attributes = Some(attributes);
@@ -115,6 +119,9 @@ impl Unpacker<'_> {
 
     fn record(&mut self, path: Vec<u8>) -> Result<&mut Directory, UnpackError> {
         let count = self.directories.len();
+        if !self.directories.contains_key(&path) {
+            self.keep(path.len())?;
+        }
         match self.directories.entry(path) {
             btree_map::Entry::Occupied(known) => Ok(known.into_mut()),
             btree_map::Entry::Vacant(_) if count >= DIRECTORY_LIMIT => {
@@ -122,6 +129,17 @@ impl Unpacker<'_> {
             }
             btree_map::Entry::Vacant(new) => Ok(new.insert(Directory::default())),
         }
+    }
+
+    /// Takes note of bytes that stay in memory until the end; what is dropped before counts all the same.
+    fn keep(&mut self, bytes: usize) -> Result<(), UnpackError> {
+        self.kept = self.kept.saturating_add(bytes);
+        if self.kept > KEPT_LIMIT {
+            return Err(UnpackError::malformed(format!(
+                "its directories and its hard links to other layers take more than {KEPT_LIMIT} bytes of memory"
+            )));
+        }
+        Ok(())
     }
 
     fn whiteout(
@@ -257,6 +275,7 @@ impl Unpacker<'_> {
             rustix::fs::statat(&**fd, last, AtFlags::SYMLINK_NOFOLLOW).ok().filter(|s| !is_whiteout(s))
         });
         let (Some(source), Some(original)) = (source, original) else {
+            self.keep(size_of::<DanglingLink>() + path.len() + target.len())?;
             self.clear(parent, name, path)?;
             self.done.dangling.push(DanglingLink { path: path.to_vec(), target });
             return Ok(());

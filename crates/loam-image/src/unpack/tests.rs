@@ -326,6 +326,31 @@ fn a_layer_larger_than_allowed_stops_early() {
 }
 
 #[test]
+fn what_must_be_kept_until_the_end_is_bounded() {
+    if !is_root("what_must_be_kept_until_the_end_is_bounded") {
+        return;
+    }
+    let name = "n".repeat(200);
+    let target = format!("{name}/").repeat(20);
+    let link = Tar::default().pax(&[("linkpath", target.as_bytes())]).link("h", "");
+    let xattr = [("SCHILY.xattr.user.much", &[b'x'; 60_000][..])];
+    let unpacked = Place::new().unpack(&Tar(link.0.repeat(1000)).end()).expect("unpacks");
+    assert_eq!(unpacked.dangling.len(), 1000);
+    for (entry, times) in [
+        (link, 17_000),
+        (Tar::default().pax(&xattr).directory("d", 0o755), 1200),
+        (Tar::default().pax(&xattr).directory("./", 0o755), 1200),
+    ] {
+        let error = Place::new().unpack(&Tar(entry.0.repeat(times)).end()).expect_err("too much");
+        assert_eq!(
+            error.to_string(),
+            "the archive is malformed: its directories and its hard links to other layers take more than 67108864 \
+             bytes of memory"
+        );
+    }
+}
+
+#[test]
 fn sparse_files_get_their_holes() {
     if !is_root("sparse_files_get_their_holes") {
         return;

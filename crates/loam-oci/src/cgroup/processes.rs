@@ -1,14 +1,16 @@
 //! The processes of a cgroup: listing, killing, freezing.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::{Cgroup, CgroupError, read, write};
 
@@ -18,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// How often a cgroup whose processes fork is listed and signalled before that is given up.
 const ROUNDS: u32 = 100;
+/// How many processes are held by a descriptor at once: fewer than the fewest that a program may usually have open.
+const HELD: usize = 256;
 
 impl Cgroup {
     /// Lists the processes here and below.
@@ -61,10 +65,8 @@ impl Cgroup {
             if fresh.is_empty() {
                 break;
             }
-            for pid in fresh {
-                result = result.and(send(pid, Signal::KILL));
-                killed.push(pid);
-            }
+            result = result.and(self.send(&fresh, Signal::KILL));
+            killed.extend(fresh);
         }
         let _can_be_missing = self.set_frozen(false);
         result
@@ -80,7 +82,28 @@ impl Cgroup {
             signal: number,
             source: io::Error::from(ErrorKind::InvalidInput),
         })?;
-        self.processes()?.into_iter().try_for_each(|pid| send(pid, signal))
+        self.send(&self.processes()?, signal)
+    }
+
+    /// Sends a signal to processes that were listed here. A number can have gone to another process since: each is held
+    /// by a descriptor first, and then gets the signal only if its number is still listed.
+    fn send(&self, pids: &[i32], signal: Signal) -> Result<(), CgroupError> {
+        let mut result = Ok(());
+        for pids in pids.chunks(HELD) {
+            let held: Vec<_> = pids.iter().map(|&pid| (pid, hold(pid))).collect();
+            let here: HashSet<i32> = self.processes()?.into_iter().collect();
+            for (pid, pidfd) in held.into_iter().filter(|(pid, _)| here.contains(pid)) {
+                let sent = match pidfd.and_then(|pidfd| rustix::process::pidfd_send_signal(pidfd, signal)) {
+                    // It has ended meanwhile, which is as good, or is a thread whose process is listed itself.
+                    Ok(()) | Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => Ok(()),
+                    Err(error) => {
+                        Err(CgroupError::Signal { pid, signal: signal.as_raw(), source: error.into() })
+                    }
+                };
+                result = result.and(sent);
+            }
+        }
+        result
     }
 
     /// Freezes or thaws, and waits until that is so. Version 2's freezer is preferred: it tells when it is done, and
@@ -207,13 +230,10 @@ fn processes_in(directory: &Path) -> Result<Vec<i32>, CgroupError> {
     Ok(text.lines().filter_map(|line| line.parse().ok()).filter(|&pid| pid > 0).collect())
 }
 
-/// Sends a signal; a process that has ended meanwhile is as good.
-fn send(pid: i32, signal: Signal) -> Result<(), CgroupError> {
-    let target = Pid::from_raw(pid).expect("listed process ids are positive");
-    match rustix::process::kill_process(target, signal) {
-        Ok(()) | Err(Errno::SRCH) => Ok(()),
-        Err(error) => Err(CgroupError::Signal { pid, signal: signal.as_raw(), source: error.into() }),
-    }
+/// Opens a descriptor of the process that has this number now.
+fn hold(pid: i32) -> rustix::io::Result<OwnedFd> {
+    let pid = Pid::from_raw(pid).expect("listed process ids are positive");
+    rustix::process::pidfd_open(pid, PidfdFlags::empty())
 }
 
 fn ignore_missing(result: Result<(), CgroupError>) -> Result<(), CgroupError> {

@@ -7,14 +7,17 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use loam_model::{ErrorKind, Failure, Result};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 
+use super::container::KILL;
 use super::explain::Explain;
 use crate::{CgroupMount, CgroupVersion};
 
@@ -44,6 +47,11 @@ pub(super) struct Channel(OwnedFd);
 /// The longest message: a failure's text is cut to fit, the list of cgroup mounts is far shorter.
 const MAX_MESSAGE: usize = 16 * 1024;
 const MAX_TEXT: usize = 4 * 1024;
+
+/// `SIGCONT`.
+const CONTINUE: i32 = 18;
+/// How often a process that is waited for is told to go on.
+const NUDGE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 impl Channel {
     /// Makes both ends.
@@ -107,6 +115,28 @@ impl Channel {
         decode(&bytes[..length], descriptor)
             .map(Some)
             .ok_or_else(|| Failure::new(ErrorKind::Internal, "the new process said something strange"))
+    }
+
+    /// Receives the next message from the process `from`, which is killed when none has come after `limit`. The
+    /// container's processes may stop a process that is among them already, so it is told to go on meanwhile.
+    pub(super) fn receive_within(&self, limit: Duration, from: BorrowedFd<'_>) -> Result<Option<Message>> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let mut poll = [PollFd::new(&self.0, PollFlags::IN)];
+            match rustix::event::poll(&mut poll, Some(&NUDGE)) {
+                Ok(0) => {}
+                Ok(_) => return self.receive(),
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(errno).explain(|| "waiting for the new process failed".to_owned()),
+            }
+            if Instant::now() >= deadline {
+                loam_sys::send_signal(from, KILL).ok();
+                let message = format!("the new process was not ready within {} s", limit.as_secs());
+                return Err(Failure::new(ErrorKind::Unavailable, message)
+                    .hint("something in the container may be stopping it"));
+            }
+            loam_sys::send_signal(from, CONTINUE).ok();
+        }
     }
 }
 
@@ -240,6 +270,21 @@ mod tests {
         assert_eq!(failure.kind(), ErrorKind::CommandNotFound);
         assert_eq!(failure.chain(), "`x` is not there: gone");
         assert_eq!(failure.hint_text(), Some("look"));
+    }
+
+    #[test]
+    fn a_process_that_says_nothing_is_killed() {
+        let line = "while :; do kill -STOP $$; done";
+        let mut silent = std::process::Command::new("sh").args(["-c", line]).spawn().unwrap();
+        let pid = rustix::process::Pid::from_child(&silent);
+        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+        let (ours, theirs) = Channel::pair().unwrap();
+        let failure = ours.receive_within(Duration::from_millis(300), pidfd.as_fd()).unwrap_err();
+        assert_eq!(failure.kind(), ErrorKind::Unavailable);
+        assert!(!silent.wait().unwrap().success());
+        theirs.send(&Message::Start).unwrap();
+        let said = ours.receive_within(Duration::from_secs(10), pidfd.as_fd()).unwrap();
+        assert!(matches!(said, Some(Message::Start)));
     }
 
     #[test]

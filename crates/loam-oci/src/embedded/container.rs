@@ -1,6 +1,7 @@
 //! A container that was created: what is kept of it in memory. Nothing is ever read from its bundle again.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use loam_model::oci_spec::runtime::{Hook, LinuxPersonality, Spec};
 use loam_model::{ErrorKind, Failure, Result, Stats};
@@ -20,6 +21,8 @@ use crate::seccomp::Filter;
 pub(super) const KILL: i32 = 9;
 /// How many seconds a killed process may take to die before it is given up.
 const PATIENCE: i64 = 30;
+/// How long the process may take to become the user's program, after the hooks before that.
+const START: Duration = Duration::from_secs(30);
 
 /// A created container.
 #[derive(Debug)]
@@ -74,7 +77,7 @@ impl Container {
             return Err(Failure::new(ErrorKind::Conflict, "the container ended before its start"));
         }
         channel.send(&Message::Start)?;
-        match channel.receive()? {
+        match channel.receive_within(START, self.pidfd.as_fd())? {
             None => {}
             Some(Message::Failed(failure)) => return Err(failure),
             Some(_) => {

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use loam_model::oci_spec::runtime::{Hook, Spec};
 use loam_model::{CreateRequest, CreatedProcess, ErrorKind, Failure, ProcessStdio, Result};
@@ -24,6 +25,9 @@ use super::step::{Fault, Step};
 use super::sysctl;
 use crate::Cgroup;
 use crate::seccomp::{Filter, compile_cached};
+
+/// How long the new process may take between two messages: the hooks inside have limits of their own.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Makes a container up to the user's program.
 pub(super) fn create(
@@ -75,7 +79,7 @@ pub(super) fn create(
     }
     ours.send(&Message::Joined { pid, mounts: cgroup.container_mounts() })?;
     let terminal = loop {
-        match ours.receive()? {
+        match ours.receive_within(PATIENCE, child.pidfd.as_fd())? {
             Some(Message::Ready(terminal)) => break terminal,
             Some(Message::Hooks) => {
                 plan.fault.reach(Step::Hooks)?;

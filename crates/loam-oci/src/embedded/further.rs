@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use loam_model::{CreatedProcess, ErrorKind, ExecRequest, Failure, Result};
 use loam_sys::{CloneFlags, Spawned};
@@ -20,6 +21,9 @@ use super::process_plan::ProcessPlan;
 use super::step::{Fault, Step};
 use super::terminal::{Terminal, set_streams};
 use crate::seccomp::Filter;
+
+/// How long a process may take for each of its two steps: to be ready, and to become the user's program.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs a further process.
 pub(super) fn exec(fault: Fault, container: &Container, request: ExecRequest<'_>) -> Result<CreatedProcess> {
@@ -54,13 +58,13 @@ pub(super) fn exec(fault: Fault, container: &Container, request: ExecRequest<'_>
         container.cgroup.join(child.pid)?;
     }
     drop(plan);
-    let terminal = match ours.receive()? {
+    let terminal = match ours.receive_within(PATIENCE, child.pidfd.as_fd())? {
         Some(Message::Ready(terminal)) => terminal,
         Some(Message::Failed(failure)) => return Err(failure),
         _ => return Err(Failure::new(ErrorKind::Internal, "the process ended while it was being made")),
     };
     ours.send(&Message::Start)?;
-    if let Some(Message::Failed(failure)) = ours.receive()? {
+    if let Some(Message::Failed(failure)) = ours.receive_within(PATIENCE, child.pidfd.as_fd())? {
         return Err(failure);
     }
     undo.keep(terminal)

@@ -6,7 +6,7 @@ use loam_model::oci_spec::runtime::{
 };
 
 use super::syscalls::{
-    ALWAYS, NAMESPACE_FLAGS, PERSONALITIES, SET_PROJECT_ID, SHUT_FAMILIES, WITH_CAPABILITY,
+    ALWAYS, FAMILIES, NAMESPACE_FLAGS, PERSONALITIES, SET_PROJECT_ID, SHUT_FAMILIES, WITH_CAPABILITY,
 };
 use crate::capabilities::capability_name;
 
@@ -67,14 +67,15 @@ fn denials(administrator: bool) -> Vec<LinuxSyscall> {
     vec![rule]
 }
 
-/// Allows `socket` for every family but the shut ones: what lies below, between and above them.
+/// Allows `socket` for every family but the shut ones. The kernel looks only at the lower half of the family, so that
+/// half alone is compared: a shut one with the upper half filled passes none of the rules.
 fn families() -> Vec<LinuxSyscall> {
-    use LinuxSeccompOperator::{ScmpCmpEq, ScmpCmpGt, ScmpCmpLt};
-    let [first, last] = SHUT_FAMILIES;
-    let below = argument(0, ScmpCmpLt, first, None);
-    let above = argument(0, ScmpCmpGt, last, None);
-    let between = (first + 1..last).map(|family| argument(0, ScmpCmpEq, family, None));
-    [below].into_iter().chain(between).chain([above]).map(|one| allow(&["socket"], vec![one])).collect()
+    let open = |family| {
+        let lower_half = u64::from(u32::MAX);
+        let is = argument(0, LinuxSeccompOperator::ScmpCmpMaskedEq, lower_half, Some(family));
+        allow(&["socket"], vec![is])
+    };
+    FAMILIES.filter(|family| !SHUT_FAMILIES.contains(family)).map(open).collect()
 }
 
 /// Allows every `ioctl` but one. The kernel looks only at the lower half of the number, so comparing the whole would

@@ -584,6 +584,9 @@ pub(super) const WITH_CAPABILITY: &[(&str, Group)] = &[
 /// gives for both, and asking without changing.
 pub(super) const PERSONALITIES: [u64; 5] = [0x0, 0x0008, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
+/// The address families that Linux has.
+pub(super) const FAMILIES: std::ops::RangeInclusive<u64> = 0..=45;
+
 /// Address families that stay shut: the kernel's cryptography, and the way out of a virtual machine to its host.
 pub(super) const SHUT_FAMILIES: [u64; 2] = [38, 40];
 

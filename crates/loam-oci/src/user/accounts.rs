@@ -1,5 +1,7 @@
 //! What a wish for a user means, given the text of `passwd` and `group`.
 
+use std::collections::HashSet;
+
 use super::{ResolvedUser, UserError};
 
 /// The highest id, as the runtime specification's numbers and the kernel's signed ones share it.
@@ -97,10 +99,14 @@ impl<'a> Wish<'a> {
 /// The groups that list a user, in order, each once, without the primary one.
 fn memberships(groups: &[&str], user: &Entry<'_>) -> Vec<u32> {
     let mut gids = Vec::new();
+    let mut seen = HashSet::from([user.gid]);
     for line in groups {
+        if gids.len() == MAX_GROUPS {
+            break;
+        }
         let Some((_, gid, members)) = group_line(line) else { continue };
         let listed = members.split(',').any(|member| member == user.name);
-        if listed && gid != user.gid && gids.len() < MAX_GROUPS && !gids.contains(&gid) {
+        if listed && seen.insert(gid) {
             gids.push(gid);
         }
     }
@@ -225,6 +231,15 @@ docker:x:999:
         let many = "x\n".repeat(MAX_LINES + 1);
         let error = Wish::parse("1").expect("valid").look_up(many.as_bytes(), b"").expect_err("too long");
         assert!(matches!(error, UserError::TooLong { .. }));
+    }
+
+    #[test]
+    fn only_as_many_groups_as_the_kernel_takes_are_kept() {
+        let group: String = (1..=MAX_GROUPS + 10).map(|gid| format!("g:x:{gid}:root\n").repeat(2)).collect();
+        let user =
+            Wish::parse("root").expect("valid").look_up(PASSWD.as_bytes(), group.as_bytes()).expect("root");
+        assert_eq!(user.additional_gids.len(), MAX_GROUPS);
+        assert_eq!(user.additional_gids.last().copied(), u32::try_from(MAX_GROUPS).ok());
     }
 
     proptest! {

@@ -19,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("hostile::working_directory_leads_out", working_directory_leads_out),
     ("hostile::strange_namespaces", strange_namespaces),
     ("hostile::mount_point_is_exchanged", mount_point_is_exchanged),
+    ("hostile::all_others_are_stopped", all_others_are_stopped),
 ];
 
 /// A directory of the host that must stay as it is.
@@ -240,4 +241,26 @@ fn mount_point_is_exchanged() {
     status.unwrap();
     canary.check();
     bundle.check_gone();
+}
+
+fn all_others_are_stopped() {
+    // A shell's own `kill` signals every process that it can see but itself and the first.
+    let script = "sh -c 'while :; do kill -STOP -1; done' & echo ready; while :; do sleep 1000; done";
+    let bundle = Bundle::new(&["sh", "-c", script]);
+    let mut container = bundle.create().unwrap();
+    container.start();
+    container.process.wait_for_line("ready");
+    for _ in 0..2 {
+        let begin = std::time::Instant::now();
+        let further = container.spawn(false, |process| process["args"] = json!(["sleep", "1000"]));
+        assert!(begin.elapsed() < std::time::Duration::from_secs(20), "{:?}", begin.elapsed());
+        match further {
+            Ok(further) => {
+                loam_sys::send_signal(std::os::fd::AsFd::as_fd(&further.process.pidfd), 9).unwrap();
+                further.reap();
+            }
+            Err(failure) => assert_eq!(failure.kind(), ErrorKind::Unavailable, "{failure:?}"),
+        }
+    }
+    container.delete();
 }

@@ -1,6 +1,8 @@
 //! The root of a container's file system.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -28,11 +30,17 @@ pub(super) struct Root {
 impl Root {
     pub(super) fn open(request: &ArchiveRequest) -> Result<Self> {
         let handle = match request.pid {
-            Some(pid) => open_running(pid).map_err(|errno| {
-                let message = format!("the file system of container `{}` can't be opened", request.id);
-                let kind = if errno == Errno::NOENT { ErrorKind::Conflict } else { rootfs::kind_of(errno) };
-                Failure::new(kind, message).caused_by(errno)
-            })?,
+            Some(pid) => match open_running(pid, request.start_time) {
+                Ok(Some(handle)) => handle,
+                Ok(None) | Err(Errno::NOENT | Errno::SRCH) => {
+                    let message = format!("container `{}` is not running any more", request.id);
+                    return Err(Failure::new(ErrorKind::Conflict, message));
+                }
+                Err(errno) => {
+                    let message = format!("the file system of container `{}` can't be opened", request.id);
+                    return Err(Failure::new(rootfs::kind_of(errno), message).caused_by(errno));
+                }
+            },
             None => mount(&request.rootfs)?,
         };
         Ok(Self { handle, mapping: request.rootfs.mapping.clone() })
@@ -75,9 +83,27 @@ impl Root {
     }
 }
 
-fn open_running(pid: i32) -> std::result::Result<OwnedFd, Errno> {
+/// Opens the root of a process; `None` when the process with this id was started at another time. The directory in
+/// `/proc` stays that of one process, so that what it says afterwards is said of the one whose root was opened.
+fn open_running(pid: i32, start_time: Option<u64>) -> std::result::Result<Option<OwnedFd>, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(format!("/proc/{pid}/root"), flags, Mode::empty())
+    let process = rustix::fs::open(format!("/proc/{pid}"), flags, Mode::empty())?;
+    let root = rustix::fs::openat(&process, "root", flags, Mode::empty())?;
+    let started = read_start_time(&process)?;
+    Ok((started.is_some() && started == start_time).then_some(root))
+}
+
+/// When the process with this directory was started (proc(5), `/proc/PID/stat`, field 22).
+fn read_start_time(process: &OwnedFd) -> std::result::Result<Option<u64>, Errno> {
+    let stat = rustix::fs::openat(process, "stat", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = Vec::new();
+    File::from(stat)
+        .read_to_end(&mut text)
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    let text = String::from_utf8_lossy(&text);
+    // The name, in parentheses, may contain anything.
+    let fields = text.rsplit_once(')').map(|(_, fields)| fields);
+    Ok(fields.and_then(|fields| fields.split_ascii_whitespace().nth(19)?.parse().ok()))
 }
 
 /// Mounts the plan where nobody else sees it.

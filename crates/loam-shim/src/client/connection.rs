@@ -1,14 +1,31 @@
 //! A connection to one shim.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use loam_model::oci_spec::runtime::{LinuxResources, Process};
 use loam_model::{
     ContainerId, ErrorKind, ExitStatus, Failure, OnStall, ProcessTarget, Result, Shim, ShimStatus, Stats,
     Streams, TerminalSize,
 };
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::Shutdown;
+use rustix::process::PidfdFlags;
 
 use crate::protocol::{self, MAX_DESCRIPTORS, PacketError, Reply, Request, StreamSet};
+
+/// How long a shim may take to answer what it does at once.
+const PROMPT: Duration = Duration::from_secs(60);
+
+/// How long it may take for what the runtime, with hooks, or the container's end may hold up.
+const LONG: Duration = Duration::from_secs(180);
+
+/// `SIGKILL`.
+const KILL: i32 = 9;
+
+/// How long a killed shim may take to end.
+const DEATH: Duration = Duration::from_secs(10);
 
 /// A client's end of a connection to a shim.
 #[derive(Debug)]
@@ -34,6 +51,7 @@ impl ShimConnection {
         }
     }
 
+    /// Asks, and waits for the answer. [`PacketError::NothingYet`] when none has come in time.
     fn exchange(
         &self,
         request: &Request,
@@ -41,10 +59,21 @@ impl ShimConnection {
     ) -> std::result::Result<Reply, PacketError> {
         let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
         protocol::send(self.socket.as_fd(), request, &descriptors)?;
+        if let Some(limit) = time_limit(request)
+            && !wait_for(&self.socket, limit)?
+        {
+            // An answer that comes later must not be taken for one to the next question.
+            rustix::net::shutdown(&self.socket, Shutdown::Both)?;
+            return Err(PacketError::NothingYet);
+        }
         Ok(protocol::receive(self.socket.as_fd())?.0)
     }
 
     fn failure(&self, error: PacketError) -> Failure {
+        if matches!(error, PacketError::NothingYet) {
+            let message = format!("the shim of container `{}` does not answer", self.id);
+            return Failure::new(ErrorKind::Unavailable, message);
+        }
         let message = format!("the shim of container `{}` can't be asked", self.id);
         Failure::new(ErrorKind::Internal, message).caused_by(error)
     }
@@ -52,6 +81,13 @@ impl ShimConnection {
     fn unexpected(&self) -> Failure {
         let message = format!("the shim of container `{}` gave an answer to another question", self.id);
         Failure::new(ErrorKind::Internal, message)
+    }
+
+    fn wait_for_end(&self, target: ProcessTarget, heard: bool) -> Result<ExitStatus> {
+        match self.ask(&Request::Wait { target, heard }, &[])? {
+            Reply::Ended(status) => Ok(status),
+            _ => Err(self.unexpected()),
+        }
     }
 
     fn command(&self, request: &Request) -> Result<()> {
@@ -64,6 +100,22 @@ impl ShimConnection {
             _ => Err(self.unexpected()),
         }
     }
+}
+
+/// How long the answer to a request may take; the end of a process may take any time.
+fn time_limit(request: &Request) -> Option<Duration> {
+    match request {
+        Request::Wait { .. } => None,
+        Request::FinishCreate | Request::Start | Request::Exec { .. } | Request::ShutDown => Some(LONG),
+        _ => Some(PROMPT),
+    }
+}
+
+/// Waits until there is something to read, or the end; whether there is.
+fn wait_for(descriptor: &OwnedFd, limit: Duration) -> std::result::Result<bool, Errno> {
+    let limit = Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: limit.subsec_nanos().into() };
+    let mut polls = [PollFd::new(descriptor, PollFlags::IN)];
+    rustix::io::retry_on_intr(|| rustix::event::poll(&mut polls, Some(&limit))).map(|count| count > 0)
 }
 
 impl Shim for ShimConnection {
@@ -112,10 +164,11 @@ impl Shim for ShimConnection {
     }
 
     fn wait(&mut self, target: &ProcessTarget) -> Result<ExitStatus> {
-        match self.ask(&Request::Wait { target: target.clone() }, &[])? {
-            Reply::Ended(status) => Ok(status),
-            _ => Err(self.unexpected()),
-        }
+        self.wait_for_end(target.clone(), true)
+    }
+
+    fn wait_ended(&mut self) -> Result<ExitStatus> {
+        self.wait_for_end(ProcessTarget::Main, false)
     }
 
     fn signal(&mut self, target: &ProcessTarget, signal: i32, all: bool) -> Result<()> {
@@ -163,6 +216,32 @@ impl Shim for ShimConnection {
             Ok(Reply::Failed(failure)) => Err(failure.into()),
             Ok(_) => Err(self.unexpected()),
             Err(error) => Err(self.failure(error)),
+        }
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        let failure = |errno: Errno| {
+            let message = format!("the shim of container `{}` can't be killed", self.id);
+            Failure::new(ErrorKind::Internal, message).caused_by(errno)
+        };
+        // Who listens, as the kernel noted it. A connection from the launch names the launcher instead.
+        let pid = rustix::net::sockopt::socket_peercred(&self.socket).map_err(failure)?.pid;
+        if pid == rustix::process::getpid() {
+            return Err(failure(Errno::NOTCONN));
+        }
+        let pidfd = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Err(Errno::SRCH) => return Ok(()),
+            other => other.map_err(failure)?,
+        };
+        // The process id is surely the shim's only if the shim still holds its end.
+        if wait_for(&self.socket, Duration::ZERO).map_err(failure)? {
+            return Ok(());
+        }
+        loam_sys::send_signal(pidfd.as_fd(), KILL)
+            .map_err(|error| failure(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+        match wait_for(&pidfd, DEATH).map_err(failure)? {
+            true => Ok(()),
+            false => Err(failure(Errno::TIMEDOUT)),
         }
     }
 }

@@ -15,6 +15,8 @@ pub(super) struct Connection {
     pub(super) owner: bool,
     /// The process whose end it waits for.
     pub(super) waits_for: Option<ProcessTarget>,
+    /// Whether it waits for that process's output as well.
+    pub(super) hears_out: bool,
     /// What was polled last.
     pub(super) events: PollFlags,
     pub(super) closed: bool,
@@ -24,7 +26,7 @@ impl Connection {
     /// Takes a socket that does not wait.
     pub(super) fn new(socket: OwnedFd) -> Self {
         let events = PollFlags::empty();
-        Self { socket, owner: false, waits_for: None, events, closed: false }
+        Self { socket, owner: false, waits_for: None, hears_out: true, events, closed: false }
     }
 
     /// What to poll. One that waits is only watched for its end.

@@ -21,6 +21,9 @@ use crate::log::Log;
 use crate::relay::{Buffer, Output};
 use crate::rootfs::{self, IdMaps, MountNamespace};
 
+/// `SIGKILL`.
+const KILL: i32 = 9;
+
 /// How many ended processes nobody asked for are remembered.
 const MAX_UNASKED: usize = 1024;
 
@@ -258,6 +261,24 @@ impl Container {
         possible
             && with_runtime(&mut self.runtime, children, |runtime| runtime.stats())
                 .is_ok_and(|stats| stats.out_of_memory_kills.is_some_and(|kills| kills > 0))
+    }
+
+    /// Kills every process.
+    pub(super) fn kill(&mut self, children: &ChildSignal) {
+        let killed = with_runtime(&mut self.runtime, children, |runtime| runtime.signal(KILL, true));
+        if killed.is_err()
+            && let Some(main) = &self.main
+        {
+            // Perhaps it has just ended; what else there is, deleting finds.
+            match main.signal(KILL) {
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+
+    /// Whether no process of ours is left.
+    pub(super) fn has_ended(&self) -> bool {
+        self.main.iter().chain(self.execs.values()).all(|process| process.exit.is_some())
     }
 
     /// Kills what is left and removes what the runtime made.

@@ -3,14 +3,23 @@
 use std::time::{Duration, Instant};
 
 use loam_model::{ExitRecord, ExitStatus, ProcessTarget};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::WaitOptions;
 
+use super::container::Container;
 use super::{Shim, exit};
 use crate::protocol::Reply;
 use crate::relay::STALL_LIMIT;
 
 /// How long the shim of an ended container stays with nobody connected.
 const LINGER: Duration = Duration::from_secs(60);
+
+/// How long killed processes may take to end.
+const DEATH: Duration = Duration::from_secs(10);
+
+/// How often streams are looked at for what was written until the end. Each time some 16 pieces are moved: together
+/// more than a pipe or a terminal can hold (1 MiB), so that others who still write can't hold the end up.
+const LAST_ROUNDS: u32 = 16;
 
 /// How far the container has come.
 #[derive(Clone, Debug, Default)]
@@ -56,13 +65,14 @@ impl Shim {
         self.life.told = false;
     }
 
-    /// Answers every client whose process has ended and has been heard out.
+    /// Answers every client whose process has ended and, if the client wants that, has been heard out.
     pub(super) fn answer_waiters(&mut self) {
         let mut heard = Vec::new();
         for connection in &mut self.connections {
             let Some(target) = &connection.waits_for else { continue };
             let outcome = match self.container.process(target) {
-                Ok(process) => process.outcome().map(Reply::Ended),
+                Ok(process) if connection.hears_out => process.outcome().map(Reply::Ended),
+                Ok(process) => process.exit.map(Reply::Ended),
                 Err(failure) => Some(Reply::from_result(Err(failure))),
             };
             if let Some(reply) = outcome {
@@ -150,18 +160,40 @@ impl Shim {
 
     /// Kills and removes the container; the loop ends after this.
     pub(super) fn shut_down(&mut self) -> loam_model::Result<()> {
-        self.container.delete(&self.children)?;
-        self.reap();
-        let alive = self.container.main.as_ref().filter(|main| main.exit.is_none());
-        if let Some(main) = alive {
-            main.wait_for_end(Duration::from_secs(5));
-            self.reap();
+        if self.container.main.as_ref().is_some_and(|main| main.exit.is_none()) {
+            self.container.kill(&self.children);
+            // The first process of a PID namespace ends only when all others in there are reaped: ours are by us.
+            self.reap_until(|container| container.main.as_ref().is_none_or(|main| main.exit.is_some()));
         }
+        self.container.delete(&self.children)?;
+        self.reap_until(Container::has_ended);
         // What was written until the end still goes to the log and to whoever takes it.
-        self.container.work(&mut self.buffer);
+        for _ in 0..LAST_ROUNDS {
+            self.container.work(&mut self.buffer);
+            if !self.container.has_work() {
+                break;
+            }
+        }
         self.answer_waiters();
         self.container.leave_mounts()?;
         self.finished = true;
         Ok(())
+    }
+
+    /// Takes note of children that end until that is enough, or they have had time to.
+    fn reap_until(&mut self, is_enough: impl Fn(&Container) -> bool) {
+        let deadline = Instant::now() + DEATH;
+        loop {
+            self.reap();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if is_enough(&self.container) || left.is_zero() {
+                return;
+            }
+            let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+            let mut polls = [PollFd::new(&self.children, PollFlags::IN)];
+            match rustix::event::poll(&mut polls, Some(&left)) {
+                Ok(_) | Err(_) => self.children.clear(),
+            }
+        }
     }
 }

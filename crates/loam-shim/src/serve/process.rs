@@ -130,15 +130,6 @@ impl Process {
         })
     }
 
-    /// Waits a moment for a process that was killed.
-    pub(super) fn wait_for_end(&self, limit: std::time::Duration) {
-        let mut polls = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        let limit = rustix::event::Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: 0 };
-        match rustix::event::poll(&mut polls, Some(&limit)) {
-            Ok(_) | Err(_) => {}
-        }
-    }
-
     pub(super) fn is(&self, pid: Pid) -> bool {
         self.pid == pid.as_raw_nonzero().get() && self.exit.is_none()
     }

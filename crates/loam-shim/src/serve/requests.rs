@@ -36,7 +36,7 @@ impl Shim {
     ) -> Option<Reply> {
         let reply = match request {
             Request::BeginCreate => return self.begin_create(connection),
-            Request::Wait { target } => return self.wait(connection, target),
+            Request::Wait { target, heard } => return self.wait(connection, target, heard),
             Request::Own => {
                 connection.owner = true;
                 Ok(Reply::Done)
@@ -115,12 +115,13 @@ impl Shim {
         }
     }
 
-    fn wait(&mut self, connection: &mut Connection, target: ProcessTarget) -> Option<Reply> {
+    fn wait(&mut self, connection: &mut Connection, target: ProcessTarget, heard: bool) -> Option<Reply> {
         if let Err(failure) = self.container.process(&target) {
             return Some(Reply::from_result(Err(failure)));
         }
         // The answer is given at the end of this round of the loop, when there is one already.
         connection.waits_for = Some(target);
+        connection.hears_out = heard;
         None
     }
 }

@@ -95,6 +95,22 @@ fn files_go_in_and_out_of_a_running_container() {
 }
 
 #[test]
+fn a_process_that_only_has_the_main_process_s_id_is_refused() {
+    needs_root!();
+    let running = started("sleep 1000");
+    let mut request = running.fixture.archive("/etc", ArchiveDirection::Out, Some(running.pid));
+    let right = request.start_time.unwrap();
+    for wrong in [None, Some(0), Some(right + 1)] {
+        request.start_time = wrong;
+        let failure = running.fixture.supervisor.archive_out(&request, &mut Vec::new()).unwrap_err();
+        assert_eq!(failure.kind(), ErrorKind::Conflict);
+        assert!(failure.to_string().ends_with("is not running any more"), "{failure}");
+    }
+    request.start_time = Some(right);
+    running.fixture.supervisor.archive_out(&request, &mut Vec::new()).unwrap();
+}
+
+#[test]
 fn what_can_not_be_copied_is_said() {
     needs_root!();
     let fixture = Fixture::new("true");

@@ -150,11 +150,18 @@ impl Fixture {
         ArchiveRequest {
             id: self.launch.id.clone(),
             pid,
+            start_time: pid.and_then(start_time),
             rootfs: self.launch.rootfs.clone(),
             path: path.to_owned(),
             direction,
         }
     }
+}
+
+/// When a process was started (proc(5), `/proc/PID/stat`, field 22).
+fn start_time(pid: i32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 fn make_busybox(root: &Path) {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use loam_model::{ContainerId, Supervisor};
+use loam_model::{Bundler, ContainerId, Supervisor};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::fixture::{Fixture, needs_root, wait_until};
 
@@ -117,6 +118,26 @@ fn the_memory_of_an_idle_shim_is_small() {
     println!("idle shim: {} kB in proportion, {} kB its own", figure("Pss:"), figure("Private_Dirty:"));
     // What no other shim shares is what counts when there are many.
     assert!(figure("Private_Dirty:") < 1024, "{rollup}");
+}
+
+#[test]
+fn a_shim_that_does_not_answer_can_be_killed() {
+    needs_root!();
+    let mut running = Fixture::new("sleep 1000").create();
+    running.shim().start().unwrap();
+    let shim = Pid::from_raw(running.shim_pid()).unwrap();
+    let main = rustix::process::pidfd_open(Pid::from_raw(running.pid).unwrap(), PidfdFlags::empty()).unwrap();
+    rustix::process::kill_process(shim, Signal::STOP).unwrap();
+    // The connection from the launch does not say who the shim is.
+    running.shim().kill().unwrap_err();
+    running.connect().unwrap().kill().unwrap();
+    assert!(running.connect().is_none());
+    running.disconnect();
+    let cgroup = format!("/loam-shim-{}", running.fixture.launch.id);
+    loam_oci::OciBundler::new().remove_cgroup(&cgroup).unwrap();
+    wait_until("its container is gone", || {
+        rustix::process::pidfd_send_signal(&main, Signal::CONT) == Err(Errno::SRCH)
+    });
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::io::Write;
 
 use loam_model::oci_spec::runtime::Process;
-use loam_model::{Bundler, ErrorKind, ExitStatus, ProcessSpec, ProcessTarget, Streams, TerminalSize};
+use loam_model::{
+    Bundler, ErrorKind, ExitStatus, ProcessSpec, ProcessTarget, Streams, Supervisor, TerminalSize,
+};
 
 use crate::fixture::{Fixture, Running, needs_root, outputs, pipe, read_all, wait_until};
 
@@ -118,4 +120,24 @@ fn many_processes_end_in_any_order() {
         let status = running.shim().wait(&ProcessTarget::Exec(id)).unwrap();
         assert_eq!(status, ExitStatus::Exited(code));
     }
+}
+
+#[test]
+fn a_later_process_that_runs_does_not_hold_the_end_up() {
+    needs_root!();
+    let mut running = sleeping();
+    let process = process(&running, &["/bin/sleep", "1000"]);
+    let id = running.shim().exec(&process, None, None, Streams::default()).unwrap();
+    let mut waiter = running.connect().unwrap();
+    let waiting = std::thread::spawn(move || waiter.wait(&ProcessTarget::Exec(id)));
+    let begin = std::time::Instant::now();
+    running.shim().shut_down().unwrap();
+    assert!(begin.elapsed() < std::time::Duration::from_secs(5), "{:?}", begin.elapsed());
+    match waiting.join().unwrap() {
+        Ok(status) => assert_eq!(status, ExitStatus::Signaled(9)),
+        // It asked too late.
+        Err(failure) => assert_eq!(failure.kind(), ErrorKind::Unavailable, "{failure:?}"),
+    }
+    let record = running.fixture.supervisor.exit_record(&running.fixture.launch.id).unwrap();
+    assert_eq!(record.unwrap().status, ExitStatus::Signaled(9));
 }

@@ -191,6 +191,10 @@ impl Shim for Connection {
         status.ok_or_else(|| gone(&self.id))
     }
 
+    fn wait_ended(&mut self) -> Result<ExitStatus> {
+        self.wait(&ProcessTarget::Main)
+    }
+
     fn signal(&mut self, target: &ProcessTarget, signal: i32, _all: bool) -> Result<()> {
         self.world.call(Step::Signal, |state| match target {
             ProcessTarget::Main => self.deliver(state, signal),
@@ -262,6 +266,11 @@ impl Shim for Connection {
             state.cgroups.remove(&cgroup(&self.id));
             Ok(())
         })
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        self.world.kill_shim(&self.id);
+        Ok(())
     }
 }
 

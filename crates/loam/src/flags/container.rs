@@ -42,7 +42,9 @@ pub(crate) struct ContainerFlags {
     name: Option<ContainerName>,
     #[command(flatten)]
     environment: EnvironmentFlags,
-    /// Mount a file or directory of the host; options: ro, rslave, rshared, noidmap, noexec, dev, suid
+    /// Mount a file or directory of the host; options: ro, rslave, rshared, noidmap, noexec, dev, suid. Files that root
+    /// makes there in the container are root's on the host, too, set-user-id bit included: mount only directories that
+    /// other users of the host can't reach
     #[arg(short, long = "volume", value_name = "SOURCE:TARGET[:OPTIONS]")]
     volumes: Vec<String>,
     /// Mount something: type=bind,src=PATH,dst=PATH[,…] or type=tmpfs,dst=PATH[,…]
