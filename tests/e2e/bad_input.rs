@@ -15,8 +15,7 @@ fn mistakes_get_one_sentence() {
     host.loam(&["run", "--rm", "-u", "4294967296", "small", "true"]).refused(125, "4294967296");
     host.loam(&["run", "--rm", "--runtime", "no-such-runtime", "small", "true"])
         .refused(125, "no-such-runtime");
-    host.loam(&["run", "--rm", "--security-opt", "apparmor=strict", "small", "true"])
-        .refused(125, "strict");
+    host.loam(&["run", "--rm", "--security-opt", "apparmor=strict", "small", "true"]).refused(125, "strict");
     host.loam(&["logs", "nobody"]).refused(125, "nobody");
     assert_eq!(host.loam(&["ps", "-a", "-q"]).ok(), "");
     host.finish();
