@@ -60,6 +60,7 @@ pub(crate) const BENCH: &[Package] = &[
     package("containerd", "containerd"),
     package("iptables", "iptables"),
     package("netavark", "/usr/lib/podman/netavark"),
+    package("time", "/usr/bin/time"),
 ];
 
 /// Installs what is missing; without root, fails with the one line to run.
