@@ -111,6 +111,29 @@ fn a_cgroup_with_children_and_several_processes_is_killed_and_removed() {
     nothing_left(&cgroup);
 }
 
+#[test]
+fn a_parent_that_was_made_but_not_prepared_is_prepared_by_the_next_creation() {
+    let name = "a_parent_that_was_made_but_not_prepared_is_prepared_by_the_next_creation";
+    if !can_run(name) {
+        return;
+    }
+    let probe = Cgroup::create(&path("probe"), None).expect("created");
+    let Some(cpuset) = v1(&probe, "cpuset") else {
+        println!("skipped: {name}: needs the cpuset controller of cgroup v1");
+        return probe.remove().expect("removed");
+    };
+    // As a creation leaves it that is killed, or that another one overtakes.
+    let unprepared = cpuset.with_file_name("unprepared").join("below");
+    fs::create_dir_all(&unprepared).expect("made");
+    probe.remove().expect("removed");
+    let cgroup = Cgroup::create(&path("unprepared/below/container"), None).expect("created");
+    let mut child = sleeper();
+    cgroup.join(id(&child)).expect("joined");
+    cgroup.remove().expect("removed");
+    child.wait().expect("killed by the removal");
+    nothing_left(&cgroup);
+}
+
 fn libc_sigterm() -> i32 {
     rustix::process::Signal::TERM.as_raw()
 }

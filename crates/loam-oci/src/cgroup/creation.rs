@@ -72,7 +72,7 @@ fn make_parents(hierarchy: &Hierarchy, directory: &Path) -> Result<(), CgroupErr
     missing.reverse();
     for parent in missing {
         match fs::create_dir(parent) {
-            Ok(()) => prepare(hierarchy, parent)?,
+            Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             // Somebody took the parent of this one away again; the caller starts over.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -94,21 +94,33 @@ fn take_over(directory: &Path) -> Result<(), CgroupError> {
     fs::create_dir(directory).map_err(|source| CgroupError::Make { path, source })
 }
 
-/// What a new directory needs before it can take processes.
+/// What a new directory needs before it can take processes. Its parents are prepared here too, once it holds them in
+/// place: another creation may have made them a moment ago, or been killed before it prepared them.
 fn prepare(hierarchy: &Hierarchy, directory: &Path) -> Result<(), CgroupError> {
-    let parent = directory.parent().expect("a cgroup lies below a mount");
     if hierarchy.version == CgroupVersion::V2 {
-        return enable_controllers(parent);
+        let below_mount = |ancestor: &&Path| ancestor.starts_with(&hierarchy.mount);
+        let mut parents: Vec<&Path> = directory.ancestors().skip(1).take_while(below_mount).collect();
+        parents.reverse();
+        return parents.into_iter().try_for_each(enable_controllers);
     }
     if hierarchy.controllers.iter().any(|name| name == "cpuset") {
         for file in ["cpuset.cpus", "cpuset.mems"] {
-            // Empty unless the parent has cgroup.clone_children set.
-            if read(&directory.join(file))?.trim().is_empty() {
-                write(&directory.join(file), read(&parent.join(file))?.trim())?;
-            }
+            inherit(&hierarchy.mount, directory, file)?;
         }
     }
     Ok(())
+}
+
+/// Gives a cpuset what its parent has where it has nothing, and returns what it has. Version 1 starts one empty, unless
+/// the parent has `cgroup.clone_children` set, and an empty one takes no process.
+fn inherit(mount: &Path, directory: &Path, file: &str) -> Result<String, CgroupError> {
+    let own = read(&directory.join(file))?.trim().to_owned();
+    if !own.is_empty() || directory == mount {
+        return Ok(own);
+    }
+    let inherited = inherit(mount, directory.parent().expect("a cgroup lies below a mount"), file)?;
+    write(&directory.join(file), &inherited)?;
+    Ok(inherited)
 }
 
 /// Hands the controllers that a cgroup has down to its children. One that can't be handed down is missed only when a
