@@ -1,7 +1,7 @@
 //! What went wrong, as every door needs to know it.
 
 use std::error::Error;
-use std::fmt;
+use std::{fmt, io};
 
 /// The result of every operation across a seam.
 pub type Result<T> = std::result::Result<T, Failure>;
@@ -31,6 +31,25 @@ pub enum ErrorKind {
     CommandNotExecutable,
     /// Anything else; a bug or an input or output error.
     Internal,
+}
+
+impl ErrorKind {
+    /// The class that an input or output error has by itself. A missing file is internal: only the caller knows whether
+    /// it is the thing that somebody named.
+    pub fn of_io(error: &io::Error) -> Self {
+        use io::ErrorKind as Io;
+        /// EMFILE and ENFILE, which the standard library has no name for.
+        const OUT_OF_DESCRIPTORS: [i32; 2] = [24, 23];
+        match error.kind() {
+            Io::StorageFull | Io::QuotaExceeded | Io::OutOfMemory => Self::Exhausted,
+            Io::PermissionDenied | Io::ReadOnlyFilesystem => Self::Denied,
+            Io::Unsupported => Self::Unsupported,
+            _ if error.raw_os_error().is_some_and(|errno| OUT_OF_DESCRIPTORS.contains(&errno)) => {
+                Self::Exhausted
+            }
+            _ => Self::Internal,
+        }
+    }
 }
 
 /// A failure across a seam: its kind, one sentence, the cause, and perhaps a hint.
@@ -125,10 +144,19 @@ mod tests {
 
     #[test]
     fn the_chain_names_every_cause_once() {
-        let cause = std::io::Error::other("disk on fire");
+        let cause = io::Error::other("disk on fire");
         let failure = Failure::new(ErrorKind::Internal, "writing `x` failed").caused_by(cause);
         assert_eq!(failure.to_string(), "writing `x` failed");
         assert_eq!(failure.chain(), "writing `x` failed: disk on fire");
+    }
+
+    #[test]
+    fn error_numbers_have_a_class() {
+        let of = |errno| ErrorKind::of_io(&io::Error::from_raw_os_error(errno));
+        let (enospc, edquot, emfile, eacces, erofs, eio) = (28, 122, 24, 13, 30, 5);
+        assert!([enospc, edquot, emfile].map(of).iter().all(|kind| *kind == ErrorKind::Exhausted));
+        assert!([eacces, erofs].map(of).iter().all(|kind| *kind == ErrorKind::Denied));
+        assert_eq!(of(eio), ErrorKind::Internal);
     }
 
     #[test]

@@ -17,8 +17,7 @@ pub struct InvalidName {
 
 impl InvalidName {
     fn new(what: &'static str, text: &str, rule: &'static str) -> Self {
-        let text = text.chars().take(80).flat_map(char::escape_default).collect();
-        Self { what, text, rule }
+        Self { what, text: crate::shown(text), rule }
     }
 }
 

@@ -19,6 +19,7 @@ mod rootfs;
 mod runtime;
 mod stats;
 mod supervisor;
+mod text;
 
 pub use container::{
     CapabilityChange, ContainerSpec, LabelMap, Limits, MountKind, MountSpec, Namespace, NetworkMode,
@@ -43,6 +44,7 @@ pub use stats::Stats;
 pub use supervisor::{
     ArchiveDirection, ArchiveRequest, OnStall, Shim, ShimLaunch, ShimStatus, Streams, Supervisor,
 };
+pub use text::{escaped, shown, shown_bytes};
 
 /// The types of the OCI specifications, as one version for the whole workspace.
 pub use oci_spec;
