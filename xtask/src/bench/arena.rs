@@ -233,8 +233,8 @@ fn make_cgroups(name: &str) -> Result<Vec<PathBuf>> {
 }
 
 /// What happens inside the namespaces before the runner starts: the cgroup hierarchies are mounted again, so that the
-/// arena's cgroup is their root, without an empty unified tree beside them (some peers refuse it); `/run`, `/etc/cni`
-/// and `/etc/containers` are the arena's own.
+/// arena's cgroup is their root, without an empty unified tree beside them (some peers refuse it); `/etc/cni` and
+/// `/etc/containers` are the arena's own, and so is `/run`, in memory as it is on every machine.
 const INSIDE: &str = r#"
 set -e
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
@@ -250,6 +250,7 @@ else
   done
 fi
 ip link set lo up
+mount -t tmpfs -o mode=755,size=1g tmpfs "$1/run"
 mount --bind "$1/run" /run
 mkdir -p /etc/cni /etc/containers
 mount --bind "$1/cni" /etc/cni
