@@ -87,42 +87,26 @@ fn compare_with_umoci(host: &Host, name: &str) {
         "-c",
         "mkdir /tmp/look && exec python3 /lister/list.py /",
     ]);
-    let skip = |line: &&str| {
-        let path = line.split(' ').next().unwrap_or_default();
-        // What an engine mounts or makes is not the image's.
-        let made = [
-            "proc",
-            "sys",
-            "dev",
-            "lister",
-            "tmp",
-            "run",
-            "etc/hosts",
-            "etc/hostname",
-            "etc/resolv.conf",
-            ".",
-        ];
-        !made.iter().any(|name| path == *name || path.starts_with(&format!("{name}/")))
-    };
-    let mut ours: Vec<&str> = ours.ok().lines().filter(skip).collect();
+    let mut ours: Vec<&str> = ours.ok().lines().filter(is_of_the_image).collect();
     ours.sort_unstable();
     let theirs = std::fs::read_to_string(scratch.join("theirs")).unwrap();
-    let mut theirs: Vec<&str> = theirs.lines().filter(skip).collect();
+    let mut theirs: Vec<&str> = theirs.lines().filter(is_of_the_image).collect();
     theirs.sort_unstable();
     assert!(ours.len() > 5_000, "only {} files", ours.len());
-    let differences: Vec<String> = ours
-        .iter()
-        .filter(|line| theirs.binary_search(line).is_err())
-        .map(|line| format!("ours   {line}"))
-        .chain(
-            theirs
-                .iter()
-                .filter(|line| ours.binary_search(line).is_err())
-                .map(|line| format!("theirs {line}")),
-        )
-        .take(20)
-        .collect();
+    let missing = |who: &'static str, these: &[&str], those: &[&str]| -> Vec<String> {
+        let alone = these.iter().filter(|line| those.binary_search(line).is_err());
+        alone.take(10).map(|line| format!("{who} {line}")).collect()
+    };
+    let differences = [missing("ours", &ours, &theirs), missing("theirs", &theirs, &ours)].concat();
     assert!(differences.is_empty(), "{differences:#?}");
+}
+
+/// Whether a line of a list is of the image, and not of what an engine mounts or makes.
+fn is_of_the_image(line: &&str) -> bool {
+    let path = line.split(' ').next().unwrap_or_default();
+    let made =
+        ["proc", "sys", "dev", "lister", "tmp", "run", "etc/hosts", "etc/hostname", "etc/resolv.conf", "."];
+    !made.iter().any(|name| path == *name || path.starts_with(&format!("{name}/")))
 }
 
 fn serve(host: &Host, name: &str) {

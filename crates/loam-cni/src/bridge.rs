@@ -28,7 +28,7 @@ use sha2::{Digest, Sha256};
 use crate::delegate::call_ipam;
 use crate::firewall::{Firewall, NetworkRecord};
 use crate::namespace::NamespaceError;
-use crate::netlink::{NetlinkError, RouteSocket};
+use crate::netlink::{Link, NetlinkError, RouteSocket};
 use crate::protocol::{CniError, CniResult, Command, Context, Interface, code};
 use config::Config;
 
@@ -118,10 +118,7 @@ fn attach(
     let mut socket = RouteSocket::open().map_err(failed("opening a socket"))?;
     let bridge = host::ensure_bridge(&mut socket, config)?;
     if config.masquerade {
-        let record = NetworkRecord { sources: result.ips.iter().map(|ip| ip.address.trunc()).collect() };
-        Firewall::open(context.host)
-            .and_then(|mut firewall| firewall.masquerade(&context.config.name, &record))
-            .map_err(|cause| CniError::internal("masquerading failed", &cause))?;
+        masquerade(context, &result)?;
     }
     if config.is_gateway {
         gateway::serve(&mut socket, &bridge, config, &result)?;
@@ -137,6 +134,34 @@ fn attach(
             return Err(error);
         }
     };
+    result.interfaces = interfaces(context, bridge, derived, &link)?;
+    if !config.dns.is_empty() {
+        result.dns = config.dns.clone();
+    }
+    dying::sweep(&mut socket, context.host);
+    Ok(result)
+}
+
+fn masquerade(context: &Context<'_>, result: &CniResult) -> Result<(), CniError> {
+    let record = NetworkRecord { sources: result.ips.iter().map(|ip| ip.address.trunc()).collect() };
+    Firewall::open(context.host)
+        .and_then(|mut firewall| firewall.masquerade(&context.config.name, &record))
+        .map_err(|cause| CniError::internal("masquerading failed", &cause))
+}
+
+/// The result's interfaces: the bridge, the end on the host, the end in the namespace.
+fn interfaces(
+    context: &Context<'_>,
+    bridge: Link,
+    derived: Derived,
+    link: &Link,
+) -> Result<Vec<Interface>, CniError> {
+    let bridge = Interface {
+        mac: bridge.mac_text(),
+        mtu: Some(bridge.mtu),
+        name: bridge.name,
+        ..Interface::default()
+    };
     let host_end = Interface {
         name: derived.host_name,
         mac: crate::netlink::mac_text(&derived.host_mac),
@@ -150,18 +175,7 @@ fn attach(
         sandbox: context.namespace_path()?.display().to_string(),
         ..Interface::default()
     };
-    let bridge = Interface {
-        mac: bridge.mac_text(),
-        mtu: Some(bridge.mtu),
-        name: bridge.name,
-        ..Interface::default()
-    };
-    result.interfaces = vec![bridge, host_end, container_end];
-    if !config.dns.is_empty() {
-        result.dns = config.dns.clone();
-    }
-    dying::sweep(&mut socket, context.host);
-    Ok(result)
+    Ok(vec![bridge, host_end, container_end])
 }
 
 /// Removes the attachment; success when there is nothing.

@@ -121,30 +121,24 @@ pub(crate) fn forget(socket: &mut Socket, flows: &[Forget]) -> Result<(), Netlin
 fn forget_one_by_one(socket: &mut Socket, flow: Forget) -> Result<(), NetlinkError> {
     let header = [flow.family(), 0, 0, 0];
     let request = Attributes::after(&header);
-    let sequence = send(socket, GET, NLM_F_REQUEST | NLM_F_DUMP, &request)?;
-    let mut found: Vec<Attributes> = Vec::new();
-    socket.receive(|message| {
-        if message.sequence != sequence {
-            return false;
+    let exact = |listed: &[u8]| {
+        const NESTED: u16 = 0x8000;
+        let original = nested(listed, CTA_TUPLE_ORIG).filter(|_| flow.matches(listed))?;
+        let mut exact = Attributes::after(&header);
+        exact.bytes(CTA_TUPLE_ORIG | NESTED, original);
+        if let Some(zone) = nested(listed, CTA_ZONE) {
+            exact.bytes(CTA_ZONE, zone);
         }
-        // A refusal here means that there is no connection tracking.
-        if message.verdict().is_some() {
-            return true;
-        }
-        let listed = message.payload.get(4..).unwrap_or_default();
-        if flow.matches(listed)
-            && let Some(original) = nested(listed, CTA_TUPLE_ORIG)
-        {
-            const NESTED: u16 = 0x8000;
-            let mut exact = Attributes::after(&header);
-            exact.bytes(CTA_TUPLE_ORIG | NESTED, original);
-            if let Some(zone) = nested(listed, CTA_ZONE) {
-                exact.bytes(CTA_ZONE, zone);
-            }
-            found.push(exact);
-        }
-        false
-    })?;
+        Some(exact)
+    };
+    let found = match socket.list(
+        |sequence| message(GET, NLM_F_REQUEST | NLM_F_DUMP, sequence, &request),
+        |message| exact(message.payload.get(4..).unwrap_or_default()),
+    ) {
+        // There is no connection tracking.
+        Err(NetlinkError::Refused(_)) => return Ok(()),
+        found => found?,
+    };
     for exact in found {
         match delete(socket, &exact)? {
             // It ended by itself meanwhile.
@@ -156,7 +150,8 @@ fn forget_one_by_one(socket: &mut Socket, flow: Forget) -> Result<(), NetlinkErr
 }
 
 fn delete(socket: &mut Socket, request: &Attributes) -> Result<Result<(), Refusal>, NetlinkError> {
-    let sequence = send(socket, DELETE, NLM_F_REQUEST | NLM_F_ACK, request)?;
+    let sequence = socket.take_sequences(1);
+    socket.send(&message(DELETE, NLM_F_REQUEST | NLM_F_ACK, sequence, request))?;
     let mut verdict = Ok(());
     socket.receive(|message| {
         if message.sequence != sequence {
@@ -168,10 +163,8 @@ fn delete(socket: &mut Socket, request: &Attributes) -> Result<Result<(), Refusa
     Ok(verdict)
 }
 
-fn send(socket: &mut Socket, kind: u16, flags: u16, request: &Attributes) -> Result<u32, NetlinkError> {
-    let sequence = socket.take_sequences(1);
+fn message(kind: u16, flags: u16, sequence: u32, request: &Attributes) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(128);
     crate::nftables::message(&mut bytes, (SUBSYSTEM << 8) | kind, flags, sequence, request.as_bytes());
-    socket.send(&bytes)?;
-    Ok(sequence)
+    bytes
 }

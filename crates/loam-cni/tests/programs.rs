@@ -1,16 +1,13 @@
 //! The program through the protocol, beside the reference plugins: the same configuration must give the same result and
 //! the same state of the kernel.
 
-#![allow(clippy::print_stdout, reason = "a test that can't run says so")]
-
-#[path = "lab/host.rs"]
-mod host;
+#![expect(clippy::print_stdout, reason = "a test that can't run says so")]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use host::{Sandbox, inside};
+use loam_testkit::lab::{Sandbox, inside};
 use serde_json::{Value, json};
 
 const OURS: &str = env!("CARGO_BIN_EXE_loam-cni");

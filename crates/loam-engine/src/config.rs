@@ -54,7 +54,7 @@ pub struct Seams {
     pub images: Arc<dyn ImageStore>,
     /// Networks.
     pub network: Arc<dyn Network>,
-    /// From wishes to OCI bundles.
+    /// From specs to OCI bundles.
     pub bundler: Arc<dyn Bundler>,
     /// Shims.
     pub supervisor: Arc<dyn Supervisor>,

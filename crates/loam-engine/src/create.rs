@@ -58,10 +58,10 @@ impl Engine {
         }
     }
 
-    /// Checks the wish and writes the row, whose lock is then held.
+    /// Checks the spec and writes the row, whose lock is then held.
     fn insert(&self, spec: &ContainerSpec, image: &Image) -> Result<(ContainerLock, Record)> {
         let core = &self.core;
-        validate::check(spec, &image.config, core.seams.network.as_ref())?;
+        validate::check(spec, core.seams.network.as_ref())?;
         check_init(core, spec.init)?;
         let id = names::new_id()?;
         let lock = ContainerLock::make(&core.directories, &id)?;
@@ -77,7 +77,7 @@ impl Engine {
 
     fn insert_row(&self, record: &mut Record) -> Result<()> {
         let core = &self.core;
-        let mapped = record.wish.user_namespace == UserNamespace::Auto;
+        let mapped = record.spec.user_namespace == UserNamespace::Auto;
         let mut settled = false;
         let mut attempt = 0;
         loop {
@@ -90,7 +90,7 @@ impl Engine {
                     return Err(Failure::new(ErrorKind::Exhausted, "all ranges of host ids are taken")
                         .hint("remove containers that are not needed"));
                 }
-                Inserted::NameTaken(_) if record.wish.name.is_none() && attempt < NAME_ATTEMPTS => {
+                Inserted::NameTaken(_) if record.spec.name.is_none() && attempt < NAME_ATTEMPTS => {
                     attempt += 1;
                     record.name = names::made_up_name(attempt)?;
                 }
@@ -106,9 +106,9 @@ impl Engine {
 
     /// Makes everything of a new container; gives the bundler's warnings.
     fn fill(&self, record: &Record) -> Result<Vec<String>> {
-        self.create_snapshot(record)?;
-        // Only to hear now, and not at the start, what can't be done on this host.
+        // Only to hear now, and not at the start, what makes no sense or can't be done on this host.
         let warnings = self.core.dry_bundle(record)?.warnings;
+        self.create_snapshot(record)?;
         store::set_created(&self.core.database, durability(record), &record.id, &warnings)?;
         Ok(warnings)
     }
@@ -117,7 +117,7 @@ impl Engine {
         self.core.seams.images.create_snapshot(&SnapshotRequest {
             container: &record.id,
             image: &record.image,
-            ephemeral: record.wish.auto_remove,
+            ephemeral: record.spec.auto_remove,
         })
     }
 
@@ -151,23 +151,23 @@ pub(crate) fn bundle_input<'a>(
 ) -> BundleInput<'a> {
     BundleInput {
         id: &record.id,
-        spec: &record.wish,
+        spec: &record.spec,
         image: &record.image_config,
         directory: run,
         mapping,
-        network: match record.wish.network {
+        network: match record.spec.network {
             NetworkMode::Host => Namespace::Host,
             NetworkMode::Networks(_) | NetworkMode::None => Namespace::New,
         },
         cgroup: &record.cgroup,
         files,
-        init_program: record.wish.init.then_some(INIT_TARGET),
+        init_program: record.spec.init.then_some(INIT_TARGET),
     }
 }
 
 /// Whether what a person was told of a container must survive a power cut.
 pub(crate) fn durability(record: &Record) -> Durability {
-    if record.wish.auto_remove { Durability::Unsynced } else { Durability::Synced }
+    if record.spec.auto_remove { Durability::Unsynced } else { Durability::Synced }
 }
 
 /// The cgroup of a container.
@@ -190,7 +190,7 @@ fn new_record(id: ContainerId, spec: &ContainerSpec, image: &Image) -> Result<Re
         id,
         name,
         state: ContainerState::Creating,
-        wish: spec.clone(),
+        spec: spec.clone(),
         image: image.id.clone(),
         image_config: image.config.clone(),
         slot: None,

@@ -149,12 +149,7 @@ pub(crate) fn write_file(path: &Path, mode: u32, contents: &[u8]) -> Result<()> 
 
 /// A failure on a path, of the kind that the cause gives.
 pub(crate) fn failure(path: &Path, what: &str, error: io::Error) -> Failure {
-    let kind = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Exhausted,
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::Denied,
-        _ => ErrorKind::Internal,
-    };
-    Failure::new(kind, format!("`{}` {what}", path.display())).caused_by(error)
+    Failure::new(ErrorKind::of_io(&error), format!("`{}` {what}", path.display())).caused_by(error)
 }
 
 fn make_passable(path: &Path) -> Result<()> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use loam_model::{ContainerId, ErrorKind, Failure, ImageStore, Result};
+use loam_model::{ContainerId, ErrorKind, Failure, ImageStore, Result, shown};
 use loam_state::Database;
 
 use crate::config::{EngineConfig, Seams};
@@ -13,7 +13,6 @@ use crate::lock::ContainerLock;
 use crate::record::Record;
 use crate::settle::Locked;
 use crate::store;
-use crate::validate::shown;
 
 /// Containers of one state directory. Cheap to clone; any number of processes may have one at once.
 #[derive(Clone)]

@@ -34,10 +34,10 @@ pub(crate) struct EtcFiles {
 
 impl EtcFiles {
     /// Writes the files with what is known before the attachment, and says what to mount where. A target that the
-    /// wish mounts something at is left to it.
+    /// spec mounts something at is left to it.
     pub(crate) fn write(core: &Core, record: &Record, run: &Path) -> Result<(Self, Vec<EngineFile>)> {
-        let is_free = |target: &str| !record.wish.mounts.iter().any(|mount| mount.target == target);
-        let host_network = record.wish.network == NetworkMode::Host;
+        let is_free = |target: &str| !record.spec.mounts.iter().any(|mount| mount.target == target);
+        let host_network = record.spec.network == NetworkMode::Host;
         let files = Self {
             resolver: Resolver::of_host(&core.config.resolver_files, host_network),
             hosts: is_free(HOSTS),
@@ -58,7 +58,7 @@ impl EtcFiles {
             write_file(&run.join("hostname"), 0o644, format!("{}\n", record.hostname()).as_bytes())?;
             mount("hostname", HOSTNAME);
         }
-        if record.wish.init {
+        if record.spec.init {
             write_init(core)?;
             let source = core.directories.init().to_owned();
             mounts.push(EngineFile { source, target: INIT_TARGET.to_owned(), read_only: true });
@@ -111,9 +111,9 @@ fn write_init(core: &Core) -> Result<()> {
     fs::rename(&aside, path).map_err(|error| failure(path, "can't be put in place", error))
 }
 
-/// Refuses a wish for process 1 that this build can't fulfil.
-pub(crate) fn check_init(core: &Core, wished: bool) -> Result<()> {
-    if wished && core.config.init_program.is_empty() {
+/// Refuses to make a process 1 that this build does not have.
+pub(crate) fn check_init(core: &Core, wanted: bool) -> Result<()> {
+    if wanted && core.config.init_program.is_empty() {
         return Err(Failure::new(ErrorKind::Unsupported, "this build has no init program"));
     }
     Ok(())

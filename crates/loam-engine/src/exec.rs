@@ -84,9 +84,6 @@ impl Engine {
         size: Option<TerminalSize>,
         streams: Streams,
     ) -> Result<RunningExec> {
-        if process.arguments.first().is_none_or(String::is_empty) {
-            return Err(Failure::new(ErrorKind::Invalid, "the process has no program to run"));
-        }
         let (record, mut shim) = self.connect_live(name)?;
         if record.state == ContainerState::Paused {
             let message = format!("container `{}` is paused", record.name);
@@ -95,7 +92,7 @@ impl Engine {
         // Made anew from what is written down, not read from the run directory: a file that was edited meanwhile gives
         // a further process no other rights than the main one has.
         let config = self.core.dry_bundle(&record)?.config;
-        let user = process.user.as_ref().or(record.wish.user.as_ref()).or(record.image_config.user.as_ref());
+        let user = process.user.as_ref().or(record.spec.user.as_ref()).or(record.image_config.user.as_ref());
         let user = user.filter(|user| !user.is_empty()).cloned();
         let process = ProcessSpec { user, ..process.clone() };
         let oci = self.core.seams.bundler.process(&config, &process)?;

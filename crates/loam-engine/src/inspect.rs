@@ -19,7 +19,7 @@ use crate::{ContainerState, Engine};
 pub struct ImageFacts {
     /// Its id.
     pub id: Digest,
-    /// The name that the wish gave.
+    /// The name that the spec gave.
     pub name: String,
 }
 
@@ -32,7 +32,7 @@ pub struct SeccompFacts {
     pub rules: usize,
 }
 
-/// What a container's wish came to on this host: of one that runs, what it runs with; else what it would start with.
+/// What a container's spec came to on this host: of one that runs, what it runs with; else what it would start with.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct EffectiveSettings {
     /// The program and its arguments.
@@ -43,7 +43,7 @@ pub struct EffectiveSettings {
     pub working_directory: Option<PathBuf>,
     /// Its user, as far as the numbers are known without the root file system.
     pub user: Option<User>,
-    /// The user by name, as wish or image give it.
+    /// The user by name, as spec or image give it.
     pub user_name: Option<String>,
     /// Its host name.
     pub hostname: Option<String>,
@@ -106,7 +106,7 @@ pub struct ContainerDetail {
     pub cgroup: String,
     /// Its network, while it runs.
     pub network: NetworkFacts,
-    /// Published ports: the taken ones while it runs, else those wished.
+    /// Published ports: the taken ones while it runs, else those asked for.
     pub ports: Vec<PortMapping>,
     /// Its log.
     pub log: PathBuf,
@@ -115,7 +115,7 @@ pub struct ContainerDetail {
     /// What took effect; absent when this host can't start it, and then `failure` says why.
     pub effective: Option<EffectiveSettings>,
     /// What was asked for.
-    pub wish: ContainerSpec,
+    pub spec: ContainerSpec,
 }
 
 impl Engine {
@@ -135,7 +135,7 @@ impl Engine {
             state: record.state,
             pid: record.process.filter(|_| live).map(|process| process.pid),
             failure,
-            image: ImageFacts { id: record.image.clone(), name: record.wish.image.clone() },
+            image: ImageFacts { id: record.image.clone(), name: record.spec.image.clone() },
             mapping: record.mapping(&self.core.config),
             ports: record.ports().to_vec(),
             log: self.core.directories.log(&record.id),
@@ -150,7 +150,7 @@ impl Engine {
             warnings: record.warnings,
             cgroup: record.cgroup,
             network: record.network,
-            wish: record.wish,
+            spec: record.spec,
         })
     }
 
@@ -160,7 +160,7 @@ impl Engine {
             false => self.core.dry_bundle(record)?.config,
         };
         let mut settings = EffectiveSettings::from(&config);
-        let user = record.wish.user.as_ref().or(record.image_config.user.as_ref());
+        let user = record.spec.user.as_ref().or(record.image_config.user.as_ref());
         settings.user_name = user.filter(|user| !user.is_empty()).cloned();
         Ok(settings)
     }

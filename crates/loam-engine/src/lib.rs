@@ -1,6 +1,6 @@
 //! The engine: containers, their life cycle, state, locks and recovery. It joins the seams.
 //!
-//! What comes in: wishes ([`ContainerSpec`](loam_model::ContainerSpec)) and names from the doors, and at the start an
+//! What comes in: specs ([`ContainerSpec`](loam_model::ContainerSpec)) and names from the doors, and at the start an
 //! [`EngineConfig`], the state database and the adapters of the [`Seams`]. What goes out: calls to those adapters,
 //! files below the two directories, and plain types for the doors to show. The engine never prints, and reads neither
 //! the environment nor the home directory.

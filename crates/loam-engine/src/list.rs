@@ -17,7 +17,7 @@ pub struct ContainerSummary {
     pub id: ContainerId,
     /// Its name.
     pub name: ContainerName,
-    /// The image as the wish named it.
+    /// The image as the spec named it.
     pub image: String,
     /// The image's id.
     pub image_id: Digest,
@@ -37,11 +37,11 @@ pub struct ContainerSummary {
     pub failure: Option<String>,
     /// The process id of its main process, while that lives.
     pub pid: Option<i32>,
-    /// The wished network.
+    /// The network asked for.
     pub network: NetworkMode,
     /// Its interfaces, while it runs.
     pub interfaces: Vec<AttachedInterface>,
-    /// Published ports: the taken ones while it runs, else those wished.
+    /// Published ports: the taken ones while it runs, else those asked for.
     pub ports: Vec<PortMapping>,
     /// Its labels.
     pub labels: LabelMap,
@@ -56,7 +56,7 @@ impl From<Record> for ContainerSummary {
             ports: record.ports().to_vec(),
             id: record.id,
             name: record.name,
-            image: record.wish.image,
+            image: record.spec.image,
             image_id: record.image,
             state: record.state,
             created: record.created,
@@ -64,17 +64,17 @@ impl From<Record> for ContainerSummary {
             finished: record.finished,
             exit: record.exit,
             failure: record.failure,
-            network: record.wish.network,
+            network: record.spec.network,
             interfaces: record.network.interfaces,
-            labels: record.wish.labels,
+            labels: record.spec.labels,
         }
     }
 }
 
 impl Record {
-    /// Published ports: the taken ones while it runs, else those wished.
+    /// Published ports: the taken ones while it runs, else those asked for.
     pub(crate) fn ports(&self) -> &[PortMapping] {
-        if self.state.is_live() { &self.network.ports } else { &self.wish.ports }
+        if self.state.is_live() { &self.network.ports } else { &self.spec.ports }
     }
 }
 
@@ -90,7 +90,7 @@ impl Engine {
     pub(crate) fn current(&self, record: Record) -> Option<Record> {
         let is_settled = match record.state {
             ContainerState::Created => true,
-            ContainerState::Stopped => !record.wish.auto_remove,
+            ContainerState::Stopped => !record.spec.auto_remove,
             ContainerState::Running | ContainerState::Paused => {
                 record.process.as_ref().is_some_and(surely_lives)
             }

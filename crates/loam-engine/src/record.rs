@@ -53,7 +53,7 @@ pub(crate) struct Record {
     pub(crate) id: ContainerId,
     pub(crate) name: ContainerName,
     pub(crate) state: ContainerState,
-    pub(crate) wish: ContainerSpec,
+    pub(crate) spec: ContainerSpec,
     pub(crate) image: Digest,
     pub(crate) image_config: ImageConfig,
     /// Which range of the id pool it has, when it has a user namespace.
@@ -81,28 +81,28 @@ impl Record {
 
     /// Its host name.
     pub(crate) fn hostname(&self) -> &str {
-        self.wish.hostname.as_deref().unwrap_or_else(|| self.id.short())
+        self.spec.hostname.as_deref().unwrap_or_else(|| self.id.short())
     }
 
     /// Whether its start attaches it to networks.
     pub(crate) fn is_attached(&self) -> bool {
-        matches!(self.wish.network, NetworkMode::Networks(_))
+        matches!(self.spec.network, NetworkMode::Networks(_))
     }
 
-    /// The program and arguments of its main process, as wish and image give them (image specification,
+    /// The program and arguments of its main process, as spec and image give them (image specification,
     /// conversion.md, "Annotation Fields" and "Parsed Fields").
     pub(crate) fn command(&self) -> Vec<String> {
-        command(&self.wish, &self.image_config)
+        command(&self.spec, &self.image_config)
     }
 }
 
-/// The program and arguments that a wish and an image give.
-pub(crate) fn command(wish: &ContainerSpec, image: &ImageConfig) -> Vec<String> {
-    let (mut words, default) = match &wish.entrypoint {
+/// The program and arguments that a spec and an image give.
+pub(crate) fn command(spec: &ContainerSpec, image: &ImageConfig) -> Vec<String> {
+    let (mut words, default) = match &spec.entrypoint {
         Some(entrypoint) => (entrypoint.clone(), &[][..]),
         None => (image.entrypoint.clone(), &image.command[..]),
     };
-    words.extend_from_slice(wish.command.as_deref().unwrap_or(default));
+    words.extend_from_slice(spec.command.as_deref().unwrap_or(default));
     words
 }
 
@@ -118,7 +118,7 @@ mod tests {
     fn an_entrypoint_drops_the_image_command() {
         let image =
             ImageConfig { entrypoint: words(&["/e"]), command: words(&["c"]), ..ImageConfig::default() };
-        let wish = |entrypoint: Option<&[&str]>, command: Option<&[&str]>| ContainerSpec {
+        let spec = |entrypoint: Option<&[&str]>, command: Option<&[&str]>| ContainerSpec {
             entrypoint: entrypoint.map(words),
             command: command.map(words),
             ..ContainerSpec::default()
@@ -130,7 +130,7 @@ mod tests {
             (Some(&["/o"][..]), Some(&["x"][..]), &["/o", "x"]),
             (Some(&[][..]), Some(&["x"][..]), &["x"]),
         ] {
-            assert_eq!(command(&wish(entrypoint, given), &image), words(expected));
+            assert_eq!(command(&spec(entrypoint, given), &image), words(expected));
         }
     }
 }

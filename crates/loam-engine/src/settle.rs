@@ -84,12 +84,12 @@ impl Engine {
     pub(crate) fn settle_locked(&self, lock: ContainerLock, record: Record) -> Result<Option<Locked>> {
         match record.state {
             ContainerState::Created => Ok(Some((lock, record))),
-            ContainerState::Stopped if !record.wish.auto_remove => Ok(Some((lock, record))),
+            ContainerState::Stopped if !record.spec.auto_remove => Ok(Some((lock, record))),
             ContainerState::Creating | ContainerState::Stopped | ContainerState::Removing => {
                 self.remove_all(lock, &record, Leftovers::default())?;
                 Ok(None)
             }
-            ContainerState::Starting if record.wish.auto_remove => {
+            ContainerState::Starting if record.spec.auto_remove => {
                 self.remove_all(lock, &record, Leftovers::default())?;
                 Ok(None)
             }

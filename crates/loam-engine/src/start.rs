@@ -205,10 +205,10 @@ impl Start<'_> {
             rootfs,
             preparations: bundle.preparations.clone(),
             user: bundle.user.clone(),
-            terminal: record.wish.terminal.then(|| terminal_size.unwrap_or_default()),
-            open_stdin: record.wish.open_stdin,
+            terminal: record.spec.terminal.then(|| terminal_size.unwrap_or_default()),
+            open_stdin: record.spec.open_stdin,
             log: Some(self.core.directories.log(&record.id)),
-            runtime: record.wish.runtime.clone(),
+            runtime: record.spec.runtime.clone(),
             on_exit,
         }
     }
@@ -220,14 +220,14 @@ impl Start<'_> {
         etc: &EtcFiles,
         run: &Path,
     ) -> Result<Option<Attachment>> {
-        let NetworkMode::Networks(networks) = &record.wish.network else { return Ok(None) };
+        let NetworkMode::Networks(networks) = &record.spec.network else { return Ok(None) };
         let namespace = PathBuf::from(format!("/proc/{pid}/ns/net"));
         let attachment = self.core.seams.network.attach(&AttachRequest {
             container: &record.id,
             name: record.name.as_str(),
             namespace: namespace.clone(),
             networks,
-            ports: &record.wish.ports,
+            ports: &record.spec.ports,
         })?;
         self.attached_through = Some(namespace);
         record.network = NetworkFacts::from(&attachment);

@@ -11,14 +11,14 @@ use crate::signals::{KILL, TERM, signal_number};
 use crate::wait::not_running;
 use crate::{ContainerState, Engine, store};
 
-/// How long a stop waits before it kills, when neither caller nor wish say.
+/// How long a stop waits before it kills, when neither caller nor spec say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the kernel may take to end what was killed.
 const KILL_LIMIT: Duration = Duration::from_secs(60);
 
 impl Engine {
-    /// Asks a container to end, kills it when it has not after the timeout (the wish's when absent), and waits. One
+    /// Asks a container to end, kills it when it has not after the timeout (the spec's when absent), and waits. One
     /// that has stopped already is success.
     pub fn stop(&self, name: &str, timeout: Option<Duration>) -> Result<ExitRecord> {
         let (record, mut shim) = match self.connect(name)? {
@@ -26,8 +26,8 @@ impl Engine {
             (Record { exit: Some(exit), state: ContainerState::Stopped, .. }, None) => return Ok(exit),
             (record, None) => return Err(not_running(&record)),
         };
-        let wished = record.wish.stop_timeout.map(|seconds| Duration::from_secs(seconds.into()));
-        let timeout = timeout.or(wished).unwrap_or(DEFAULT_TIMEOUT);
+        let asked = record.spec.stop_timeout.map(|seconds| Duration::from_secs(seconds.into()));
+        let timeout = timeout.or(asked).unwrap_or(DEFAULT_TIMEOUT);
         let watch = EndWatch::begin(self.shim_of(&record)?)?;
         unless_ended(shim.signal(&ProcessTarget::Main, stop_signal(&record), false))?;
         if record.state == ContainerState::Paused {
@@ -114,8 +114,8 @@ impl Engine {
 }
 
 fn stop_signal(record: &Record) -> i32 {
-    let wished = record.wish.stop_signal.as_deref().or(record.image_config.stop_signal.as_deref());
-    wished.and_then(signal_number).unwrap_or(TERM)
+    let asked = record.spec.stop_signal.as_deref().or(record.image_config.stop_signal.as_deref());
+    asked.and_then(signal_number).unwrap_or(TERM)
 }
 
 /// A conflict here says that the process has ended meanwhile, which is what was wanted.

@@ -21,7 +21,7 @@ pub const SCHEMA: Schema = Schema {
         name TEXT NOT NULL UNIQUE,
         state TEXT NOT NULL,
         ephemeral INTEGER NOT NULL,
-        wish TEXT NOT NULL,
+        spec TEXT NOT NULL,
         image TEXT NOT NULL,
         image_config TEXT NOT NULL,
         slot INTEGER UNIQUE,
@@ -37,7 +37,7 @@ pub const SCHEMA: Schema = Schema {
     ) STRICT"],
 };
 
-const COLUMNS: &str = "id, name, state, wish, image, image_config, slot, cgroup, process, created, started, \
+const COLUMNS: &str = "id, name, state, spec, image, image_config, slot, cgroup, process, created, started, \
                        finished, network, exit, warnings, failure";
 
 /// What came of an attempt to insert a row.
@@ -59,7 +59,7 @@ const FREE_SLOT: &str = "SELECT min(candidate) FROM (
 
 /// Inserts the row of a new container; gives it the lowest free of `slots` ranges when `mapped`.
 pub(crate) fn insert(database: &Database, record: &Record, mapped: bool, slots: u32) -> Result<Inserted> {
-    let wish = to_json(&record.wish)?;
+    let spec = to_json(&record.spec)?;
     let image_config = to_json(&record.image_config)?;
     database.write(Durability::Unsynced, |transaction| {
         if let Some(taken) = name_holder(transaction, record.name.as_str())? {
@@ -75,15 +75,15 @@ pub(crate) fn insert(database: &Database, record: &Record, mapped: bool, slots: 
         transaction
             .prepare_cached(
                 "INSERT INTO container
-                 (id, name, state, ephemeral, wish, image, image_config, slot, cgroup, created)
+                 (id, name, state, ephemeral, spec, image, image_config, slot, cgroup, created)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             )?
             .execute(params![
                 record.id.as_str(),
                 record.name.as_str(),
                 record.state.as_str(),
-                record.wish.auto_remove,
-                wish,
+                record.spec.auto_remove,
+                spec,
                 record.image.to_string(),
                 image_config,
                 slot,
@@ -226,7 +226,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         id: parsed(row, 0)?,
         name: parsed(row, 1)?,
         state: parsed(row, 2)?,
-        wish: from_json(row, 3)?,
+        spec: from_json(row, 3)?,
         image: parsed(row, 4)?,
         image_config: from_json(row, 5)?,
         slot: row.get(6)?,

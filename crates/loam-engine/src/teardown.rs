@@ -65,7 +65,7 @@ impl Engine {
         leftovers: Leftovers,
         error: Failure,
     ) -> Failure {
-        let undone = match record.wish.auto_remove {
+        let undone = match record.spec.auto_remove {
             true => self.remove_all(lock, &record, leftovers),
             false => self.core.put_back(&record, leftovers, &error.chain()),
         };
@@ -85,7 +85,7 @@ impl Engine {
         leftovers: Leftovers,
         failure: Option<String>,
     ) -> Result<Option<(ContainerLock, Record)>> {
-        if record.wish.auto_remove {
+        if record.spec.auto_remove {
             self.remove_all(lock, &record, leftovers)?;
             return Ok(None);
         }

@@ -10,6 +10,8 @@ mod number;
 mod pax;
 mod sparse;
 
+use std::borrow::Cow;
+
 use tar::Header;
 
 use crate::blocks::Blocks;
@@ -245,17 +247,7 @@ impl<B: Blocks> Archive<B> {
     ) -> Result<(), UnpackError> {
         let bytes = header.as_bytes();
         let pax = extensions.pax.unwrap_or_default();
-        entry.path = pax
-            .path()
-            .map(<[u8]>::to_vec)
-            .or(extensions.name)
-            .unwrap_or_else(|| header.path_bytes().into_owned());
-        entry.link = pax
-            .link
-            .clone()
-            .or(extensions.link)
-            .or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned))
-            .unwrap_or_default();
+        (entry.path, entry.link) = names(header, extensions.name, extensions.link, &pax);
         entry.mode = u32::try_from(number::field(&bytes[100..108], "mode")? & 0o7777).unwrap_or_default();
         entry.uid = pax.uid.map_or_else(|| number::field(&bytes[108..116], "uid"), Ok)?;
         entry.gid = pax.gid.map_or_else(|| number::field(&bytes[116..124], "gid"), Ok)?;
@@ -271,14 +263,7 @@ impl<B: Blocks> Archive<B> {
         let has_data =
             entry.kind == EntryKind::File || (entry.kind == EntryKind::Directory && bytes[156] != b'5');
         entry.size = if has_data { size } else { 0 };
-        entry.device = (0, 0);
-        if matches!(entry.kind, EntryKind::CharacterDevice | EntryKind::BlockDevice) {
-            let part = |field, what| {
-                let value = number::field(field, what)?;
-                u32::try_from(value).map_err(|_| UnpackError::malformed("a device number is too large"))
-            };
-            entry.device = (part(&bytes[329..337], "major")?, part(&bytes[337..345], "minor")?);
-        }
+        entry.device = device(entry.kind, bytes)?;
         // The map of an old GNU sparse file goes on in records of its own, before the data.
         let old_map = match bytes[156] {
             b'S' => Some(self.old_sparse_map(header)?),
@@ -353,10 +338,29 @@ fn kind(flag: u8, path: &[u8]) -> Result<EntryKind, UnpackError> {
         b'5' => EntryKind::Directory,
         b'6' => EntryKind::Fifo,
         other => {
-            let flag = char::from(other).escape_default();
+            let flag = loam_model::shown(&char::from(other).to_string());
             return Err(UnpackError::entry(path, format!("is of the unknown type `{flag}`")));
         }
     })
+}
+
+/// The name and the link's target; what an extension says goes before the header's own, short field.
+fn names(header: &Header, name: Option<Vec<u8>>, link: Option<Vec<u8>>, pax: &Pax) -> (Vec<u8>, Vec<u8>) {
+    let name = pax.path().map(<[u8]>::to_vec).or(name);
+    let link = pax.link.clone().or(link).or_else(|| header.link_name_bytes().map(Cow::into_owned));
+    (name.unwrap_or_else(|| header.path_bytes().into_owned()), link.unwrap_or_default())
+}
+
+/// The numbers of a device; zeros for all else.
+fn device(kind: EntryKind, bytes: &[u8; RECORD]) -> Result<(u32, u32), UnpackError> {
+    if !matches!(kind, EntryKind::CharacterDevice | EntryKind::BlockDevice) {
+        return Ok((0, 0));
+    }
+    let part = |field, what| {
+        let value = number::field(field, what)?;
+        u32::try_from(value).map_err(|_| UnpackError::malformed("a device number is too large"))
+    };
+    Ok((part(&bytes[329..337], "major")?, part(&bytes[337..345], "minor")?))
 }
 
 fn padding(size: u64) -> u64 {

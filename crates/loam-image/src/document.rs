@@ -7,7 +7,7 @@ mod select;
 
 use std::collections::BTreeMap;
 
-use loam_model::{Digest, ErrorKind, Failure, Result};
+use loam_model::{Digest, ErrorKind, Failure, Result, shown};
 use serde::Deserialize;
 
 pub(crate) use config::{Config, write_config};
@@ -190,10 +190,6 @@ fn check_layer(layer: &Descriptor) -> Result<()> {
 
 pub(crate) fn unsupported(what: String) -> Failure {
     Failure::new(ErrorKind::Unsupported, what)
-}
-
-fn shown(text: &str) -> String {
-    crate::error::shown(text.as_bytes())
 }
 
 #[cfg(test)]

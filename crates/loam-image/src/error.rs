@@ -33,27 +33,10 @@ pub(crate) fn unwrap_io(error: io::Error, what: impl FnOnce() -> String) -> Fail
     }
 }
 
-/// The class of an error number.
+/// The class of an error: here a missing file is the thing that somebody named.
 pub(crate) fn kind_of(error: &io::Error) -> ErrorKind {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory => {
-            ErrorKind::Exhausted
-        }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::Denied,
         io::ErrorKind::NotFound => ErrorKind::NotFound,
-        io::ErrorKind::Unsupported => ErrorKind::Unsupported,
-        _ => ErrorKind::Internal,
+        _ => ErrorKind::of_io(error),
     }
-}
-
-/// A name from outside, as it can be shown: bytes that a terminal would act on are escaped, long ones are cut.
-pub(crate) fn shown(name: &[u8]) -> String {
-    let mut text: String = String::from_utf8_lossy(&name[..name.len().min(200)])
-        .chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-        .collect();
-    if name.len() > 200 {
-        text.push('…');
-    }
-    text
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use loam_model::{ErrorKind, Failure};
+use loam_model::{ErrorKind, Failure, shown};
 use serde::Deserialize;
 
 /// Operating system, architecture and variant, in the words of the image specification (Go's).
@@ -98,11 +98,8 @@ impl FromStr for Platform {
             [os, architecture, variant] if parts.iter().all(plain) => {
                 Ok(Self::new(os, architecture, Some(variant)))
             }
-            _ => Err(Failure::new(
-                ErrorKind::Invalid,
-                format!("`{}` is not a platform", text.escape_default()),
-            )
-            .hint("write OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT, such as linux/arm64")),
+            _ => Err(Failure::new(ErrorKind::Invalid, format!("`{}` is not a platform", shown(text)))
+                .hint("write OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT, such as linux/arm64")),
         }
     }
 }

@@ -7,7 +7,7 @@
 
 mod layers;
 
-use loam_model::{Digest, ErrorKind, Failure, Image, ImageSource, PullOptions, PullProgress, Result};
+use loam_model::{Digest, ErrorKind, Failure, Image, ImageSource, PullOptions, PullProgress, Result, shown};
 use loam_state::Durability;
 
 use crate::document::{CONFIG_LIMIT, Config, Descriptor, Manifest, RawDocument, select};
@@ -18,7 +18,7 @@ use crate::record::{self, NewImage};
 use crate::source::{Directory, DockerArchive, Layout, Registry, Source, TarFile};
 use crate::stream::wrap;
 use crate::{LayerStore, blobs, catalog, hashing};
-use layers::Wish;
+use layers::NeededLayer;
 
 pub(crate) use layers::{Held, HeldLayer};
 
@@ -133,12 +133,12 @@ impl LayerStore {
         let config_bytes = self.config_bytes(place, &parsed.config, &shown)?;
         let config = Config::parse(&config_bytes, &shown)?;
         config.check(parsed.layers.len(), &wanted, &shown)?;
-        let wishes = wishes(&config, &parsed);
+        let needed = needed_layers(&config, &parsed);
         let id = hashing::digest(parsed.config.digest.algorithm(), &config_bytes);
         let described = Described { manifest, id, config_bytes, config, name };
         let mut held = Held::default();
         for _ in 0..ROUNDS {
-            self.fetch_layers(place, &wishes, &mut held, progress)?;
+            self.fetch_layers(place, &needed, &mut held, progress)?;
             if let Some(image) = self.commit(&described, &mut held)? {
                 return Ok(image);
             }
@@ -213,7 +213,7 @@ impl LayerStore {
 /// The image as messages call it.
 fn shown_source(source: &ImageSource) -> String {
     match source {
-        ImageSource::Registry(text) => format!("`{}`", crate::error::shown(text.as_bytes())),
+        ImageSource::Registry(text) => format!("`{}`", shown(text)),
         ImageSource::OciLayout { directory: path, .. }
         | ImageSource::OciArchive { file: path, .. }
         | ImageSource::DockerArchive { file: path, .. } => format!("`{}`", path.display()),
@@ -221,14 +221,14 @@ fn shown_source(source: &ImageSource) -> String {
 }
 
 /// The layers, each once, in the order in which an image first has them.
-fn wishes(config: &Config, manifest: &Manifest) -> Vec<Wish> {
-    let mut wishes: Vec<Wish> = Vec::new();
+fn needed_layers(config: &Config, manifest: &Manifest) -> Vec<NeededLayer> {
+    let mut layers: Vec<NeededLayer> = Vec::new();
     for (diff_id, blob) in config.diff_ids.iter().zip(&manifest.layers) {
-        if !wishes.iter().any(|wish| wish.diff_id == *diff_id) {
-            wishes.push(Wish { diff_id: diff_id.clone(), blob: blob.clone() });
+        if !layers.iter().any(|layer| layer.diff_id == *diff_id) {
+            layers.push(NeededLayer { diff_id: diff_id.clone(), blob: blob.clone() });
         }
     }
-    wishes
+    layers
 }
 
 #[cfg(test)]

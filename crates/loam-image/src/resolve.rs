@@ -1,6 +1,6 @@
 //! Finding the image that a person's word means.
 
-use loam_model::{DigestAlgorithm, ErrorKind, Failure, Image, Result};
+use loam_model::{DigestAlgorithm, ErrorKind, Failure, Image, Result, shown};
 use rusqlite::Connection;
 
 use crate::{LayerStore, catalog, names};
@@ -49,7 +49,7 @@ pub(crate) fn find(connection: &Connection, word: &str) -> rusqlite::Result<Foun
 
 /// The failure for a word that means no image, or several.
 pub(crate) fn not_found(word: &str, found: &Found) -> Failure {
-    let word = crate::error::shown(word.as_bytes());
+    let word = shown(word);
     match found {
         Found::Ambiguous => {
             Failure::new(ErrorKind::Invalid, format!("`{word}` is the beginning of several image ids"))

@@ -100,7 +100,7 @@ fn copy_up(layer: &OwnedFd, link: &DanglingLink, below: &[OwnedFd]) -> Result<()
             }
         }
     }
-    let target = crate::error::shown(&link.target);
+    let target = loam_model::shown_bytes(&link.target);
     Err(UnpackError::entry(
         &link.path,
         format!("is a hard link to `{target}`, which is no file of the image"),

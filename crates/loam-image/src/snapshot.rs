@@ -18,10 +18,10 @@ use crate::staging::{make_directory, open_directory};
 use crate::unpack::copy_attributes;
 use crate::{catalog, delete};
 
-/// What the database says to a wish for a snapshot.
-enum Wished {
+/// What came of recording a snapshot in the database.
+enum Recording {
     /// Recorded, or recorded before; with the directory of the image's topmost layer.
-    Recorded(Option<String>),
+    Done(Option<String>),
     NoImage,
     OtherImage(String),
 }
@@ -37,11 +37,11 @@ impl LayerStore {
     pub(crate) fn make_snapshot(&self, request: &SnapshotRequest<'_>) -> Result<()> {
         // The row comes first: a directory can then always be found, and removed, by it.
         let durability = if request.ephemeral { Durability::Unsynced } else { Durability::Synced };
-        let wished = self.database.write(durability, |transaction| {
+        let recording = self.database.write(durability, |transaction| {
             let (container, image) = (request.container.as_str(), request.image.to_string());
             let known = transaction.prepare_cached("SELECT 1 FROM image WHERE id = ?1")?.exists([&image])?;
             if !known {
-                return Ok(Wished::NoImage);
+                return Ok(Recording::NoImage);
             }
             let inserted = transaction
                 .prepare_cached(
@@ -53,7 +53,7 @@ impl LayerStore {
                     .prepare_cached("SELECT image FROM snapshot WHERE container = ?1")?
                     .query_row([container], |row| row.get(0))?;
                 if before != image {
-                    return Ok(Wished::OtherImage(before));
+                    return Ok(Recording::OtherImage(before));
                 }
             }
             let top = transaction
@@ -63,17 +63,17 @@ impl LayerStore {
                 )?
                 .query_row([&image], |row| row.get(0))
                 .optional()?;
-            Ok(Wished::Recorded(top))
+            Ok(Recording::Done(top))
         })?;
-        let top = match wished {
-            Wished::Recorded(top) => top,
-            Wished::NoImage => {
+        let top = match recording {
+            Recording::Done(top) => top,
+            Recording::NoImage => {
                 return Err(Failure::new(
                     ErrorKind::NotFound,
                     format!("there is no image `{}`", request.image),
                 ));
             }
-            Wished::OtherImage(before) => {
+            Recording::OtherImage(before) => {
                 let what =
                     format!("container `{}` has a snapshot of another image, `{before}`", request.container);
                 return Err(Failure::new(ErrorKind::Conflict, what));

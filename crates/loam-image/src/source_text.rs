@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use loam_model::{ErrorKind, Failure, ImageSource, Result};
+use loam_model::{ErrorKind, Failure, ImageSource, Result, shown};
 
 /// Reads a source: `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:REF]`, else the name of an image
 /// in a registry, with or without `docker://` before it.
@@ -25,7 +25,7 @@ pub fn parse_source(text: &str) -> Result<ImageSource> {
     if reference.domain().starts_with('.') {
         return Err(Failure::new(
             ErrorKind::Invalid,
-            format!("`{}` is not the name of an image", text.escape_default()),
+            format!("`{}` is not the name of an image", shown(text)),
         ));
     }
     Ok(ImageSource::Registry(name.to_owned()))
@@ -38,7 +38,7 @@ fn split(whole: &str, rest: &str) -> Result<(PathBuf, Option<String>)> {
         None => (rest, None),
     };
     if path.is_empty() || tag == Some("") {
-        return Err(Failure::new(ErrorKind::Invalid, format!("`{}` names no path", whole.escape_default()))
+        return Err(Failure::new(ErrorKind::Invalid, format!("`{}` names no path", shown(whole)))
             .hint("write for example oci:DIRECTORY:TAG or docker-archive:FILE"));
     }
     Ok((PathBuf::from(path), tag.map(str::to_owned)))

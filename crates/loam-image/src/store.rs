@@ -57,7 +57,7 @@ impl LayerStore {
 
     /// Makes an image from an OCI layout in a tar that the program carries, under this name. Quick when it is there
     /// already and the same.
-    pub fn install_builtin(&self, layout_tar: &[u8], name: &str) -> Result<Image> {
+    pub fn install_built_in(&self, layout_tar: &[u8], name: &str) -> Result<Image> {
         let layout = Layout::open(Memory::open(layout_tar)?, None)?;
         let options = PullOptions { name: Some(name.to_owned()), ..PullOptions::default() };
         let source = ImageSource::Registry(name.to_owned());

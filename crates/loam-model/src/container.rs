@@ -10,7 +10,7 @@ use crate::{ContainerName, NetworkName, PortMapping};
 /// Labels of a container, by key.
 pub type LabelMap = BTreeMap<String, String>;
 
-/// The wish for a container, as a door hands it in. Everything left at its default follows the image, then Loam's
+/// What is asked of a container, as a door hands it in. Everything left at its default follows the image, then Loam's
 /// secure defaults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

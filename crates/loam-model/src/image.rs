@@ -168,7 +168,7 @@ pub struct RemovedImage {
     pub layers: Vec<Digest>,
 }
 
-/// The wish for a snapshot.
+/// The request for a snapshot.
 #[derive(Clone, Debug)]
 pub struct SnapshotRequest<'a> {
     /// The container it is for, which is also its name.

@@ -42,7 +42,7 @@ pub struct PortMapping {
     pub protocol: Protocol,
 }
 
-/// The wish for an attachment.
+/// The request for an attachment.
 #[derive(Clone, Debug)]
 pub struct AttachRequest<'a> {
     /// The container.

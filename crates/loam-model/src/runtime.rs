@@ -1,4 +1,4 @@
-//! The runtime seam: from a container's wish to an OCI bundle, and from a bundle to processes.
+//! The runtime seam: from a container's spec to an OCI bundle, and from a bundle to processes.
 //!
 //! Two traits, because two processes are involved. The engine asks a [`Bundler`] for the `config.json`; the shim hands
 //! that to a [`Runtime`] and keeps the processes.
@@ -29,7 +29,7 @@ pub struct EngineFile {
 pub struct BundleInput<'a> {
     /// The container.
     pub id: &'a ContainerId,
-    /// The wish.
+    /// What was asked for.
     pub spec: &'a ContainerSpec,
     /// The image's part.
     pub image: &'a ImageConfig,
@@ -53,7 +53,7 @@ pub struct BundleInput<'a> {
 pub struct Bundle {
     /// The `config.json`. `process.user` holds only numbers that are already known; see `user`.
     pub config: Spec,
-    /// The user as wished, a name or number, looked up by the shim in the mounted root file system; `None` when it is
+    /// The user as asked for, a name or number, looked up by the shim in the mounted root file system; `None` when it is
     /// the root user.
     pub user: Option<String>,
     /// Mounts that the shim makes ready.
@@ -62,14 +62,14 @@ pub struct Bundle {
     pub warnings: Vec<String>,
 }
 
-/// Turns wishes into OCI configuration (runtime specification 1.2, config.md; image specification, conversion.md).
+/// Turns specs into OCI configuration (runtime specification 1.2, config.md; image specification, conversion.md).
 pub trait Bundler: Send + Sync {
     /// Makes the bundle of a container. Refuses what this host can't do when security would suffer.
     fn bundle(&self, input: &BundleInput<'_>) -> Result<Bundle>;
 
     /// Makes the `process` of a further process from the container's own configuration. The user is looked up by the
     /// shim, as for [`Bundle::user`].
-    fn process(&self, container: &Spec, wish: &crate::ProcessSpec) -> Result<Process>;
+    fn process(&self, container: &Spec, spec: &crate::ProcessSpec) -> Result<Process>;
 
     /// Removes the container's cgroups with whatever still runs in them. Success when there are none. For containers
     /// whose shim is gone.
@@ -92,7 +92,7 @@ pub enum ProcessStdio {
     },
 }
 
-/// The wish to create a container.
+/// The request to create a container.
 #[derive(Debug)]
 pub struct CreateRequest<'a> {
     /// The container.
@@ -116,7 +116,7 @@ pub struct CreatedProcess {
     pub terminal: Option<OwnedFd>,
 }
 
-/// The wish for a further process.
+/// The request for a further process.
 #[derive(Debug)]
 pub struct ExecRequest<'a> {
     /// The process.

@@ -87,7 +87,7 @@ pub enum ArchiveDirection {
     In,
 }
 
-/// The wish to copy files out of or into a container's file system, as tar streams.
+/// The request to copy files out of or into a container's file system, as tar streams.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ArchiveRequest {
     /// The container.

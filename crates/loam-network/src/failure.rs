@@ -1,5 +1,8 @@
 //! Errors of plugins as failures of the seam.
 
+use std::error::Error;
+use std::io;
+
 use loam_cni::CniError;
 use loam_cni::protocol::code;
 use loam_model::{ErrorKind, Failure};
@@ -34,7 +37,23 @@ pub(crate) fn of_plugin(doing: &str, network: &str, plugin: &str, error: CniErro
     }
 }
 
-/// An input or output error of our own files as a failure.
-pub(crate) fn of_files(doing: &str, error: impl std::error::Error + Send + Sync + 'static) -> Failure {
-    Failure::new(ErrorKind::Internal, doing).caused_by(error)
+/// An input or output error of our own files as a failure, of the class that the error number has.
+pub(crate) fn of_files(doing: &str, error: impl Error + Send + Sync + 'static) -> Failure {
+    let first: &(dyn Error + 'static) = &error;
+    let mut causes = std::iter::successors(Some(first), |&error| error.source());
+    let cause = causes.find_map(|cause| cause.downcast_ref::<io::Error>());
+    Failure::new(cause.map_or(ErrorKind::Internal, ErrorKind::of_io), doing).caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::CacheError;
+
+    #[test]
+    fn a_full_disk_is_named_as_such_below_the_step_that_failed() {
+        let full = CacheError::Write("/x".into(), io::Error::from_raw_os_error(28));
+        assert_eq!(of_files("writing", full).kind(), ErrorKind::Exhausted);
+        assert_eq!(of_files("writing", std::fmt::Error).kind(), ErrorKind::Internal);
+    }
 }

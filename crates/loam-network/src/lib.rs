@@ -1,6 +1,6 @@
 //! The network seam: the CNI runtime, the default network, published ports.
 //!
-//! What comes in: the wish to attach a container's network namespace to networks ([`loam_model::AttachRequest`]). What
+//! What comes in: the request to attach a container's network namespace to networks ([`loam_model::AttachRequest`]). What
 //! goes out: calls of CNI plugins, in the order of a network's configuration list. Plugins of `loam-cni` are called as
 //! functions, all others as programs. [`CniNetwork`] implements [`loam_model::Network`].
 //!

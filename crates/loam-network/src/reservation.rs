@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn contradictory_wishes_are_refused() {
+    fn contradictory_requests_are_refused() {
         let host = Host::default();
         let twice = [port(None, 4711, Protocol::Tcp), port(None, 4711, Protocol::Tcp)];
         assert_eq!(reserve(&twice, &host).expect_err("twice").kind(), ErrorKind::Invalid);

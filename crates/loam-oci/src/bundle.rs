@@ -1,4 +1,4 @@
-//! From a wish to an OCI bundle.
+//! From what a container shall be to an OCI bundle.
 
 mod annotations;
 mod command;
@@ -9,7 +9,7 @@ mod resources;
 mod security;
 
 use loam_model::oci_spec::runtime::{LinuxBuilder, Process, RootBuilder, Spec, SpecBuilder};
-use loam_model::{Bundle, BundleInput, Bundler, ErrorKind, Namespace, ProcessSpec, Result};
+use loam_model::{Bundle, BundleInput, Bundler, ErrorKind, Failure, Namespace, ProcessSpec, Result, shown};
 
 use crate::cgroup::Cgroup;
 use crate::mounts::{self, Mounts};
@@ -38,8 +38,8 @@ impl Bundler for OciBundler {
         bundle(input, &Host::detect())
     }
 
-    fn process(&self, container: &Spec, wish: &ProcessSpec) -> Result<Process> {
-        process::further(container, wish, &Host::detect())
+    fn process(&self, container: &Spec, spec: &ProcessSpec) -> Result<Process> {
+        process::further(container, spec, &Host::detect())
     }
 
     fn remove_cgroup(&self, cgroup: &str) -> Result<()> {
@@ -49,8 +49,8 @@ impl Bundler for OciBundler {
 
 /// Makes the bundle of a container on a host.
 fn bundle(input: &BundleInput<'_>, host: &Host) -> Result<Bundle> {
-    let (wish, mut warnings) = (input.spec, Vec::new());
-    let user = wish.user.as_ref().or(input.image.user.as_ref());
+    let (spec, mut warnings) = (input.spec, Vec::new());
+    let user = spec.user.as_ref().or(input.image.user.as_ref());
     if let Some(user) = user {
         user::check(user)?;
     }
@@ -61,21 +61,21 @@ fn bundle(input: &BundleInput<'_>, host: &Host) -> Result<Bundle> {
     let mut linux = LinuxBuilder::default()
         .namespaces(namespaces::list(input))
         .cgroups_path(input.cgroup)
-        .resources(resources::resolve(&wish.limits, host, &mut warnings)?)
+        .resources(resources::resolve(&spec.limits, host, &mut warnings)?)
         .rootfs_propagation(propagation)
-        .masked_paths(masks::masked(&wish.security.unmask, &host.throttled_processors))
-        .readonly_paths(masks::read_only(&wish.security.unmask))
+        .masked_paths(masks::masked(&spec.security.unmask, &host.throttled_processors))
+        .readonly_paths(masks::read_only(&spec.security.unmask))
         .build()
         .expect("every member of the Linux part has a default");
     linux.set_devices(None);
-    linux.set_seccomp(security::seccomp(&wish.security.seccomp, &bounding)?);
+    linux.set_seccomp(security::seccomp(&spec.security.seccomp, &bounding)?);
     linux.set_sysctl(namespaces::sysctl(input));
     let ids = input.mapping.map(namespaces::id_mappings);
     linux.set_uid_mappings(ids.clone());
     linux.set_gid_mappings(ids);
     let root = RootBuilder::default()
         .path(input.directory.join("rootfs"))
-        .readonly(wish.read_only)
+        .readonly(spec.read_only)
         .build()
         .expect("every member of the root has a default");
     let mut config = SpecBuilder::default()
@@ -96,13 +96,13 @@ fn bundle(input: &BundleInput<'_>, host: &Host) -> Result<Bundle> {
 /// The host name: the one asked for, else the short id.
 fn hostname(input: &BundleInput<'_>) -> Result<String> {
     let Some(name) = &input.spec.hostname else { return Ok(input.id.short().to_owned()) };
-    // sethostname(2) takes 64 bytes; files of lines will hold it.
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    if name.is_empty() || name.len() > 64 || name.starts_with(['-', '.']) || !name.bytes().all(good) {
-        let shown: String = name.chars().take(80).flat_map(char::escape_debug).collect();
+    // sethostname(2) takes 64 bytes; files of lines will hold it. Labels are those of names on networks, and `_`.
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let label = |label: &str| !label.is_empty() && !label.starts_with('-') && label.bytes().all(good);
+    if name.len() > 64 || !name.split('.').all(label) {
         let message =
-            format!("`--hostname {shown}` is not a host name: letters, digits and `-._`, at most 64");
-        return Err(loam_model::Failure::new(ErrorKind::Invalid, message));
+            format!("host name `{}` is not valid: letters, digits and `-._`, at most 64", shown(name));
+        return Err(Failure::new(ErrorKind::Invalid, message));
     }
     Ok(name.clone())
 }

@@ -1,7 +1,7 @@
 //! Capabilities: their names and numbers, and which ones a container gets.
 
 use loam_model::oci_spec::runtime::{Capabilities, Capability};
-use loam_model::{CapabilityChange, ErrorKind, Failure, Result};
+use loam_model::{CapabilityChange, ErrorKind, Failure, Result, shown};
 
 /// Every capability in the order of its number (linux/capability.h), 0 first.
 const ALL: [Capability; 41] = [
@@ -104,7 +104,7 @@ pub(crate) fn known() -> Capabilities {
     ALL.into_iter().enumerate().filter(known).map(|(_, capability)| capability).collect()
 }
 
-/// Applies `--cap-add` and `--cap-drop`, in order, to the default set. `host` limits what can be given: a capability
+/// Applies changes, in order, to the default set. `host` limits what can be given: a capability
 /// that is asked for by name and missing there is refused, what a set would bring along is left out.
 pub(crate) fn resolve(changes: &[CapabilityChange], host: &Capabilities) -> Result<Capabilities> {
     let mut set: Capabilities = DEFAULT.into_iter().filter(|capability| host.contains(capability)).collect();
@@ -113,7 +113,7 @@ pub(crate) fn resolve(changes: &[CapabilityChange], host: &Capabilities) -> Resu
             CapabilityChange::Add(name) if is_all(name) => set.clone_from(host),
             CapabilityChange::Drop(name) if is_all(name) => set.clear(),
             CapabilityChange::Add(name) => {
-                let capability = parse(name, "--cap-add")?;
+                let capability = parse(name, "add")?;
                 if !host.contains(&capability) {
                     let message = format!(
                         "capability `{}` can't be added: this process does not have it",
@@ -124,7 +124,7 @@ pub(crate) fn resolve(changes: &[CapabilityChange], host: &Capabilities) -> Resu
                 set.insert(capability);
             }
             CapabilityChange::Drop(name) => {
-                set.remove(&parse(name, "--cap-drop")?);
+                set.remove(&parse(name, "drop")?);
             }
         }
     }
@@ -140,13 +140,12 @@ fn is_all(name: &str) -> bool {
     name.eq_ignore_ascii_case("all")
 }
 
-fn parse(name: &str, flag: &str) -> Result<Capability> {
+fn parse(name: &str, change: &str) -> Result<Capability> {
     let upper = name.to_ascii_uppercase();
     let plain = upper.strip_prefix("CAP_").unwrap_or(&upper);
     plain.parse().map_err(|_| {
-        let name: String = name.chars().take(80).flat_map(char::escape_debug).collect();
-        Failure::new(ErrorKind::Invalid, format!("`{flag} {name}` names no capability"))
-            .hint("capabilities are listed in capabilities(7)")
+        let message = format!("capability `{}` to {change} is unknown", shown(name));
+        Failure::new(ErrorKind::Invalid, message).hint("capabilities are listed in capabilities(7)")
     })
 }
 
@@ -199,6 +198,6 @@ mod tests {
         let missing = resolve(&[CapabilityChange::Add("sys_admin".into())], &host).expect_err("missing");
         insta::assert_snapshot!(missing.to_string(), @"capability `CAP_SYS_ADMIN` can't be added: this process does not have it");
         let unknown = resolve(&[CapabilityChange::Add("fly\u{1b}".into())], &host).expect_err("unknown");
-        insta::assert_snapshot!(unknown.to_string(), @r#"`--cap-add fly\u{1b}` names no capability"#);
+        insta::assert_snapshot!(unknown.to_string(), @r#"capability `fly\u{1b}` to add is unknown"#);
     }
 }

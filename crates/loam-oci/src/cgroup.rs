@@ -29,8 +29,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use loam_model::Stats;
 use loam_model::oci_spec::runtime::LinuxResources;
+use loam_model::{Stats, shown};
 
 pub(crate) use error::CgroupError;
 pub(crate) use hierarchy::Layout;
@@ -253,7 +253,7 @@ fn check_path(path: &str) -> Result<(), CgroupError> {
     let good = path
         .strip_prefix('/')
         .is_some_and(|names| names.split('/').all(plain) && !names.contains(['\0', '\n']));
-    if good { Ok(()) } else { Err(CgroupError::BadPath { path: path.escape_debug().to_string() }) }
+    if good { Ok(()) } else { Err(CgroupError::BadPath { path: shown(path) }) }
 }
 
 /// The directory of a checked cgroup path below a mount.

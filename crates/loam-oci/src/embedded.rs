@@ -17,18 +17,21 @@
 //! Whatever fails, in either, comes back from [`create`](Runtime::create) as one failure, with the process, its
 //! namespaces, its mounts and its cgroup gone.
 
-mod birth;
+mod cgroup_entry;
 mod cgroup_work;
 mod channel;
+mod child;
 mod container;
 mod create;
 mod device_plan;
+mod exec_process;
+mod execute;
 mod explain;
-mod first;
-mod further;
 mod haste;
 mod hook;
 mod identity;
+mod init_plan;
+mod init_process;
 mod mount_plan;
 mod mount_work;
 mod namespaces;
@@ -36,7 +39,10 @@ mod options;
 mod paths;
 mod process_plan;
 mod root;
+mod session;
+mod spawn_init;
 mod step;
+mod streams;
 mod sysctl;
 mod terminal;
 
@@ -87,7 +93,7 @@ impl Runtime for EmbeddedRuntime {
         if self.container.is_some() {
             return Err(Failure::new(ErrorKind::Conflict, "the container was created before"));
         }
-        create::check_supported(request.spec)?;
+        init_plan::check_supported(request.spec)?;
         let (container, process) =
             create::create(self.fault, &self.seccomp_cache, request, namespaces_ready)?;
         self.container = Some(container);
@@ -100,7 +106,7 @@ impl Runtime for EmbeddedRuntime {
 
     fn exec(&mut self, request: ExecRequest<'_>) -> Result<CreatedProcess> {
         let fault = self.fault;
-        further::exec(fault, self.container()?, request)
+        exec_process::exec(fault, self.container()?, request)
     }
 
     fn signal(&mut self, signal: i32, all: bool) -> Result<()> {

@@ -50,6 +50,8 @@ const MAX_PID_BYTES: u64 = 32;
 #[derive(Debug)]
 pub struct ExecRuntime {
     program: PathBuf,
+    /// Where it is looked for, and what it gets as `PATH`.
+    search_path: String,
     id: ContainerId,
     directory: PathBuf,
     /// Where its cgroup is, once it was made.
@@ -59,16 +61,18 @@ pub struct ExecRuntime {
 }
 
 impl ExecRuntime {
-    /// Names the program, by path or by a name to be looked for in `PATH` when it is first needed, and the container's
-    /// run directory.
-    pub fn new(program: PathBuf, id: ContainerId, run_dir: PathBuf) -> Self {
-        Self { program, id, directory: run_dir, cgroup: None, command: String::new() }
+    /// Names the program, by path or by a name to be looked for in a search path, such as the environment's `PATH`, when
+    /// it is first needed; and the container's run directory.
+    pub fn new(program: PathBuf, search_path: Option<String>, id: ContainerId, run_dir: PathBuf) -> Self {
+        let search_path = search_path.filter(|path| !path.is_empty());
+        let search_path = search_path.unwrap_or_else(|| program::DEFAULT_SEARCH_PATH.to_owned());
+        Self { program, search_path, id, directory: run_dir, cgroup: None, command: String::new() }
     }
 
     /// Begins a call. The id goes last, behind the verb's arguments.
     fn call(&self, verb: &'static str) -> Result<Call> {
-        let program = program::find(&self.program)?;
-        Ok(Call::new(program, &self.directory, verb))
+        let program = program::find(&self.program, &self.search_path)?;
+        Ok(Call::new(program, self.search_path.clone(), &self.directory, verb))
     }
 
     /// Makes a process: `create` or `exec`.

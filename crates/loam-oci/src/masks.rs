@@ -1,6 +1,8 @@
-//! Paths of `/proc` and `/sys` that a container can't see or can't change.
+//! Paths of `/proc` and `/sys` that a container can't see or can't change, and those it may put something else over.
 
-/// The flag that takes paths off the lists.
+use std::path::Path;
+
+/// The word that takes all paths off the lists.
 const UNMASK_ALL: &str = "ALL";
 
 /// Paths that show or reach the host's kernel: nothing is seen there.
@@ -22,6 +24,27 @@ const MASKED: [&str; 12] = [
 /// Paths that configure the host's kernel: they can be read.
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
+/// Files of procfs that a mount may cover. Programs read figures from them, which a mount can replace by the container's
+/// own; `ns_last_pid` is what checkpoints are restored with. All else there is the kernel's word on processes: a file in
+/// its place would be believed, or worse, written to, such as by a runtime that sets a security label.
+const COVERABLE: [&str; 10] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/net/dev",
+    "/proc/slabinfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/uptime",
+];
+
+/// Whether a mount may cover this file of procfs.
+pub(crate) fn may_be_covered(path: &Path) -> bool {
+    COVERABLE.iter().any(|coverable| Path::new(coverable) == path)
+}
+
 /// The masked paths but for those that the person wants to see. `processors` are those with a throttling counter, which
 /// tells what the neighbours do.
 pub(crate) fn masked(unmask: &[String], processors: &[u32]) -> Vec<String> {
@@ -36,12 +59,19 @@ pub(crate) fn read_only(unmask: &[String]) -> Vec<String> {
 }
 
 fn stays(path: &str, unmask: &[String]) -> bool {
-    !unmask.iter().any(|wish| wish.eq_ignore_ascii_case(UNMASK_ALL) || wish.trim_end_matches('/') == path)
+    !unmask.iter().any(|asked| asked.eq_ignore_ascii_case(UNMASK_ALL) || asked.trim_end_matches('/') == path)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_files_of_procfs_may_be_covered() {
+        let covered = |path: &str| may_be_covered(Path::new(path));
+        assert!(covered("/proc/meminfo") && covered("/proc/sys/kernel/ns_last_pid"));
+        assert!(!covered("/proc") && !covered("/proc/self/attr/exec") && !covered("/proc/meminfo/x"));
+    }
 
     #[test]
     fn paths_are_taken_off_the_lists() {

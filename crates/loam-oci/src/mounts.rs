@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use loam_model::oci_spec::runtime::{Mount, MountBuilder};
 use loam_model::{
-    BundleInput, ErrorKind, Failure, MountKind, MountPreparation, MountSpec, Propagation, Result,
+    BundleInput, ErrorKind, Failure, MountKind, MountPreparation, MountSpec, Propagation, Result, shown,
 };
 
 use crate::bundle::{clean, has_host_network};
+use crate::masks::may_be_covered;
 use bind::Binds;
 
 /// The size of `/dev/shm` when nobody says: 64 MiB.
@@ -18,18 +19,6 @@ const DEFAULT_SHM_SIZE: u64 = 64 << 20;
 const TTY_GROUP: u32 = 5;
 /// The mode of a tmpfs that nobody gave one: everybody may make files and remove their own.
 const DEFAULT_TMPFS_MODE: u32 = 0o1777;
-/// What may be mounted below `/proc`: files that programs read figures from, which others replace to show the container's.
-const BELOW_PROC: [&str; 9] = [
-    "/proc/cpuinfo",
-    "/proc/diskstats",
-    "/proc/loadavg",
-    "/proc/meminfo",
-    "/proc/net/dev",
-    "/proc/slabinfo",
-    "/proc/stat",
-    "/proc/swaps",
-    "/proc/uptime",
-];
 
 /// What a configuration says of mounts.
 #[derive(Debug, PartialEq)]
@@ -50,8 +39,8 @@ pub(crate) fn resolve(input: &BundleInput<'_>, warnings: &mut Vec<String>) -> Re
     for file in input.files {
         asked.push(binds.engine_file(file));
     }
-    for wish in &input.spec.mounts {
-        let target = check_target(&wish.target)?;
+    for spec in &input.spec.mounts {
+        let target = check_target(&spec.target)?;
         if asked.iter().any(|mount| mount.destination() == Path::new(&target)) {
             // A person's mount replaces the engine's file of the same place; two of the person's are a mistake.
             if !input.files.iter().any(|file| file.target == target) {
@@ -60,9 +49,9 @@ pub(crate) fn resolve(input: &BundleInput<'_>, warnings: &mut Vec<String>) -> Re
             }
             asked.retain(|mount| mount.destination() != Path::new(&target));
         }
-        asked.push(match &wish.kind {
-            MountKind::Bind { .. } => binds.wish(wish, &target, warnings)?,
-            MountKind::Tmpfs { size, mode, exec } => tmpfs(wish, &target, *size, *mode, *exec)?,
+        asked.push(match &spec.kind {
+            MountKind::Bind { .. } => binds.requested(spec, &target, warnings)?,
+            MountKind::Tmpfs { size, mode, exec } => tmpfs(spec, &target, *size, *mode, *exec)?,
         });
     }
     let taken = |place: &Path| asked.iter().any(|mount| mount.destination() == place);
@@ -82,11 +71,11 @@ fn is_used(mounts: &[Mount], preparation: &MountPreparation) -> bool {
 }
 
 /// How the container's root passes mounts on: only as far as a mount that is asked for needs it.
-fn propagation(wishes: &[MountSpec]) -> &'static str {
+fn propagation(asked: &[MountSpec]) -> &'static str {
     let has = |wanted: Propagation| {
-        wishes
+        asked
             .iter()
-            .any(|wish| matches!(wish.kind, MountKind::Bind { propagation, .. } if propagation == wanted))
+            .any(|spec| matches!(spec.kind, MountKind::Bind { propagation, .. } if propagation == wanted))
     };
     match (has(Propagation::Shared), has(Propagation::Slave)) {
         (true, _) => "shared",
@@ -97,8 +86,8 @@ fn propagation(wishes: &[MountSpec]) -> &'static str {
 
 /// Checks a place in the container.
 fn check_target(target: &str) -> Result<String> {
-    let shown: String = target.chars().take(200).flat_map(char::escape_debug).collect();
-    let refuse = |why: &str| Failure::new(ErrorKind::Invalid, format!("mount target `{shown}` {why}"));
+    let refuse =
+        |why: &str| Failure::new(ErrorKind::Invalid, format!("mount target `{}` {why}", shown(target)));
     if !target.starts_with('/') || target.contains('\0') {
         return Err(refuse("is not an absolute path"));
     }
@@ -106,14 +95,13 @@ fn check_target(target: &str) -> Result<String> {
     if target == "/" {
         return Err(refuse("is the container's root"));
     }
-    // What lies there is the kernel's word on processes; a file in its place would be believed, or worse, written to.
-    if Path::new(&target).starts_with("/proc") && !BELOW_PROC.contains(&target.as_str()) {
+    if Path::new(&target).starts_with("/proc") && !may_be_covered(Path::new(&target)) {
         return Err(refuse("lies in `/proc`"));
     }
     Ok(target)
 }
 
-fn tmpfs(wish: &MountSpec, target: &str, size: Option<u64>, mode: Option<u32>, exec: bool) -> Result<Mount> {
+fn tmpfs(spec: &MountSpec, target: &str, size: Option<u64>, mode: Option<u32>, exec: bool) -> Result<Mount> {
     let mode = mode.unwrap_or(DEFAULT_TMPFS_MODE);
     if mode > 0o7777 {
         let message = format!("mode {mode:o} of the tmpfs at `{target}` is not one");
@@ -125,7 +113,7 @@ fn tmpfs(wish: &MountSpec, target: &str, size: Option<u64>, mode: Option<u32>, e
     }
     options.push(format!("mode={mode:o}"));
     options.extend(size.map(|size| format!("size={size}")));
-    options.push(if wish.read_only { "ro" } else { "rw" }.to_owned());
+    options.push(if spec.read_only { "ro" } else { "rw" }.to_owned());
     Ok(mount(target, "tmpfs", "tmpfs", options))
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use loam_model::oci_spec::runtime::{PosixRlimit, PosixRlimitBuilder, PosixRlimitType};
-use loam_model::{ErrorKind, Failure, Result};
+use loam_model::{ErrorKind, Failure, Result, shown};
 use rustix::process::Resource;
 
 /// Open files: enough for servers that ask for more, few for old programs that close every descriptor there could be.
@@ -46,29 +46,30 @@ pub(crate) fn ceiling(resource: Resource, can_raise: bool) -> u64 {
 /// The limits of a container: those asked for, and the default for open files. What is above the ceiling is lowered, and
 /// said if it was asked for.
 pub(crate) fn resolve(
-    wish: &BTreeMap<String, (u64, u64)>,
+    asked: &BTreeMap<String, (u64, u64)>,
     ceiling: impl Fn(Resource) -> u64,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<PosixRlimit>> {
     let mut limits = Vec::new();
-    if !wish.contains_key("nofile") {
+    if !asked.contains_key("nofile") {
         let (soft, hard) = DEFAULT_FILES;
         let hard = hard.min(ceiling(Resource::Nofile));
         limits.push(limit(PosixRlimitType::RlimitNofile, soft.min(hard), hard));
     }
-    for (name, &(soft, hard)) in wish {
+    for (name, &(soft, hard)) in asked {
         let Some((name, kind, resource)) = KINDS.into_iter().find(|(known, ..)| known == name) else {
-            let message = format!("`--ulimit {}` names no resource limit", name.escape_debug());
+            let message = format!("resource limit `{}` is unknown", shown(name));
             return Err(Failure::new(ErrorKind::Invalid, message).hint("limits are listed in getrlimit(2)"));
         };
         if soft > hard {
-            let message = format!("`--ulimit {name}={soft}:{hard}` has a soft limit above the hard one");
+            let message =
+                format!("resource limit `{name}={soft}:{hard}` has a soft value above the hard one");
             return Err(Failure::new(ErrorKind::Invalid, message));
         }
         let most = ceiling(resource);
         if hard > most {
             warnings.push(format!(
-                "`--ulimit {name}` is lowered to {most}, the most that this host lets the engine set"
+                "resource limit `{name}` is lowered to {most}, the most that this host lets the engine set"
             ));
         }
         limits.push(limit(kind, soft.min(most), hard.min(most)));
@@ -89,29 +90,29 @@ fn limit(kind: PosixRlimitType, soft: u64, hard: u64) -> PosixRlimit {
 mod tests {
     use super::*;
 
-    fn resolved(wish: &[(&str, (u64, u64))], most: u64) -> (Result<Vec<(u64, u64)>>, Vec<String>) {
-        let wish = wish.iter().map(|&(name, limit)| (name.to_owned(), limit)).collect();
+    fn resolved(asked: &[(&str, (u64, u64))], most: u64) -> (Result<Vec<(u64, u64)>>, Vec<String>) {
+        let asked = asked.iter().map(|&(name, limit)| (name.to_owned(), limit)).collect();
         let mut warnings = Vec::new();
-        let limits = resolve(&wish, |_| most, &mut warnings);
+        let limits = resolve(&asked, |_| most, &mut warnings);
         (limits.map(|limits| limits.iter().map(|limit| (limit.soft(), limit.hard())).collect()), warnings)
     }
 
     #[test]
-    fn the_default_is_lowered_in_silence_and_a_wish_with_a_word() {
+    fn the_default_is_lowered_in_silence_and_what_was_asked_for_with_a_word() {
         for (most, expected) in [(u64::MAX, (1024, 524_288)), (500, (500, 500))] {
             let (limits, warnings) = resolved(&[], most);
             assert_eq!((limits.expect("valid"), warnings.len()), (vec![expected], 0));
         }
         let (limits, warnings) = resolved(&[("nofile", (10, 4000)), ("core", (0, 0))], 300);
         assert_eq!(limits.expect("valid"), [(0, 0), (10, 300)]);
-        insta::assert_snapshot!(warnings.join("\n"), @"`--ulimit nofile` is lowered to 300, the most that this host lets the engine set");
+        insta::assert_snapshot!(warnings.join("\n"), @"resource limit `nofile` is lowered to 300, the most that this host lets the engine set");
     }
 
     #[test]
     fn nonsense_is_refused() {
         let unknown = resolved(&[("files", (1, 1))], 9).0.expect_err("unknown");
-        insta::assert_snapshot!(unknown.to_string(), @"`--ulimit files` names no resource limit");
+        insta::assert_snapshot!(unknown.to_string(), @"resource limit `files` is unknown");
         let upside_down = resolved(&[("core", (2, 1))], 9).0.expect_err("upside down");
-        insta::assert_snapshot!(upside_down.to_string(), @"`--ulimit core=2:1` has a soft limit above the hard one");
+        insta::assert_snapshot!(upside_down.to_string(), @"resource limit `core=2:1` has a soft value above the hard one");
     }
 }

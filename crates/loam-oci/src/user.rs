@@ -7,14 +7,15 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use loam_model::oci_spec::runtime::Process;
-use loam_model::{ErrorKind, Failure, Result};
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use loam_model::{ErrorKind, Failure, Result, shown};
+use loam_sys::open_in_root;
+use rustix::fs::{FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
+
+use accounts::RequestedUser;
 
 /// More than any file of accounts has; an image may hold anything under that name.
 const MAX_BYTES: u64 = 16 << 20;
-/// How often a look-up that a renaming elsewhere disturbed is tried again.
-const MAX_ATTEMPTS: u32 = 128;
 
 /// A user as the kernel knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,11 +33,11 @@ pub struct ResolvedUser {
 /// A step that failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UserError {
-    #[error("user `{}` is not valid: {rule}", wish.escape_debug())]
-    Invalid { wish: String, rule: &'static str },
-    #[error("user `{}` does not exist in the container's `/etc/passwd`", name.escape_debug())]
+    #[error("user `{}` is not valid: {rule}", shown(text))]
+    Invalid { text: String, rule: &'static str },
+    #[error("user `{}` does not exist in the container's `/etc/passwd`", shown(name))]
     NoUser { name: String },
-    #[error("group `{}` does not exist in the container's `/etc/group`", name.escape_debug())]
+    #[error("group `{}` does not exist in the container's `/etc/group`", shown(name))]
     NoGroup { name: String },
     #[error("`{path}` in the container is not a regular file of at most 16 MiB")]
     Odd { path: &'static str },
@@ -66,16 +67,16 @@ impl From<UserError> for Failure {
 /// A number is a number, whatever the files say; one without an entry has the group 0 and the home `/`. A group given
 /// with the user leaves no supplementary groups. The files are only ever read as regular files below the root: what an
 /// image puts there instead can make the look-up fail, not hang.
-pub fn resolve_user(root: BorrowedFd<'_>, wish: Option<&str>) -> Result<ResolvedUser> {
-    let wish = accounts::Wish::parse(wish.unwrap_or_default())?;
+pub fn resolve_user(root: BorrowedFd<'_>, text: Option<&str>) -> Result<ResolvedUser> {
+    let user = RequestedUser::parse(text.unwrap_or_default())?;
     let passwd = read(root, "/etc/passwd")?;
-    let group = if wish.needs_groups() { read(root, "/etc/group")? } else { Vec::new() };
-    Ok(wish.look_up(&passwd, &group)?)
+    let group = if user.needs_groups() { read(root, "/etc/group")? } else { Vec::new() };
+    Ok(user.look_up(&passwd, &group)?)
 }
 
-/// Refuses a wish that makes no sense, before there is a root file system to look it up in.
-pub(crate) fn check(wish: &str) -> Result<()> {
-    accounts::Wish::parse(wish)?;
+/// Refuses a text that can name no user, before there is a root file system to look it up in.
+pub(crate) fn check(text: &str) -> Result<()> {
+    RequestedUser::parse(text)?;
     Ok(())
 }
 
@@ -107,17 +108,10 @@ fn read(root: BorrowedFd<'_>, path: &'static str) -> std::result::Result<Vec<u8>
 
 /// Finds what lies at a path of the container, without opening it: opening a FIFO waits, and a device may do anything.
 fn find(root: BorrowedFd<'_>, path: &str) -> std::result::Result<Option<OwnedFd>, Errno> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let mut left = MAX_ATTEMPTS;
-    loop {
-        left -= 1;
-        match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
-            Ok(found) => return Ok(Some(found)),
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-            Err(Errno::AGAIN | Errno::INTR) if left > 0 => {}
-            Err(error) => return Err(error),
-        }
+    match open_in_root(root, path, OFlags::PATH, ResolveFlags::empty()) {
+        Ok(found) => Ok(Some(found)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -130,12 +124,13 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use loam_model::oci_spec::runtime::ProcessBuilder;
+    use rustix::fs::Mode;
 
     use super::*;
 
-    fn resolve(root: &Path, wish: Option<&str>) -> Result<ResolvedUser> {
+    fn resolve(root: &Path, text: Option<&str>) -> Result<ResolvedUser> {
         let root = File::open(root).expect("a directory");
-        resolve_user(root.as_fd(), wish)
+        resolve_user(root.as_fd(), text)
     }
 
     fn root_with(make: impl FnOnce(&Path)) -> tempfile::TempDir {

@@ -73,20 +73,25 @@ impl Container {
         File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).expect("random bytes");
         let id = ContainerId::from_random(random);
         let cgroup = format!("/loam-test-external/{id}");
-        let runtime = ExecRuntime::new(program.into(), id.clone(), directory.path().to_owned());
+        let runtime = ExecRuntime::new(
+            program.into(),
+            std::env::var("PATH").ok(),
+            id.clone(),
+            directory.path().to_owned(),
+        );
         Self { _turn: turn, directory, id, cgroup, runtime }
     }
 
     fn create(
         &mut self,
-        wish: &ContainerSpec,
+        spec: &ContainerSpec,
         mapping: Option<&IdMapping>,
         stdio: ProcessStdio,
     ) -> Result<CreatedProcess> {
         let (image, directory) = (ImageConfig::default(), self.directory.path());
         let input = BundleInput {
             id: &self.id,
-            spec: wish,
+            spec,
             image: &image,
             directory,
             mapping,
@@ -124,8 +129,8 @@ impl Container {
         let text = fs::read(self.directory.path().join("config.json")).expect("there");
         let spec = serde_json::from_slice(&text).expect("written by us");
         let terminal = matches!(stdio, ProcessStdio::Terminal(_));
-        let wish = ProcessSpec { arguments: words(arguments), terminal, ..ProcessSpec::default() };
-        let mut process = OciBundler::new().process(&spec, &wish)?;
+        let further = ProcessSpec { arguments: words(arguments), terminal, ..ProcessSpec::default() };
+        let mut process = OciBundler::new().process(&spec, &further)?;
         self.finish(&mut process, user)?;
         self.runtime.exec(ExecRequest { process: &process, stdio })
     }
@@ -151,7 +156,7 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()
 }
 
-fn wish(arguments: &[&str]) -> ContainerSpec {
+fn running(arguments: &[&str]) -> ContainerSpec {
     ContainerSpec { command: Some(words(arguments)), ..ContainerSpec::default() }
 }
 
@@ -182,7 +187,7 @@ fn a_whole_life(program: &str, mapping: Option<&IdMapping>) {
     let mut container = Container::new(program);
     let (stdio, output) = streams();
     let script = "id -u; grep -E '^(Seccomp|NoNewPrivs|CapBnd):' /proc/self/status; cat </dev/null; echo $HOME $HOSTNAME; sleep 1000";
-    let main = container.create(&wish(&["sh", "-c", script]), mapping, stdio).expect("created");
+    let main = container.create(&running(&["sh", "-c", script]), mapping, stdio).expect("created");
     container.runtime.start().expect("started");
 
     let (stdio, further) = streams();
@@ -241,7 +246,7 @@ fn crun_lives_with_ids_of_its_own() {
 fn a_terminal(program: &str) {
     let mut container = Container::new(program);
     let size = TerminalSize { rows: 33, columns: 99 };
-    let terminal = ContainerSpec { terminal: true, ..wish(&["sh", "-c", "stty size; sleep 1000"]) };
+    let terminal = ContainerSpec { terminal: true, ..running(&["sh", "-c", "stty size; sleep 1000"]) };
     let main = container.create(&terminal, None, ProcessStdio::Terminal(size)).expect("created");
     container.runtime.start().expect("started");
     // crun runs the program before anybody can set the size.
@@ -281,7 +286,7 @@ fn wrong_commands(program: &str) {
     for (command, kind) in table {
         let mut container = Container::new(program);
         let failure = container
-            .create(&wish(&[command]), None, streams().0)
+            .create(&running(&[command]), None, streams().0)
             .map(drop)
             .and_then(|()| container.runtime.start())
             .expect_err(command);
@@ -290,7 +295,7 @@ fn wrong_commands(program: &str) {
     }
     reap_orphans();
     let mut container = Container::new(program);
-    let main = container.create(&wish(&["sleep", "1000"]), None, streams().0).expect("created");
+    let main = container.create(&running(&["sleep", "1000"]), None, streams().0).expect("created");
     container.runtime.start().expect("started");
     for (command, kind) in table {
         let failure = container.exec(&[command], None, streams().0).expect_err(command);
@@ -320,7 +325,7 @@ fn crun_tells_what_is_wrong_with_a_command() {
 fn an_unknown_runtime_is_one_sentence() {
     if can_run("an_unknown_runtime_is_one_sentence", &["busybox"]) {
         let mut container = Container::new("no-such-runtime");
-        let failure = container.create(&wish(&["true"]), None, streams().0).expect_err("unknown");
+        let failure = container.create(&running(&["true"]), None, streams().0).expect_err("unknown");
         assert_eq!(failure.kind(), ErrorKind::NotFound);
         assert!(failure.to_string().starts_with("unknown runtime `no-such-runtime`: "), "{failure}");
         container.gone();

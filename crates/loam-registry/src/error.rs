@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use loam_model::{Digest, ErrorKind, Failure};
+use loam_model::{Digest, ErrorKind, Failure, escaped};
 use reqwest::StatusCode;
 
 /// A cause, as the standard library boxes them.
@@ -288,23 +288,12 @@ pub(crate) fn in_words(time: Duration) -> String {
 /// A stranger's text, fit for a terminal: on one line, control characters escaped, and not endless.
 pub(crate) fn printable(text: &str, longest: usize) -> String {
     let text = text.trim();
-    let mut shown = String::new();
-    for character in text.chars().take(longest) {
-        match character {
-            '\n' | '\r' | '\t' => shown.push(' '),
-            c if c.is_control() || is_directional(c) => shown.extend(c.escape_unicode()),
-            c => shown.push(c),
-        }
-    }
+    let line: String = text.chars().take(longest).collect();
+    let mut shown = escaped(&line.replace(['\n', '\r', '\t'], " ")).into_owned();
     if text.chars().nth(longest).is_some() {
         shown.push('…');
     }
     shown
-}
-
-/// Characters that turn the direction of text, and so what it seems to say.
-fn is_directional(character: char) -> bool {
-    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The last cause of an error: the one that says what happened, rather than where.

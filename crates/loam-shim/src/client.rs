@@ -5,6 +5,7 @@ mod connection;
 mod launch;
 mod program;
 
+use std::io::Read;
 use std::path::PathBuf;
 
 use loam_model::{
@@ -68,15 +69,16 @@ impl Supervisor for ShimSupervisor {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failure(error.into())),
         };
-        let file = std::io::Read::take(file, MAX_RECORD);
-        serde_json::from_reader(file).map(Some).map_err(|error| failure(error.into()))
+        let mut text = Vec::new();
+        file.take(MAX_RECORD).read_to_end(&mut text).map_err(|error| failure(error.into()))?;
+        serde_json::from_slice(&text).map(Some).map_err(|error| failure(error.into()))
     }
 
     fn archive_out(&self, request: &ArchiveRequest, sink: &mut (dyn std::io::Write + Send)) -> Result<()> {
         archives::copy_out(&self.program, request, sink)
     }
 
-    fn archive_in(&self, request: &ArchiveRequest, source: &mut (dyn std::io::Read + Send)) -> Result<()> {
+    fn archive_in(&self, request: &ArchiveRequest, source: &mut (dyn Read + Send)) -> Result<()> {
         archives::copy_in(&self.program, request, source)
     }
 }

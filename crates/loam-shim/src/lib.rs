@@ -8,6 +8,7 @@
 mod archive;
 mod client;
 mod log;
+mod magic_link;
 mod protocol;
 mod relay;
 mod rootfs;

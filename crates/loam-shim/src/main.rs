@@ -23,7 +23,9 @@ fn equip(launch: &ShimLaunch) -> Equipment {
     let runtime: Box<dyn Runtime> = match &launch.runtime {
         RuntimeChoice::Embedded => Box::new(EmbeddedRuntime::new(seccomp_cache(launch))),
         RuntimeChoice::Program(program) => {
-            Box::new(ExecRuntime::new(program.clone(), launch.id.clone(), launch.directory.clone()))
+            let search_path = std::env::var("PATH").ok();
+            let directory = launch.directory.clone();
+            Box::new(ExecRuntime::new(program.clone(), search_path, launch.id.clone(), directory))
         }
     };
     Equipment { runtime, finish_process }

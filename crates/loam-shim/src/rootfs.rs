@@ -125,14 +125,13 @@ pub(crate) fn as_container_root<T>(mapping: Option<&IdMapping>, work: impl FnOnc
     Ok(result)
 }
 
-/// The kind of failure that a refusal of the kernel's is.
+/// The class of a refusal of the kernel's, of a path that somebody named or of a mount.
 pub(crate) fn kind_of(errno: Errno) -> ErrorKind {
     match errno {
         Errno::NOENT | Errno::NOTDIR => ErrorKind::NotFound,
-        Errno::PERM | Errno::ACCESS => ErrorKind::Denied,
-        Errno::NOSPC | Errno::DQUOT | Errno::NOMEM | Errno::MFILE | Errno::NFILE => ErrorKind::Exhausted,
-        Errno::NOSYS | Errno::NODEV | Errno::OPNOTSUPP => ErrorKind::Unsupported,
-        _ => ErrorKind::Internal,
+        // A file system that the kernel does not have.
+        Errno::NODEV | Errno::OPNOTSUPP => ErrorKind::Unsupported,
+        _ => ErrorKind::of_io(&errno.into()),
     }
 }
 

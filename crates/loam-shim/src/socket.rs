@@ -1,6 +1,6 @@
 //! The socket that clients connect to.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use loam_model::{ErrorKind, Failure, Result};
@@ -8,6 +8,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
+use crate::magic_link::magic_link;
 use crate::protocol::SOCKET_NAME;
 
 /// A listening socket in the container's run directory.
@@ -82,7 +83,7 @@ fn open_directory(path: &Path) -> std::result::Result<OwnedFd, Errno> {
 
 /// An address has room for 107 bytes, so a path through the directory's descriptor stands for the long one.
 fn socket_address(directory: &OwnedFd) -> std::result::Result<SocketAddrUnix, Errno> {
-    SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET_NAME}", directory.as_raw_fd()))
+    SocketAddrUnix::new(format!("{}/{SOCKET_NAME}", magic_link(directory)))
 }
 
 #[cfg(test)]

@@ -3,13 +3,16 @@
 //! - [`images`]: images made by other people's tools, built once and kept.
 //! - [`registry`]: Debian's `docker-registry` on a free port of the loopback interface.
 //! - [`hostile`]: a registry that lies, stalls and cuts as a test wants it.
+//! - [`lab`]: a network host of a test's own, with containers that are bare namespaces.
 //! - [`leaks`]: what a host had before a test and what it has after.
 //! - [`program`]: other people's programs, run with errors that can be read.
+//! - [`seams`]: the seams simulated in memory.
 //!
 //! Everything here panics with a sentence when it can't do its work: its callers are tests.
 
 pub mod hostile;
 pub mod images;
+pub mod lab;
 pub mod leaks;
 pub mod program;
 pub mod registry;

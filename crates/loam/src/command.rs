@@ -20,6 +20,7 @@ mod run;
 mod settle;
 mod start;
 mod stats;
+mod stay;
 mod stop;
 mod tag;
 mod unpause;

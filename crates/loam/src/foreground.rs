@@ -36,7 +36,7 @@ const WINDOW_CHANGED: i32 = 28;
 
 /// How a process is to be brought to the foreground.
 #[derive(Clone, Debug)]
-pub(crate) struct Wish {
+pub(crate) struct ForegroundOptions {
     /// Whether standard input goes to it.
     pub(crate) stdin: bool,
     /// Whether it has a terminal.
@@ -83,7 +83,7 @@ pub(crate) enum Outcome<T> {
 /// A foreground that is made ready, and then attended.
 #[derive(Debug)]
 pub(crate) struct Foreground {
-    wish: Wish,
+    options: ForegroundOptions,
     signals: SignalQueue,
     relays: Relays,
 }
@@ -115,15 +115,15 @@ impl<T> Reports<T> {
 
 impl Foreground {
     /// Makes ready: from now on signals wait until there is a process to send them to. The streams are for the engine.
-    pub(crate) fn open(wish: Wish) -> Result<(Self, Streams), Failure> {
+    pub(crate) fn open(options: ForegroundOptions) -> Result<(Self, Streams), Failure> {
         let mut signals = FORWARDED.to_vec();
-        if wish.terminal {
+        if options.terminal {
             signals.push(WINDOW_CHANGED);
         }
         let signals = SignalQueue::block(&signals).map_err(internal("signals can't be waited for"))?;
-        let (streams, relays) = connect::connect(wish.stdin, wish.terminal)
+        let (streams, relays) = connect::connect(options.stdin, options.terminal)
             .map_err(internal("the standard streams can't be connected"))?;
-        Ok((Self { wish, signals, relays }, streams))
+        Ok((Self { options, signals, relays }, streams))
     }
 
     /// Stays with a process that was started with the streams, while `wait`, on a thread of its own, waits for its
@@ -133,8 +133,8 @@ impl Foreground {
         subject: &Subject<'_>,
         wait: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Outcome<T>, Failure> {
-        let Self { wish, signals, relays } = self;
-        let raw = match wish.terminal && wish.stdin && terminal::is_interactive() {
+        let Self { options, signals, relays } = self;
+        let raw = match options.terminal && options.stdin && terminal::is_interactive() {
             true => Some(RawTerminal::enter().map_err(internal("the terminal can't be made raw"))?),
             false => None,
         };
@@ -144,14 +144,14 @@ impl Foreground {
         let reports = Reports { sender, wake: Arc::clone(&wake) };
 
         let watch = relays.watch;
-        let outputs = start_relays(relays, &reports, raw.is_some().then(|| wish.keys.clone()));
+        let outputs = start_relays(relays, &reports, raw.is_some().then(|| options.keys.clone()));
         let ended = reports.another();
         thread::spawn(move || ended.send(Event::Ended(wait())));
 
         let mut attendant = Attendant {
             subject,
             signals: &signals,
-            proxy: wish.proxy && raw.is_none(),
+            proxy: options.proxy && raw.is_none(),
             control: None,
             watch,
         };

@@ -42,11 +42,11 @@ pub(crate) fn fetch(
     wiring.images()?.pull(&parse_source(name)?, options, progress)
 }
 
-/// Lets the wish name the image so that the name can be found again: an image from a place has another name in the
+/// Lets the spec name the image so that the name can be found again: an image from a place has another name in the
 /// store.
-pub(crate) fn name_in_wish(wish: &mut ContainerSpec, image: &Image) {
-    if is_place(&wish.image) {
-        wish.image = image.names.first().cloned().unwrap_or_else(|| image.id.to_string());
+pub(crate) fn name_in_spec(spec: &mut ContainerSpec, image: &Image) {
+    if is_place(&spec.image) {
+        spec.image = image.names.first().cloned().unwrap_or_else(|| image.id.to_string());
     }
 }
 

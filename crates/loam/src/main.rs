@@ -11,6 +11,7 @@ mod exit;
 mod flags;
 mod foreground;
 mod human;
+mod id_file;
 mod image_source;
 mod output;
 mod progress;

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use loam_model::{Digest, LayerProgress, PullProgress};
+use loam_model::{Digest, LayerProgress, PullProgress, escaped};
 
 use crate::{human, render};
 
@@ -80,7 +80,7 @@ impl PullProgress for Bars {
 
     fn note(&self, sentence: &str) {
         // Lost when standard error is: then nobody reads.
-        drop(self.all.println(render::escaped(sentence)));
+        drop(self.all.println(escaped(sentence)));
     }
 }
 

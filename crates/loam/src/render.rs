@@ -1,10 +1,9 @@
 //! What people read when something went wrong, on standard error: `loam: `thing` went wrong: cause`, and a hint.
 
-use std::borrow::Cow;
 use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
-use loam_model::Failure;
+use loam_model::{Failure, escaped};
 
 use crate::exit::Exit;
 use crate::output;
@@ -63,25 +62,6 @@ fn say(line: &str) {
     drop(writeln!(anstream::stderr().lock(), "{line}"));
 }
 
-/// A text from outside, fit for a terminal: control characters, and those that turn the direction of writing, are
-/// escaped.
-pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
-    let turns =
-        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let is_bad = |c: char| c.is_control() || turns(c);
-    if !text.contains(is_bad) {
-        return Cow::Borrowed(text);
-    }
-    let mut safe = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        match is_bad(c) {
-            true => safe.extend(c.escape_default()),
-            false => safe.push(c),
-        }
-    }
-    Cow::Owned(safe)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,11 +83,5 @@ mod tests {
 
         Usage: loam [OPTIONS] <COMMAND>
         ");
-    }
-
-    #[test]
-    fn terminal_sequences_are_escaped_and_letters_are_not() {
-        assert_eq!(escaped("größe 尺寸"), "größe 尺寸");
-        assert_eq!(escaped("a\u{1b}[31mb\n\u{202e}c"), "a\\u{1b}[31mb\\n\\u{202e}c");
     }
 }

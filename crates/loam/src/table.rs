@@ -1,6 +1,6 @@
 //! Tables for people: columns aligned, two spaces between, untrusted text escaped.
 
-use crate::render::escaped;
+use loam_model::escaped;
 
 /// A table.
 #[derive(Debug)]

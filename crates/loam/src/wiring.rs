@@ -56,7 +56,7 @@ impl Wiring {
 
     /// Installs the image that this program carries, unless it is there already.
     pub(crate) fn install_built_in(&self) -> Result<Image, Failure> {
-        self.store()?.install_builtin(loam_freestanding::HELLO_LAYOUT, "hello")
+        self.store()?.install_built_in(loam_freestanding::HELLO_LAYOUT, "hello")
     }
 
     /// The state directory, absolute.
@@ -108,15 +108,9 @@ fn require_root() -> Result<(), Failure> {
 /// Makes a directory that everybody may pass and nobody else may list: containers' users are others on the host.
 fn make_directory(path: &Path) -> Result<(), Failure> {
     DirBuilder::new().recursive(true).mode(0o711).create(path).map_err(|error| {
-        let kind = match error.kind() {
-            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                ErrorKind::Denied
-            }
-            std::io::ErrorKind::StorageFull => ErrorKind::Exhausted,
-            _ => ErrorKind::Internal,
-        };
         let message = format!("the state directory `{}` can't be made", path.display());
-        Failure::new(kind, message).caused_by(error).hint("choose another with `--root`")
+        let failure = Failure::new(ErrorKind::of_io(&error), message);
+        failure.caused_by(error).hint("choose another with `--root`")
     })
 }
 

@@ -74,6 +74,38 @@ fn make_bridge(socket: &mut RouteSocket, config: &Config) -> Result<(), CniError
     Ok(())
 }
 
+/// The requests that make the pair, and whether they set the bridge's port too.
+fn pair(
+    context: &Context<'_>,
+    config: &Config,
+    bridge: &Link,
+    namespace: &Namespace,
+    derived: &Derived,
+    result: &CniResult,
+) -> (Batch, bool) {
+    let mut batch = Batch::new();
+    batch.add_veth(&Veth {
+        host_name: &derived.host_name,
+        host_mac: derived.host_mac,
+        bridge: bridge.index,
+        namespace,
+        name: &context.interface,
+        mac: derived.mac,
+        mtu: config.mtu,
+    });
+    let settings =
+        PortSettings { hairpin: config.hairpin.then_some(true), isolated: config.isolated.then_some(true) };
+    let settled = settings != PortSettings::default();
+    if settled {
+        batch.set_port(&derived.host_name, settings);
+    }
+    // The address may have had another owner a moment ago.
+    for ip in &result.ips {
+        batch.forget_neighbour(bridge.index, ip.address.addr());
+    }
+    (batch, settled)
+}
+
 /// Makes the pair.
 pub(super) fn make_pair(
     socket: &mut RouteSocket,
@@ -86,28 +118,7 @@ pub(super) fn make_pair(
 ) -> Result<(), CniError> {
     let what = format!("making interface `{}`", context.interface);
     for _ in 0..ATTEMPTS {
-        let mut batch = Batch::new();
-        batch.add_veth(&Veth {
-            host_name: &derived.host_name,
-            host_mac: derived.host_mac,
-            bridge: bridge.index,
-            namespace,
-            name: &context.interface,
-            mac: derived.mac,
-            mtu: config.mtu,
-        });
-        let settings = PortSettings {
-            hairpin: config.hairpin.then_some(true),
-            isolated: config.isolated.then_some(true),
-        };
-        let settled = settings != PortSettings::default();
-        if settled {
-            batch.set_port(&derived.host_name, settings);
-        }
-        // The address may have had another owner a moment ago.
-        for ip in &result.ips {
-            batch.forget_neighbour(bridge.index, ip.address.addr());
-        }
+        let (batch, settled) = pair(context, config, bridge, namespace, derived, result);
         let mut verdicts = socket.run(batch).map_err(failed(what.clone()))?.into_iter();
         match verdicts.next() {
             Some(Err(refusal)) if refusal.errno == Errno::EXIST => {

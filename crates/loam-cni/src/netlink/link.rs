@@ -50,7 +50,7 @@ pub(crate) fn mac_text(mac: &[u8]) -> String {
     mac.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
 }
 
-/// The wish for a veth pair between a bridge and a namespace.
+/// What a veth pair between a bridge and a namespace is made from.
 #[derive(Debug)]
 pub struct Veth<'a> {
     /// The name of the end on the host.

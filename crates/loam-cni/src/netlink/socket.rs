@@ -167,6 +167,41 @@ impl Socket {
             }
         }
     }
+
+    /// Asks for a listing, by a request made for a sequence number, and gives what `read` takes out of the messages. The
+    /// listing is begun again when the kernel says that it changed underneath.
+    pub(crate) fn list<T>(
+        &mut self,
+        request: impl Fn(u32) -> Vec<u8>,
+        read: impl Fn(&Message<'_>) -> Option<T>,
+    ) -> Result<Vec<T>, NetlinkError> {
+        for _ in 0..DUMP_ATTEMPTS {
+            let sequence = self.take_sequences(1);
+            self.send(&request(sequence))?;
+            let (mut found, mut steady, mut verdict) = (Vec::new(), true, Ok(()));
+            self.receive(|message| {
+                if message.sequence != sequence {
+                    return false;
+                }
+                steady &= message.flags & NLM_F_DUMP_INTR == 0;
+                if let Some(end) = message.verdict() {
+                    verdict = end;
+                    return true;
+                }
+                found.extend(read(message));
+                false
+            })?;
+            match verdict {
+                // How nf_tables says that something changed.
+                Err(refusal) if refusal.errno == Errno::INTR => continue,
+                other => other.map_err(NetlinkError::Refused)?,
+            }
+            if steady {
+                return Ok(found);
+            }
+        }
+        Err(NetlinkError::Unsteady)
+    }
 }
 
 /// A socket for links, addresses, routes and neighbours.
@@ -234,30 +269,13 @@ impl RouteSocket {
 
     /// Sends a listing's request and gives what the kernel listed.
     pub(super) fn list(&mut self, message: &RouteNetlinkMessage) -> Result<Vec<Answer>, NetlinkError> {
-        for _ in 0..DUMP_ATTEMPTS {
+        let request = |sequence| {
             let mut bytes = Vec::with_capacity(128);
-            let sequence = self.socket.take_sequences(1);
             emit(message.clone(), NLM_F_REQUEST | NLM_F_DUMP, sequence, &mut bytes);
-            self.socket.send(&bytes)?;
-            let (mut found, mut steady, mut verdict) = (Vec::new(), true, Ok(()));
-            self.socket.receive(|message| {
-                if message.sequence != sequence {
-                    return false;
-                }
-                steady &= message.flags & NLM_F_DUMP_INTR == 0;
-                if let Some(end) = message.verdict() {
-                    verdict = end;
-                    return true;
-                }
-                found.push(Answer { kind: message.kind, payload: message.payload.to_vec() });
-                false
-            })?;
-            verdict.map_err(NetlinkError::Refused)?;
-            if steady {
-                return Ok(found);
-            }
-        }
-        Err(NetlinkError::Unsteady)
+            bytes
+        };
+        self.socket
+            .list(request, |message| Some(Answer { kind: message.kind, payload: message.payload.to_vec() }))
     }
 }
 

@@ -12,8 +12,6 @@ use super::{FAMILY_INET, SUBSYSTEM, header};
 use crate::netlink::{Attributes, NetlinkError, Refusal, Socket, attributes, text};
 
 const NLM_F_DUMP: u16 = 0x300;
-const NLM_F_DUMP_INTR: u16 = 0x10;
-const DUMP_ATTEMPTS: u32 = 5;
 
 /// Why a batch or a question failed.
 #[derive(Debug, thiserror::Error)]
@@ -148,7 +146,7 @@ impl NftablesSocket {
         let mut request = Attributes::after(&header(FAMILY_INET, 0));
         let wanted = Element { key: key.to_vec(), ..Element::default() };
         request.text(1, table).text(2, set).nested(3, |list| wanted.write(list));
-        let sequence = self.ask(NFT_MSG_GETSETELEM, NLM_F_REQUEST, &request)?;
+        let sequence = self.ask(NFT_MSG_GETSETELEM, &request)?;
         let mut answer = Ok(None);
         self.socket.receive(|message| {
             if message.sequence != sequence {
@@ -165,39 +163,23 @@ impl NftablesSocket {
         answer
     }
 
-    fn ask(&mut self, kind: u8, flags: u16, request: &Attributes) -> Result<u32, NftablesError> {
+    fn ask(&mut self, kind: u8, request: &Attributes) -> Result<u32, NftablesError> {
         let sequence = self.socket.take_sequences(1);
-        let mut bytes = Vec::with_capacity(128);
-        message(&mut bytes, (SUBSYSTEM << 8) | u16::from(kind), flags, sequence, request.as_bytes());
-        self.socket.send(&bytes)?;
+        self.socket.send(&question(kind, NLM_F_REQUEST, sequence, request))?;
         Ok(sequence)
     }
 
     /// Lists something: the messages without their fixed headers.
     fn list(&mut self, kind: u8, request: &Attributes) -> Result<Vec<Vec<u8>>, NftablesError> {
-        for _ in 0..DUMP_ATTEMPTS {
-            let sequence = self.ask(kind, NLM_F_REQUEST | NLM_F_DUMP, request)?;
-            let (mut found, mut steady, mut verdict) = (Vec::new(), true, Ok(()));
-            self.socket.receive(|message| {
-                if message.sequence != sequence {
-                    return false;
-                }
-                steady &= message.flags & NLM_F_DUMP_INTR == 0;
-                if let Some(end) = message.verdict() {
-                    verdict = end;
-                    return true;
-                }
-                found.push(message.payload.get(4..).unwrap_or_default().to_vec());
-                false
-            })?;
-            match verdict {
-                Err(refusal) if refusal.errno == Errno::INTR => continue,
-                other => other?,
-            }
-            if steady {
-                return Ok(found);
-            }
-        }
-        Err(NetlinkError::Unsteady.into())
+        Ok(self.socket.list(
+            |sequence| question(kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, request),
+            |message| Some(message.payload.get(4..).unwrap_or_default().to_vec()),
+        )?)
     }
+}
+
+fn question(kind: u8, flags: u16, sequence: u32, request: &Attributes) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(128);
+    message(&mut bytes, (SUBSYSTEM << 8) | u16::from(kind), flags, sequence, request.as_bytes());
+    bytes
 }

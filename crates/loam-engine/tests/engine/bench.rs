@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use loam_engine::{Engine, EngineConfig, SCHEMA, Seams};
-use loam_model::ContainerSpec;
+use loam_engine::{ContainerState, Engine, EngineConfig, SCHEMA, Seams};
+use loam_model::{ContainerSpec, PortMapping, Protocol};
 use loam_state::Database;
 use loam_testkit::seams::{Left, SimulatedSupervisor, World};
 
@@ -53,7 +53,7 @@ impl Bench {
         self.directory.path().join("run")
     }
 
-    /// A wish for a container that stays.
+    /// A spec for a container that stays.
     pub(crate) fn lasting(&self, name: &str) -> ContainerSpec {
         ContainerSpec {
             image: "small".to_owned(),
@@ -62,7 +62,7 @@ impl Bench {
         }
     }
 
-    /// A wish for a container that is thrown away.
+    /// A spec for a container that is thrown away.
     pub(crate) fn ephemeral(&self, name: &str) -> ContainerSpec {
         ContainerSpec { auto_remove: true, ..self.lasting(name) }
     }
@@ -84,4 +84,14 @@ impl Bench {
     pub(crate) fn assert_no_run_directory(&self, id: &loam_model::ContainerId, case: &str) {
         assert!(!self.run_directory().join("containers").join(id.as_str()).exists(), "{case}");
     }
+}
+
+/// A port of the host that leads to port 80 of a container.
+pub(crate) fn port(host_port: u16) -> PortMapping {
+    PortMapping { host_address: None, host_port, container_port: 80, protocol: Protocol::Tcp }
+}
+
+/// The state that a container shows.
+pub(crate) fn state(bench: &Bench, name: &str) -> ContainerState {
+    bench.engine.inspect(name).expect("inspected").state
 }

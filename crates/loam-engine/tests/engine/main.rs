@@ -5,3 +5,7 @@ mod concurrency;
 mod crash;
 mod life;
 mod logs;
+mod processes;
+mod recovery;
+mod refusals;
+mod views;

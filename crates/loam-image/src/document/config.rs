@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use loam_model::{Digest, ImageConfig, Result};
+use loam_model::{Digest, ImageConfig, Result, shown};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::{CONFIG_LIMIT, unsupported};
-use crate::error::{invalid, shown};
+use crate::error::invalid;
 use crate::platform::Platform;
 
 /// What Loam needs of a configuration.
@@ -95,7 +95,7 @@ impl Config {
         if self.platform.distance(wanted).is_none() {
             return Err(unsupported(format!(
                 "the image {name} is for the platform `{}`, not `{wanted}`",
-                shown(self.platform.to_string().as_bytes())
+                shown(&self.platform.to_string())
             )));
         }
         Ok(())

@@ -1,9 +1,9 @@
 //! Choosing an image from an index (image-index.md).
 
-use loam_model::{Digest, ErrorKind, Failure, Result};
+use loam_model::{Digest, ErrorKind, Failure, Result, shown};
 
 use super::{Descriptor, Document, Manifest, RawDocument};
-use crate::error::{invalid, shown};
+use crate::error::invalid;
 use crate::platform::Platform;
 
 /// How deep indexes may be nested.
@@ -68,7 +68,7 @@ fn choose<'a>(entries: &'a [Descriptor], wanted: &Platform, name: &str) -> Resul
     let mut offered: Vec<String> = images
         .iter()
         .filter_map(|entry| entry.platform.as_ref())
-        .map(|platform| shown(platform.normal().to_string().as_bytes()))
+        .map(|platform| shown(&platform.normal().to_string()))
         .collect();
     offered.dedup();
     offered.truncate(20);

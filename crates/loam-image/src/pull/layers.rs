@@ -19,7 +19,7 @@ use crate::{LayerStore, catalog};
 
 /// A layer that an image needs.
 #[derive(Clone, Debug)]
-pub(crate) struct Wish {
+pub(crate) struct NeededLayer {
     pub(crate) diff_id: Digest,
     pub(crate) blob: Descriptor,
 }
@@ -93,16 +93,16 @@ impl LayerStore {
     pub(crate) fn fetch_layers(
         &self,
         place: &dyn Source,
-        wishes: &[Wish],
+        needed: &[NeededLayer],
         held: &mut Held,
         progress: &dyn PullProgress,
     ) -> Result<()> {
-        let mut missing: Vec<&Wish> = Vec::new();
-        for wish in wishes.iter().filter(|wish| !held.layers.contains_key(&wish.diff_id)) {
-            if self.has_layer(&wish.diff_id)? {
-                progress.layer(&wish.blob.digest, LayerProgress::Present);
+        let mut missing: Vec<&NeededLayer> = Vec::new();
+        for layer in needed.iter().filter(|layer| !held.layers.contains_key(&layer.diff_id)) {
+            if self.has_layer(&layer.diff_id)? {
+                progress.layer(&layer.blob.digest, LayerProgress::Present);
             } else {
-                missing.push(wish);
+                missing.push(layer);
             }
         }
         if missing.is_empty() {
@@ -119,16 +119,18 @@ impl LayerStore {
             spare_processor: missing.len() < processors,
             outcome: Mutex::default(),
         };
-        let (jobs, queue) = channel::<(Wish, LayerLock)>();
+        let (jobs, queue) = channel::<(NeededLayer, LayerLock)>();
         let queue = Mutex::new(queue);
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| self.work(&shared, &queue));
             }
-            for wish in missing {
-                match self.lock_layer(wish, &shared) {
-                    Ok(Some(lock)) => jobs.send((wish.clone(), lock)).expect("the queue outlives this scope"),
-                    Ok(None) => progress.layer(&wish.blob.digest, LayerProgress::Present),
+            for layer in missing {
+                match self.lock_layer(layer, &shared) {
+                    Ok(Some(lock)) => {
+                        jobs.send((layer.clone(), lock)).expect("the queue outlives this scope");
+                    }
+                    Ok(None) => progress.layer(&layer.blob.digest, LayerProgress::Present),
                     Err(failure) => shared.fail(failure),
                 }
                 if shared.stop.load(Ordering::Relaxed) {
@@ -148,56 +150,56 @@ impl LayerStore {
     }
 
     /// Takes a layer's lock; `None` when the layer was there by then.
-    fn lock_layer(&self, wish: &Wish, shared: &Shared<'_>) -> Result<Option<LayerLock>> {
-        let lock = LayerLock::take(&self.places, &wish.diff_id, || {
-            shared.progress.note(&format!("waiting for another pull of layer {}", wish.blob.digest.short()));
+    fn lock_layer(&self, layer: &NeededLayer, shared: &Shared<'_>) -> Result<Option<LayerLock>> {
+        let lock = LayerLock::take(&self.places, &layer.diff_id, || {
+            shared.progress.note(&format!("waiting for another pull of layer {}", layer.blob.digest.short()));
         })?;
-        Ok(if self.has_layer(&wish.diff_id)? { None } else { Some(lock) })
+        Ok(if self.has_layer(&layer.diff_id)? { None } else { Some(lock) })
     }
 
     /// Fetches layers until there are no more.
-    fn work(&self, shared: &Shared<'_>, queue: &Mutex<Receiver<(Wish, LayerLock)>>) {
+    fn work(&self, shared: &Shared<'_>, queue: &Mutex<Receiver<(NeededLayer, LayerLock)>>) {
         loop {
             let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok((wish, lock)) = job else { return };
+            let Ok((layer, lock)) = job else { return };
             if shared.stop.load(Ordering::Relaxed) {
                 continue;
             }
-            match self.fetch_layer(&wish, lock, shared) {
-                Ok(layer) => {
+            match self.fetch_layer(&layer, lock, shared) {
+                Ok(held) => {
                     let mut outcome = shared.outcome.lock().unwrap_or_else(PoisonError::into_inner);
-                    outcome.done.push((wish.diff_id, layer));
+                    outcome.done.push((layer.diff_id, held));
                 }
                 Err(failure) => shared.fail(failure),
             }
         }
     }
 
-    fn fetch_layer(&self, wish: &Wish, lock: LayerLock, shared: &Shared<'_>) -> Result<HeldLayer> {
-        let digest = &wish.blob.digest;
+    fn fetch_layer(&self, layer: &NeededLayer, lock: LayerLock, shared: &Shared<'_>) -> Result<HeldLayer> {
+        let digest = &layer.blob.digest;
         let what = format!("layer `{digest}` can't be unpacked");
-        shared.progress.layer(digest, LayerProgress::Started { size: wish.blob.size });
+        shared.progress.layer(digest, LayerProgress::Started { size: layer.blob.size });
         let heard = |bytes| shared.progress.layer(digest, LayerProgress::Advanced { bytes });
-        let (blob, promise) = shared.place.blob(&wish.blob)?;
+        let (blob, promise) = shared.place.blob(&layer.blob)?;
         let known_blob = promise.digest.clone();
         let staged = StagedLayer::new(&self.places)?;
         let means = Means {
             budget: &shared.budget,
             stop: &shared.stop,
-            algorithm: wish.diff_id.algorithm(),
+            algorithm: layer.diff_id.algorithm(),
             spare_processor: shared.spare_processor,
         };
         let streamed = unpack_stream(Intake::new(blob, promise, &heard), staged.diff()?, means, &what)?;
-        if streamed.diff_id != wish.diff_id {
+        if streamed.diff_id != layer.diff_id {
             let cause = format!(
                 "its contents have the digest `{}`, not the diff id `{}`",
-                streamed.diff_id, wish.diff_id
+                streamed.diff_id, layer.diff_id
             );
             return Err(wrap(Failure::new(ErrorKind::Invalid, cause), &what));
         }
         shared.progress.layer(digest, LayerProgress::Done);
         let record = NewLayer {
-            diff_id: wish.diff_id.clone(),
+            diff_id: layer.diff_id.clone(),
             directory: staged.id().to_owned(),
             size: streamed.unpacked.size,
             entries: streamed.unpacked.entries,

@@ -1,14 +1,14 @@
 //! What `docker save` writes: a tar with `manifest.json`, configurations, and layers as plain tars. Such an archive
 //! has no OCI manifest; one is made here, in which a layer's digest is its diff id.
 
-use loam_model::{Digest, ErrorKind, Failure, Result};
+use loam_model::{Digest, ErrorKind, Failure, Result, shown};
 use serde::Deserialize;
 
 use super::{Files, Source};
 use crate::document::{
     CONFIG_LIMIT, Config, Descriptor, MANIFEST_LIMIT, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, RawDocument,
 };
-use crate::error::{invalid, shown};
+use crate::error::invalid;
 use crate::hashing::sha256;
 use crate::intake::{Blob, Promise};
 use crate::names;
@@ -46,9 +46,9 @@ impl<F: Files> DockerArchive<F> {
         let listed: Vec<Listed> = serde_json::from_slice(&bytes)
             .map_err(|error| invalid(format!("`manifest.json` in {place} is malformed")).caused_by(error))?;
         let (image, name) = choose(listed, reference, &place)?;
-        let config_bytes = files.read(&image.config, CONFIG_LIMIT)?.ok_or_else(|| {
-            invalid(format!("{place} lacks the configuration `{}`", shown(image.config.as_bytes())))
-        })?;
+        let config_bytes = files
+            .read(&image.config, CONFIG_LIMIT)?
+            .ok_or_else(|| invalid(format!("{place} lacks the configuration `{}`", shown(&image.config))))?;
         let config = Config::parse(&config_bytes, &place)?;
         let members = image.layers.unwrap_or_default();
         if members.len() != config.diff_ids.len() {
@@ -63,7 +63,7 @@ impl<F: Files> DockerArchive<F> {
         for (diff_id, member) in &layers {
             let content = files
                 .open(member)?
-                .ok_or_else(|| invalid(format!("{place} lacks the layer `{}`", shown(member.as_bytes()))))?;
+                .ok_or_else(|| invalid(format!("{place} lacks the layer `{}`", shown(member))))?;
             described.push(
                 serde_json::json!({ "mediaType": OCI_LAYER, "digest": diff_id, "size": content.size() }),
             );
@@ -101,9 +101,8 @@ fn choose(listed: Vec<Listed>, reference: Option<&str>, place: &str) -> Result<(
     let found = listed.into_iter().find_map(|image| {
         image.repo_tags.as_ref()?.iter().find(|tag| same(tag)).cloned().map(|tag| (image, Some(tag)))
     });
-    found.ok_or_else(|| {
-        Failure::new(ErrorKind::NotFound, format!("{place} has no image `{}`", shown(wanted.as_bytes())))
-    })
+    found
+        .ok_or_else(|| Failure::new(ErrorKind::NotFound, format!("{place} has no image `{}`", shown(wanted))))
 }
 
 impl<F: Files> Source for DockerArchive<F> {

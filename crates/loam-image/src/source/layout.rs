@@ -1,10 +1,10 @@
 //! An OCI image layout (image specification, image-layout.md): `oci-layout`, `index.json`, `blobs/ALGORITHM/HEX`.
 
-use loam_model::{ErrorKind, Failure, Result};
+use loam_model::{ErrorKind, Failure, Result, shown};
 
 use super::{Files, Source};
 use crate::document::{Descriptor, Document, MANIFEST_LIMIT, RawDocument};
-use crate::error::{invalid, shown};
+use crate::error::invalid;
 use crate::hashing::sha256;
 use crate::intake::{Blob, Promise};
 use crate::stream::wrap;
@@ -64,8 +64,7 @@ fn choose<'a>(entries: &'a [Descriptor], tag: Option<&str>, place: &str) -> Resu
         };
     };
     entries.iter().find(|entry| names(entry).contains(&Some(tag))).ok_or_else(|| {
-        let failure =
-            Failure::new(ErrorKind::NotFound, format!("{place} has no image `{}`", shown(tag.as_bytes())));
+        let failure = Failure::new(ErrorKind::NotFound, format!("{place} has no image `{}`", shown(tag)));
         match list(entries.iter().flat_map(names).flatten()) {
             known if known.is_empty() => failure,
             known => failure.hint(format!("it has {known}")),
@@ -74,7 +73,7 @@ fn choose<'a>(entries: &'a [Descriptor], tag: Option<&str>, place: &str) -> Resu
 }
 
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    names.take(10).map(|name| format!("`{}`", shown(name.as_bytes()))).collect::<Vec<_>>().join(", ")
+    names.take(10).map(|name| format!("`{}`", shown(name))).collect::<Vec<_>>().join(", ")
 }
 
 impl<F: Files> Source for Layout<F> {

@@ -260,7 +260,7 @@ impl Unpacker<'_> {
         entry: &Entry,
     ) -> Result<(), UnpackError> {
         let target = relative(&entry.link).map_err(|_| {
-            let shown = crate::error::shown(&entry.link);
+            let shown = loam_model::shown_bytes(&entry.link);
             UnpackError::entry(path, format!("is a hard link to `{shown}`, outside the layer"))
         })?;
         if target == path || target.is_empty() {

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use loam_model::{ErrorKind, Failure};
+use loam_model::{ErrorKind, Failure, shown_bytes};
 
-use crate::error::{kind_of, shown};
+use crate::error::kind_of;
 
 /// Why a layer can't be unpacked. Names of entries are escaped for display already.
 #[derive(Debug, thiserror::Error)]
@@ -31,11 +31,11 @@ pub(crate) enum UnpackError {
 
 impl UnpackError {
     pub(crate) fn entry(path: &[u8], rule: impl Into<String>) -> Self {
-        UnpackError::Entry { entry: shown(path), rule: rule.into() }
+        UnpackError::Entry { entry: shown_bytes(path), rule: rule.into() }
     }
 
     pub(crate) fn system(path: &[u8], action: &'static str, error: impl Into<io::Error>) -> Self {
-        UnpackError::System { entry: shown(path), action, source: error.into() }
+        UnpackError::System { entry: shown_bytes(path), action, source: error.into() }
     }
 
     pub(crate) fn malformed(what: impl Into<String>) -> Self {

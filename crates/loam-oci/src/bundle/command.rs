@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path};
 
-use loam_model::{ContainerSpec, ErrorKind, Failure, ImageConfig, Result};
+use loam_model::{ContainerSpec, ErrorKind, Failure, ImageConfig, Result, shown};
 
 /// Where programs are looked for when neither the image nor the person says.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -12,19 +12,19 @@ const DEFAULT_TERM: &str = "xterm";
 /// The program and its arguments: the image's entry point and command unless replaced. A replaced entry point drops the
 /// image's command, which belonged to the old one.
 pub(super) fn arguments(
-    wish: &ContainerSpec,
+    spec: &ContainerSpec,
     image: &ImageConfig,
     init: Option<&str>,
 ) -> Result<Vec<String>> {
-    let own = wish.command.clone();
-    let mut arguments: Vec<String> = match &wish.entrypoint {
+    let own = spec.command.clone();
+    let mut arguments: Vec<String> = match &spec.entrypoint {
         // An empty entry point, which the command line writes as an empty text, clears the image's.
         Some(entrypoint) => {
             entrypoint.iter().filter(|text| entrypoint.len() > 1 || !text.is_empty()).cloned().collect()
         }
         None => image.entrypoint.clone(),
     };
-    arguments.extend(match (&wish.entrypoint, own) {
+    arguments.extend(match (&spec.entrypoint, own) {
         (_, Some(command)) => command,
         (Some(_), None) => Vec::new(),
         (None, None) => image.command.clone(),
@@ -40,7 +40,7 @@ pub(super) fn arguments(
 pub(super) fn check_arguments(arguments: &[String]) -> Result<()> {
     match arguments.first() {
         None => Err(Failure::new(ErrorKind::Invalid, "the container has no command to run")
-            .hint("the image names none: give one after the image's name")),
+            .hint("the image names none, so that one has to be given")),
         Some(program) if program.is_empty() => {
             Err(Failure::new(ErrorKind::Invalid, "the command's first word, the program, is empty"))
         }
@@ -53,13 +53,13 @@ pub(super) fn check_arguments(arguments: &[String]) -> Result<()> {
 
 /// The environment: what the engine knows, then the image's, then the person's; the last of a key wins.
 pub(super) fn environment(
-    wish: &ContainerSpec,
+    spec: &ContainerSpec,
     image: &ImageConfig,
     hostname: &str,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<String>> {
     let mut all = vec![format!("PATH={DEFAULT_PATH}"), format!("HOSTNAME={hostname}")];
-    if wish.terminal {
+    if spec.terminal {
         all.push(format!("TERM={DEFAULT_TERM}"));
     }
     for variable in &image.environment {
@@ -72,28 +72,28 @@ pub(super) fn environment(
             ));
         }
     }
-    add_variables(&mut all, &wish.environment)?;
+    add_variables(&mut all, &spec.environment)?;
     Ok(all.into_iter().fold(Vec::new(), set))
 }
 
 /// The environment of a further process: the container's, then the person's.
 pub(super) fn further_environment(
     container: &[String],
-    wish: &[String],
+    asked: &[String],
     terminal: bool,
 ) -> Result<Vec<String>> {
     let mut all = container.to_vec();
     if terminal && !all.iter().any(|variable| variable.starts_with("TERM=")) {
         all.push(format!("TERM={DEFAULT_TERM}"));
     }
-    add_variables(&mut all, wish)?;
+    add_variables(&mut all, asked)?;
     Ok(all.into_iter().fold(Vec::new(), set))
 }
 
-fn add_variables(all: &mut Vec<String>, wish: &[String]) -> Result<()> {
-    for variable in wish {
+fn add_variables(all: &mut Vec<String>, asked: &[String]) -> Result<()> {
+    for variable in asked {
         if !check_variable(variable) {
-            let message = format!("`--env {}` is not of the form KEY=VALUE", shown(variable));
+            let message = format!("environment variable `{}` is not of the form KEY=VALUE", shown(variable));
             return Err(Failure::new(ErrorKind::Invalid, message));
         }
         all.push(variable.clone());
@@ -116,17 +116,13 @@ fn check_variable(variable: &str) -> bool {
     !variable.contains('\0') && variable.find('=').is_some_and(|at| at > 0)
 }
 
-fn shown(text: &str) -> String {
-    text.chars().take(80).flat_map(char::escape_debug).collect()
-}
-
 /// The working directory: absolute, without detours. An image's may lack the slash.
-pub(super) fn working_directory(wish: Option<&str>, image: Option<&str>) -> Result<String> {
-    if let Some(wish) = wish.filter(|wish| !wish.starts_with('/')) {
-        let message = format!("`--workdir {}` is not an absolute path", shown(wish));
+pub(super) fn working_directory(asked: Option<&str>, image: Option<&str>) -> Result<String> {
+    if let Some(asked) = asked.filter(|asked| !asked.starts_with('/')) {
+        let message = format!("working directory `{}` is not an absolute path", shown(asked));
         return Err(Failure::new(ErrorKind::Invalid, message));
     }
-    let path = wish.or(image.filter(|path| !path.is_empty())).unwrap_or("/");
+    let path = asked.or(image.filter(|path| !path.is_empty())).unwrap_or("/");
     if path.contains('\0') {
         return Err(Failure::new(ErrorKind::Invalid, "the working directory holds a zero byte"));
     }
@@ -170,14 +166,14 @@ mod tests {
             (Some(&["n"]), Some(&[""]), Some(&["n", ""])),
         ];
         for &(entrypoint, command, expected) in table {
-            let wish = ContainerSpec {
+            let spec = ContainerSpec {
                 entrypoint: entrypoint.map(texts),
                 command: command.map(texts),
                 ..Default::default()
             };
-            let answer = arguments(&wish, &image, None).ok();
+            let answer = arguments(&spec, &image, None).ok();
             assert_eq!(answer, expected.map(texts), "{entrypoint:?} {command:?}");
-            let with_init = arguments(&wish, &image, Some("/.init")).ok();
+            let with_init = arguments(&spec, &image, Some("/.init")).ok();
             assert_eq!(with_init, expected.map(|words| [texts(&["/.init", "--"]), texts(words)].concat()));
         }
     }
@@ -186,15 +182,15 @@ mod tests {
     fn the_last_of_a_key_wins() {
         let image =
             ImageConfig { environment: texts(&["PATH=/bin", "A=1", "=x", "B"]), ..Default::default() };
-        let wish =
+        let spec =
             ContainerSpec { environment: texts(&["A=2=3", "C="]), terminal: true, ..Default::default() };
         let mut warnings = Vec::new();
-        let all = environment(&wish, &image, "h", &mut warnings).expect("valid");
+        let all = environment(&spec, &image, "h", &mut warnings).expect("valid");
         assert_eq!(all, ["PATH=/bin", "HOSTNAME=h", "TERM=xterm", "A=2=3", "C="]);
         assert_eq!(warnings.len(), 2);
         for bad in ["A", "=b", "", "A=\0"] {
-            let wish = ContainerSpec { environment: texts(&[bad]), ..Default::default() };
-            assert!(environment(&wish, &image, "h", &mut warnings).is_err(), "{bad:?}");
+            let spec = ContainerSpec { environment: texts(&[bad]), ..Default::default() };
+            assert!(environment(&spec, &image, "h", &mut warnings).is_err(), "{bad:?}");
         }
     }
 
@@ -207,8 +203,8 @@ mod tests {
             (Some("/a//b/./c/"), Some("/x"), "/a/b/c"),
             (Some("/../../etc"), None, "/etc"),
         ];
-        for (wish, image, expected) in table {
-            assert_eq!(working_directory(wish, image).expect("valid"), expected);
+        for (asked, image, expected) in table {
+            assert_eq!(working_directory(asked, image).expect("valid"), expected);
         }
         assert!(working_directory(Some("a"), None).is_err());
         assert!(working_directory(Some(""), None).is_err());

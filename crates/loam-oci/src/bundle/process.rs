@@ -18,48 +18,48 @@ const OOM_SCORES: std::ops::RangeInclusive<i32> = -1000..=1000;
 
 /// The container's main process.
 pub(super) fn main(input: &BundleInput<'_>, host: &Host, warnings: &mut Vec<String>) -> Result<Process> {
-    let (wish, image) = (input.spec, input.image);
+    let (spec, image) = (input.spec, input.image);
     let hostname = super::hostname(input)?;
     let grantable = host.grantable(input.mapping.is_some());
-    let set = capabilities::resolve(&wish.security.capabilities, grantable)?;
+    let set = capabilities::resolve(&spec.security.capabilities, grantable)?;
     let ceiling = |resource| rlimits::ceiling(resource, host.can_raise());
-    let limits = rlimits::resolve(&wish.limits.rlimits, ceiling, warnings)?;
+    let limits = rlimits::resolve(&spec.limits.rlimits, ceiling, warnings)?;
     let cwd =
-        command::working_directory(wish.working_directory.as_deref(), image.working_directory.as_deref())?;
+        command::working_directory(spec.working_directory.as_deref(), image.working_directory.as_deref())?;
     let user = UserBuilder::default().umask(UMASK).build().expect("every member of a user has a default");
     let mut process = ProcessBuilder::default()
-        .terminal(wish.terminal)
+        .terminal(spec.terminal)
         .user(user)
-        .args(command::arguments(wish, image, input.init_program)?)
-        .env(command::environment(wish, image, &hostname, warnings)?)
+        .args(command::arguments(spec, image, input.init_program)?)
+        .env(command::environment(spec, image, &hostname, warnings)?)
         .cwd(PathBuf::from(cwd))
         .capabilities(sets(&set))
         .rlimits(limits)
         .build()
         .expect("every member of a process has a default");
-    // Left out rather than false: runtimes have taken the mere presence for a wish.
-    process.set_no_new_privileges((!wish.security.allow_new_privileges).then_some(true));
-    process.set_apparmor_profile(security::apparmor(&wish.security, host)?);
-    process.set_selinux_label(security::selinux(&wish.security, host)?);
-    process.set_oom_score_adj(oom_score(wish.limits.oom_score_adjust, host, warnings)?);
+    // Left out rather than false: runtimes have taken the mere presence for a yes.
+    process.set_no_new_privileges((!spec.security.allow_new_privileges).then_some(true));
+    process.set_apparmor_profile(security::apparmor(&spec.security, host)?);
+    process.set_selinux_label(security::selinux(&spec.security, host)?);
+    process.set_oom_score_adj(oom_score(spec.limits.oom_score_adjust, host, warnings)?);
     Ok(process)
 }
 
 /// A further process of a container.
-pub(super) fn further(container: &Spec, wish: &ProcessSpec, host: &Host) -> Result<Process> {
-    command::check_arguments(&wish.arguments)?;
+pub(super) fn further(container: &Spec, spec: &ProcessSpec, host: &Host) -> Result<Process> {
+    command::check_arguments(&spec.arguments)?;
     let none = || Failure::new(ErrorKind::Invalid, "the container's configuration has no process");
     let mut process = container.process().clone().ok_or_else(none)?;
     let environment = process.env().clone().unwrap_or_default();
-    let environment = command::further_environment(&environment, &wish.environment, wish.terminal)?;
-    if let Some(directory) = &wish.working_directory {
+    let environment = command::further_environment(&environment, &spec.environment, spec.terminal)?;
+    if let Some(directory) = &spec.working_directory {
         process.set_cwd(PathBuf::from(command::working_directory(Some(directory), None)?));
     }
-    process.set_args(Some(wish.arguments.clone()));
+    process.set_args(Some(spec.arguments.clone()));
     process.set_env(Some(environment));
-    process.set_terminal(Some(wish.terminal));
+    process.set_terminal(Some(spec.terminal));
     process.set_console_size(None);
-    if wish.privileged {
+    if spec.privileged {
         let namespaces = container.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
         let own = namespaces.is_some_and(|list| list.iter().any(|one| one.typ() == LinuxNamespaceType::User));
         process.set_capabilities(Some(sets(host.grantable(own))));
@@ -80,18 +80,18 @@ fn sets(set: &Capabilities) -> LinuxCapabilities {
         .expect("every member of the sets has a default")
 }
 
-/// The shift for the out-of-memory killer. Without a wish, a container does not inherit the engine's protection.
-fn oom_score(wish: Option<i32>, host: &Host, warnings: &mut Vec<String>) -> Result<Option<i32>> {
-    let Some(wish) = wish else { return Ok((host.oom_score_adjust < 0).then_some(0)) };
-    if !OOM_SCORES.contains(&wish) {
-        let message = format!("`--oom-score-adj {wish}` is not between -1000 and 1000");
+/// The shift for the out-of-memory killer. When nobody says, a container does not inherit the engine's protection.
+fn oom_score(asked: Option<i32>, host: &Host, warnings: &mut Vec<String>) -> Result<Option<i32>> {
+    let Some(asked) = asked else { return Ok((host.oom_score_adjust < 0).then_some(0)) };
+    if !OOM_SCORES.contains(&asked) {
+        let message = format!("OOM score adjustment `{asked}` is not between -1000 and 1000");
         return Err(Failure::new(ErrorKind::Invalid, message));
     }
     let least = if host.can_raise() { *OOM_SCORES.start() } else { host.oom_score_adjust };
-    if wish < least {
+    if asked < least {
         warnings.push(format!(
-            "`--oom-score-adj` is raised to {least}, the least that this host lets the engine set"
+            "OOM score adjustment `{asked}` is raised to {least}, the least that this host lets the engine set"
         ));
     }
-    Ok(Some(wish.max(least)))
+    Ok(Some(asked.max(least)))
 }

@@ -3,7 +3,7 @@
 use loam_model::oci_spec::runtime::{
     LinuxCpuBuilder, LinuxMemoryBuilder, LinuxPidsBuilder, LinuxResources, LinuxResourcesBuilder,
 };
-use loam_model::{ErrorKind, Failure, Limits, Result};
+use loam_model::{ErrorKind, Failure, Limits, Result, shown};
 
 use super::Host;
 use crate::devices;
@@ -32,11 +32,11 @@ pub(super) fn resolve(limits: &Limits, host: &Host, warnings: &mut Vec<String>) 
     let pids = match limits.pids {
         Some(-1) => None,
         Some(count @ 1..) => {
-            needs(host, "pids", "--pids-limit")?;
+            needs(host, "pids", "process limit")?;
             Some(count)
         }
         Some(count) => {
-            return Err(invalid(format!("`--pids-limit {count}` is neither a number of processes nor -1")));
+            return Err(invalid(format!("process limit `{count}` is neither a number of processes nor -1")));
         }
         None if needs(host, "pids", "").is_ok() => Some(DEFAULT_PIDS),
         None => {
@@ -56,19 +56,19 @@ fn memory(limits: &Limits, host: &Host) -> Result<Option<loam_model::oci_spec::r
     let Some(memory) = limits.memory else {
         return match limits.memory_swap {
             None | Some(-1) => Ok(None),
-            Some(_) => Err(invalid("`--memory-swap` needs `--memory`".to_owned())),
+            Some(swap) => Err(invalid(format!("swap limit `{swap}` needs a memory limit"))),
         };
     };
-    needs(host, "memory", "--memory")?;
+    needs(host, "memory", "memory limit")?;
     let limit = i64::try_from(memory).ok().filter(|_| memory >= LEAST_MEMORY);
     let Some(limit) = limit else {
         return Err(invalid(format!(
-            "`--memory {memory}` is less than 6 MiB, which no program starts with, or too large"
+            "memory limit `{memory}` is less than 6 MiB, which no program starts with, or too large"
         )));
     };
     let swap = limits.memory_swap.unwrap_or(limit);
     if swap != -1 && swap < limit {
-        let message = format!("`--memory-swap {swap}` is less than `--memory {limit}`, of which it is part");
+        let message = format!("swap limit `{swap}` is less than memory limit `{limit}`, which it includes");
         return Err(invalid(message));
     }
     let memory = LinuxMemoryBuilder::default().limit(limit).swap(swap).build();
@@ -78,26 +78,27 @@ fn memory(limits: &Limits, host: &Host) -> Result<Option<loam_model::oci_spec::r
 fn cpu(limits: &Limits, host: &Host) -> Result<Option<loam_model::oci_spec::runtime::LinuxCpu>> {
     let mut builder = LinuxCpuBuilder::default();
     if let Some(millis) = limits.cpu_millis {
-        needs(host, "cpu", "--cpus")?;
+        needs(host, "cpu", "processor limit")?;
         let quota = millis.checked_mul(QUOTA_PER_MILLI).and_then(|quota| i64::try_from(quota).ok());
         let Some(quota) = quota.filter(|_| millis >= LEAST_MILLIS) else {
-            return Err(invalid(format!("`--cpus` of {millis} thousandths is less than 0.01 or too large")));
+            let processors = format!("{}.{:03}", millis / 1000, millis % 1000);
+            return Err(invalid(format!("processor limit `{processors}` is less than 0.01 or too large")));
         };
         builder = builder.quota(quota).period(CPU_PERIOD);
     }
     if let Some(shares) = limits.cpu_shares {
-        needs(host, "cpu", "--cpu-shares")?;
+        needs(host, "cpu", "processor share")?;
         if !SHARES.contains(&shares) {
-            return Err(invalid(format!("`--cpu-shares {shares}` is not between 2 and 262144")));
+            return Err(invalid(format!("processor share `{shares}` is not between 2 and 262144")));
         }
         builder = builder.shares(shares);
     }
     if let Some(list) = &limits.cpuset_cpus {
-        needs(host, "cpuset", "--cpuset-cpus")?;
-        let shown: String = list.chars().take(80).flat_map(char::escape_debug).collect();
+        needs(host, "cpuset", "processor list")?;
         if !is_list(list) {
             return Err(invalid(format!(
-                "`--cpuset-cpus {shown}` is not a list of processors such as `0-1,3`"
+                "processor list `{}` is not of numbers and ranges such as `0-1,3`",
+                shown(list)
             )));
         }
         builder = builder.cpus(list.clone());
@@ -119,11 +120,11 @@ fn is_list(text: &str) -> bool {
 }
 
 /// Refuses a limit that nothing would enforce.
-fn needs(host: &Host, controller: &str, flag: &str) -> Result<()> {
+fn needs(host: &Host, controller: &str, what: &str) -> Result<()> {
     match &host.controllers {
         Some(controllers) if !controllers.iter().any(|name| name == controller) => {
             let message =
-                format!("`{flag}` can't be enforced: this host has no `{controller}` cgroup controller");
+                format!("the {what} can't be enforced: this host has no `{controller}` cgroup controller");
             Err(Failure::new(ErrorKind::Unsupported, message))
         }
         _ => Ok(()),

@@ -1,7 +1,7 @@
 //! Seccomp, AppArmor and SELinux.
 
 use loam_model::oci_spec::runtime::{Capabilities, LinuxSeccomp};
-use loam_model::{ErrorKind, Failure, Result, SeccompChoice, Security};
+use loam_model::{ErrorKind, Failure, Result, SeccompChoice, Security, shown};
 
 use super::Host;
 use crate::seccomp;
@@ -23,7 +23,7 @@ pub(super) fn apparmor(security: &Security, host: &Host) -> Result<Option<String
     let Some(profile) = security.apparmor.as_deref().filter(|&profile| profile != UNCONFINED) else {
         return Ok(None);
     };
-    check_label("--security-opt apparmor", profile)?;
+    check_label("AppArmor profile", profile)?;
     if host.apparmor {
         return Ok(Some(profile.to_owned()));
     }
@@ -34,7 +34,7 @@ pub(super) fn apparmor(security: &Security, host: &Host) -> Result<Option<String
 /// The SELinux label, likewise.
 pub(super) fn selinux(security: &Security, host: &Host) -> Result<Option<String>> {
     let Some(label) = security.selinux_label.as_deref() else { return Ok(None) };
-    check_label("--security-opt label", label)?;
+    check_label("SELinux label", label)?;
     if host.selinux {
         return Ok(Some(label.to_owned()));
     }
@@ -43,12 +43,12 @@ pub(super) fn selinux(security: &Security, host: &Host) -> Result<Option<String>
 }
 
 /// A label is written to a file of `/proc` as it is.
-fn check_label(flag: &str, label: &str) -> Result<()> {
+fn check_label(what: &str, label: &str) -> Result<()> {
     if !label.is_empty()
         && label.len() <= 4096
         && !label.contains(|c: char| c.is_control() || c.is_whitespace())
     {
         return Ok(());
     }
-    Err(Failure::new(ErrorKind::Invalid, format!("the value of `{flag}` is not a plain name")))
+    Err(Failure::new(ErrorKind::Invalid, format!("{what} `{}` is not a plain name", shown(label))))
 }

@@ -89,8 +89,8 @@ impl DeviceRule {
 }
 
 /// Checks rules, and adds the default devices to a list that denies something.
-pub(crate) fn rules(wish: &[LinuxDeviceCgroup]) -> Result<Vec<DeviceRule>, CgroupError> {
-    let mut rules = wish.iter().map(DeviceRule::checked).collect::<Result<Vec<_>, _>>()?;
+pub(crate) fn rules(listed: &[LinuxDeviceCgroup]) -> Result<Vec<DeviceRule>, CgroupError> {
+    let mut rules = listed.iter().map(DeviceRule::checked).collect::<Result<Vec<_>, _>>()?;
     // What came before a rule about everything has no effect.
     if let Some(last) = rules.iter().rposition(|rule| rule.is_everything()) {
         rules.drain(..last);
@@ -186,8 +186,8 @@ mod tests {
     use super::*;
 
     fn parse(json: &str) -> Vec<DeviceRule> {
-        let wish: Vec<LinuxDeviceCgroup> = serde_json::from_str(json).expect("valid rules");
-        rules(&wish).expect("valid rules")
+        let listed: Vec<LinuxDeviceCgroup> = serde_json::from_str(json).expect("valid rules");
+        rules(&listed).expect("valid rules")
     }
 
     #[test]
@@ -224,8 +224,8 @@ mod tests {
             r#"[{"allow":true,"type":"c","access":"x"}]"#,
             r#"[{"allow":true,"type":"p"}]"#,
         ] {
-            let wish: Vec<LinuxDeviceCgroup> = serde_json::from_str(json).expect("valid JSON");
-            assert!(rules(&wish).is_err(), "{json}");
+            let listed: Vec<LinuxDeviceCgroup> = serde_json::from_str(json).expect("valid JSON");
+            assert!(rules(&listed).is_err(), "{json}");
         }
     }
 

@@ -61,13 +61,7 @@ impl CgroupError {
             Self::Occupied { .. } => ErrorKind::Conflict,
             Self::Write { source, .. } if source.kind() == io::ErrorKind::InvalidInput => ErrorKind::Invalid,
             Self::Write { source, .. } if source.kind() == io::ErrorKind::ResourceBusy => ErrorKind::Conflict,
-            _ => match self.cause().map(io::Error::kind) {
-                Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
-                    ErrorKind::Denied
-                }
-                Some(io::ErrorKind::StorageFull | io::ErrorKind::OutOfMemory) => ErrorKind::Exhausted,
-                _ => ErrorKind::Internal,
-            },
+            _ => self.cause().map_or(ErrorKind::Internal, ErrorKind::of_io),
         }
     }
 }

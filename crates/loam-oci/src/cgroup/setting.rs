@@ -16,7 +16,7 @@ pub(crate) struct Setting {
 /// What happens when a setting's file does not exist on this kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Missing {
-    /// The wish fails.
+    /// Setting it fails.
     Refuse,
     /// The setting changes nothing that the kernel without it would not do anyhow.
     Ignore,

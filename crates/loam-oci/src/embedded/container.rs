@@ -11,8 +11,8 @@ use rustix::thread::ThreadNameSpaceType;
 
 use super::channel::{Channel, Message};
 use super::explain::Explain;
-use super::first::FirstPlan;
 use super::hook::HookState;
+use super::init_plan::InitPlan;
 use super::namespaces::Mappings;
 use crate::Cgroup;
 use crate::seccomp::Filter;
@@ -44,13 +44,7 @@ pub(super) struct Container {
 
 impl Container {
     /// Keeps of the plan what is needed later; the rest, with all descriptors in it, is let go.
-    pub(super) fn new(
-        spec: &Spec,
-        child: Spawned,
-        cgroup: Cgroup,
-        channel: Channel,
-        plan: FirstPlan,
-    ) -> Self {
+    pub(super) fn new(spec: &Spec, child: Spawned, cgroup: Cgroup, channel: Channel, plan: InitPlan) -> Self {
         let hooks = spec.hooks().clone().unwrap_or_default();
         Self {
             pid: child.pid,

@@ -31,11 +31,10 @@ pub(super) fn failure(errno: Errno, message: String) -> Failure {
 
 fn kind(errno: Errno) -> ErrorKind {
     match errno {
-        Errno::PERM | Errno::ACCESS => ErrorKind::Denied,
-        Errno::NOSPC | Errno::DQUOT | Errno::NOMEM | Errno::MFILE | Errno::NFILE | Errno::AGAIN => {
-            ErrorKind::Exhausted
-        }
-        Errno::NOSYS | Errno::OPNOTSUPP | Errno::NODEV => ErrorKind::Unsupported,
-        _ => ErrorKind::Internal,
+        // What clone(2) says when there are as many processes as there may be.
+        Errno::AGAIN => ErrorKind::Exhausted,
+        // A file system that the kernel does not have.
+        Errno::NODEV | Errno::OPNOTSUPP => ErrorKind::Unsupported,
+        _ => ErrorKind::of_io(&errno.into()),
     }
 }

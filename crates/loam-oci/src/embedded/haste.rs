@@ -9,7 +9,7 @@ use std::io::Write;
 /// moved; it then stays in that state for about as long. So whoever knows that a container or a further process will
 /// be wanted can let that wait begin: this moves the calling process into the cgroup that it is in already, which
 /// changes nothing, and returns when the wait is over. Call it from a thread or process of its own, as early as possible.
-/// Without version 1 hierarchies it returns at once: there processes are born into their cgroups.
+/// Without version 1 hierarchies it returns at once: there processes start in their cgroups.
 pub fn hasten_cgroup_joins() {
     let Ok(own) = std::fs::read_to_string("/proc/self/cgroup") else { return };
     for file in own.lines().filter_map(procs_file) {

@@ -2,10 +2,11 @@
 //! configuration says, and then the user's program.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use loam_model::{ErrorKind, Failure, Result};
+use loam_sys::open_in_root;
 use rustix::fs::{Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::process::Rlimit;
@@ -13,7 +14,6 @@ use rustix::thread::CapabilitySet;
 
 use super::explain::{Explain, failure};
 use super::process_plan::{CapabilityPlan, Label, Limit, ProcessPlan};
-use super::root::resolve;
 use crate::seccomp::Filter;
 
 /// The files that security labels are written to, opened on the host's procfs.
@@ -24,8 +24,7 @@ impl LabelFiles {
     /// Opens them.
     pub(super) fn open(proc: BorrowedFd<'_>, labels: &[Label]) -> Result<Self> {
         let open = |label: &Label| {
-            let how = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
-            let file = resolve(proc, Path::new(label.file), OFlags::WRONLY, how)
+            let file = open_in_root(proc, label.file, OFlags::WRONLY, ResolveFlags::NO_XDEV)
                 .explain(|| format!("opening `/proc/{}` failed", label.file))?;
             Ok((file, label.text.clone()))
         };
@@ -111,13 +110,12 @@ fn enter_directory(path: &Path) -> Result<()> {
     let failed = || format!("entering the working directory `{}` failed", path.display());
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).explain(failed)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY;
-    let directory =
-        resolve(root.as_fd(), path, flags, ResolveFlags::IN_ROOT).map_err(|errno| match errno {
-            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => {
-                Failure::new(ErrorKind::Invalid, failed()).caused_by(std::io::Error::from(errno))
-            }
-            _ => failure(errno, failed()),
-        })?;
+    let directory = open_in_root(&root, path, flags, ResolveFlags::empty()).map_err(|errno| match errno {
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP => {
+            Failure::new(ErrorKind::Invalid, failed()).caused_by(std::io::Error::from(errno))
+        }
+        _ => failure(errno, failed()),
+    })?;
     rustix::process::fchdir(&directory).explain(failed)
 }
 
@@ -166,14 +164,14 @@ fn become_user(plan: &ProcessPlan) -> Result<()> {
     Ok(())
 }
 
-/// Sets the capabilities to those wished that this process has at all. Nothing is inheritable but what is ambient.
-fn set_capabilities(wish: &CapabilityPlan) -> Result<()> {
+/// Sets the capabilities to those of the plan that this process has at all. Nothing is inheritable but what is ambient.
+fn set_capabilities(plan: &CapabilityPlan) -> Result<()> {
     let failed = || "setting capabilities failed".to_owned();
     let mut sets = rustix::thread::capabilities(None).explain(failed)?;
-    let permitted = sets.permitted.bits() & wish.permitted;
-    let ambient = permitted & wish.ambient;
+    let permitted = sets.permitted.bits() & plan.permitted;
+    let ambient = permitted & plan.ambient;
     sets.permitted = CapabilitySet::from_bits_retain(permitted);
-    sets.effective = CapabilitySet::from_bits_retain(permitted & wish.effective);
+    sets.effective = CapabilitySet::from_bits_retain(permitted & plan.effective);
     sets.inheritable = CapabilitySet::from_bits_retain(ambient);
     rustix::thread::set_capabilities(None, sets).explain(failed)?;
     for number in (0..64).filter(|number| ambient & (1 << number) != 0) {
@@ -242,8 +240,12 @@ pub(super) fn not_runnable(name: &CString, errno: Errno) -> Failure {
     let kind = match errno {
         Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG => ErrorKind::CommandNotFound,
         Errno::TOOBIG => ErrorKind::Invalid,
-        Errno::NOMEM | Errno::AGAIN | Errno::MFILE | Errno::NFILE => ErrorKind::Exhausted,
-        _ => ErrorKind::CommandNotExecutable,
+        // What execve(2) says when the user has as many processes as there may be.
+        Errno::AGAIN => ErrorKind::Exhausted,
+        _ => match ErrorKind::of_io(&errno.into()) {
+            ErrorKind::Exhausted => ErrorKind::Exhausted,
+            _ => ErrorKind::CommandNotExecutable,
+        },
     };
     Failure::new(kind, format!("`{name}` can't be executed")).caused_by(std::io::Error::from(errno))
 }

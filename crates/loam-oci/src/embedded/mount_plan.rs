@@ -246,8 +246,8 @@ impl Planner<'_> {
 
     /// Gives the mount the mapping that its options ask for.
     fn map(&self, mount: &OwnedFd, options: &MountOptions) -> Result<()> {
-        let wished = self.mount.uid_mappings().is_some() || self.mount.gid_mappings().is_some();
-        if options.idmap.is_none() && !wished {
+        let mapped = self.mount.uid_mappings().is_some() || self.mount.gid_mappings().is_some();
+        if options.idmap.is_none() && !mapped {
             return Ok(());
         }
         if self

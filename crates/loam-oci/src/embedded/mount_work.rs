@@ -14,20 +14,7 @@ use super::explain::Explain;
 use super::mount_plan::{MountPlan, Mounts, What};
 use super::options::{MountOptions, attribute};
 use super::root::{PointKind, find_or_make, find_without_links, is_on, magic};
-
-/// Files of procfs that a mount may cover: such as show the container's own limits in place of the machine's.
-const COVERABLE: [&str; 10] = [
-    "/proc/cpuinfo",
-    "/proc/diskstats",
-    "/proc/loadavg",
-    "/proc/meminfo",
-    "/proc/net/dev",
-    "/proc/slabinfo",
-    "/proc/stat",
-    "/proc/swaps",
-    "/proc/sys/kernel/ns_last_pid",
-    "/proc/uptime",
-];
+use crate::masks::may_be_covered;
 
 /// The root file system in the container's mount namespace, and what is still to be done with its mounts.
 #[derive(Debug)]
@@ -150,13 +137,12 @@ impl<'a> Work<'a> {
         let target = find_or_make(self.root.as_fd(), destination, kind)?;
         let opening = || format!("opening `{shown}` in the container failed");
         if is_on(target.as_fd(), magic::PROC).explain(opening)? {
-            let coverable = COVERABLE.iter().any(|path| Path::new(path) == destination);
             let plain = || {
                 let way = destination.parent().unwrap_or(destination);
                 // `/proc/net` is a link of the kernel's own.
                 way == Path::new("/proc/net") || find_without_links(self.root.as_fd(), destination).is_ok()
             };
-            if !coverable || !plain() {
+            if !may_be_covered(destination) || !plain() {
                 let message = format!("`{shown}` lies in the proc file system and may not be covered");
                 return Err(Failure::new(ErrorKind::Denied, message));
             }

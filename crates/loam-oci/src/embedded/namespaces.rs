@@ -24,8 +24,8 @@ pub(super) struct Namespaces {
     pub(super) new_cgroup: bool,
     /// The text of `timens_offsets` for a new time namespace.
     pub(super) new_time: Option<String>,
-    /// All in which the container differs from the host: what a further process joins, but for process ids, which it
-    /// is born into.
+    /// All in which the container differs from the host: what a later process joins, but for process ids, which it
+    /// gets when it is made.
     pub(super) own: ThreadNameSpaceType,
 }
 

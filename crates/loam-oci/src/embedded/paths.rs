@@ -5,7 +5,7 @@ use std::path::Path;
 
 use loam_model::{ErrorKind, Failure, Result};
 use loam_sys::MountChange;
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
@@ -71,8 +71,7 @@ fn existing(root: BorrowedFd<'_>, path: &str) -> rustix::io::Result<Option<Owned
 fn open_null(root: BorrowedFd<'_>) -> Result<OwnedFd> {
     let opening = || "opening `/dev/null` in the container failed".to_owned();
     let flags = OFlags::PATH | OFlags::NOFOLLOW;
-    let how = rustix::fs::ResolveFlags::IN_ROOT;
-    let null = super::root::resolve(root, Path::new("/dev/null"), flags, how).explain(opening)?;
+    let null = loam_sys::open_in_root(root, "/dev/null", flags, ResolveFlags::empty()).explain(opening)?;
     if !is_character_device(null.as_fd(), 1, 3).explain(opening)? {
         let message = "`/dev/null` in the container is not the null device";
         return Err(Failure::new(ErrorKind::Denied, message));

@@ -205,8 +205,8 @@ fn lacks(module: &str, label: &str) -> Failure {
     Failure::new(ErrorKind::Unsupported, message)
 }
 
-fn scheduler(wish: &Scheduler) -> Result<SchedulerSettings> {
-    let policy = match wish.policy() {
+fn scheduler(asked: &Scheduler) -> Result<SchedulerSettings> {
+    let policy = match asked.policy() {
         LinuxSchedulerPolicy::SchedOther => 0,
         LinuxSchedulerPolicy::SchedFifo => 1,
         LinuxSchedulerPolicy::SchedRr => 2,
@@ -224,16 +224,16 @@ fn scheduler(wish: &Scheduler) -> Result<SchedulerSettings> {
         LinuxSchedulerFlag::SchedFlagUtilClampMin => 0x20,
         LinuxSchedulerFlag::SchedFlagUtilClampMax => 0x40,
     };
-    let priority = u32::try_from(wish.priority().unwrap_or(0))
+    let priority = u32::try_from(asked.priority().unwrap_or(0))
         .map_err(|_| Failure::new(ErrorKind::Invalid, "the scheduler priority is negative"))?;
     Ok(SchedulerSettings {
         policy,
-        flags: wish.flags().iter().flatten().fold(0, |all, flag| all | bit(flag)),
-        nice: wish.nice().unwrap_or(0),
+        flags: asked.flags().iter().flatten().fold(0, |all, flag| all | bit(flag)),
+        nice: asked.nice().unwrap_or(0),
         priority,
-        runtime: wish.runtime().unwrap_or(0),
-        deadline: wish.deadline().unwrap_or(0),
-        period: wish.period().unwrap_or(0),
+        runtime: asked.runtime().unwrap_or(0),
+        deadline: asked.deadline().unwrap_or(0),
+        period: asked.period().unwrap_or(0),
     })
 }
 

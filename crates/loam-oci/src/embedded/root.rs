@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path};
 
 use loam_model::{ErrorKind, Failure, Result};
+use loam_sys::open_in_root;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, makedev};
 use rustix::io::Errno;
 
@@ -20,35 +21,14 @@ pub(super) enum PointKind {
     File,
 }
 
-/// How often a path is resolved anew when something was renamed meanwhile.
-const MAX_TRIES: usize = 128;
-
-/// Opens a path beneath `root`, as a name only (`O_PATH`).
-pub(super) fn resolve(
-    root: BorrowedFd<'_>,
-    path: &Path,
-    flags: OFlags,
-    how: ResolveFlags,
-) -> rustix::io::Result<OwnedFd> {
-    let flags = flags | OFlags::CLOEXEC;
-    let how = how | ResolveFlags::NO_MAGICLINKS;
-    for _ in 1..MAX_TRIES {
-        match rustix::fs::openat2(root, path, flags, Mode::empty(), how) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            other => return other,
-        }
-    }
-    Err(Errno::AGAIN)
-}
-
-/// Opens a path beneath `root`; links are followed as if `root` were `/`.
+/// Opens a path beneath `root`, as a name only (`O_PATH`); links are followed as if `root` were `/`.
 pub(super) fn find(root: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<OwnedFd> {
-    resolve(root, path, OFlags::PATH, ResolveFlags::IN_ROOT)
+    open_in_root(root, path, OFlags::PATH, ResolveFlags::empty())
 }
 
 /// Opens a path beneath `root` that contains no link.
 pub(super) fn find_without_links(root: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<OwnedFd> {
-    resolve(root, path, OFlags::PATH, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)
+    open_in_root(root, path, OFlags::PATH, ResolveFlags::NO_SYMLINKS)
 }
 
 /// Opens a path beneath `root`, and makes it when it is missing: directories with mode 0755, each made and entered by

@@ -4,13 +4,12 @@ use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-use loam_model::{ErrorKind, Failure, Result};
+use loam_model::{ErrorKind, Failure, Result, shown};
 use rustix::fs::{OFlags, ResolveFlags};
 use rustix::thread::ThreadNameSpaceType as Kind;
 
 use super::explain::Explain;
 use super::namespaces::Namespaces;
-use super::root::resolve;
 
 /// One parameter: the file below `/proc/sys`, and what is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,14 +33,12 @@ const IPC: [&str; 10] = [
 ];
 
 /// Checks that each parameter belongs to a namespace of the container's own: all others are the machine's.
-pub(super) fn check(wished: &HashMap<String, String>, namespaces: &Namespaces) -> Result<Vec<Sysctl>> {
-    let mut sysctls: Vec<Sysctl> = wished
+pub(super) fn check(asked: &HashMap<String, String>, namespaces: &Namespaces) -> Result<Vec<Sysctl>> {
+    let mut sysctls: Vec<Sysctl> = asked
         .iter()
         .map(|(key, value)| {
-            let refused = |why: &str| {
-                let key: String = key.chars().take(100).flat_map(char::escape_default).collect();
-                Failure::new(ErrorKind::Invalid, format!("the sysctl `{key}` {why}"))
-            };
+            let refused =
+                |why: &str| Failure::new(ErrorKind::Invalid, format!("the sysctl `{}` {why}", shown(key)));
             let names = names(key).ok_or_else(|| refused("is not a valid name"))?;
             if value.chars().any(char::is_control) {
                 return Err(refused("has control characters in its value"));
@@ -88,8 +85,9 @@ fn names(key: &str) -> Option<Vec<String>> {
 pub(super) fn write(proc: BorrowedFd<'_>, sysctls: &[Sysctl]) -> Result<()> {
     for sysctl in sysctls {
         let failed = || format!("setting the sysctl `{}` failed", sysctl.path.display());
-        let how = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
-        let file = resolve(proc, &sysctl.path, OFlags::WRONLY, how).explain(failed)?;
+        let how = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+        let file =
+            loam_sys::open_in_root(proc, sysctl.path.as_path(), OFlags::WRONLY, how).explain(failed)?;
         rustix::io::write(&file, sysctl.value.as_bytes()).explain(failed)?;
     }
     Ok(())

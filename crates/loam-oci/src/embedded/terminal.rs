@@ -1,9 +1,9 @@
 //! The terminal of a process: a pseudo-terminal of the container's own devpts.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use loam_model::{ErrorKind, Failure, Result, TerminalSize};
+use loam_sys::open_in_root;
 use rustix::fs::{FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
@@ -12,7 +12,7 @@ use rustix::termios::Winsize;
 
 use super::device_plan::attach;
 use super::explain::Explain;
-use super::root::{file_type, is_character_device, is_on, magic, resolve};
+use super::root::{file_type, is_character_device, is_on, magic};
 
 /// Both ends of a terminal.
 #[derive(Debug)]
@@ -28,14 +28,14 @@ impl Terminal {
         let failed = || "opening a terminal in the container failed".to_owned();
         let strange = || Failure::new(ErrorKind::Denied, "`/dev/pts` of the container is not devpts");
         let flags = OFlags::PATH | OFlags::DIRECTORY;
-        let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-        let pts = resolve(root, Path::new("dev/pts"), flags, how).explain(failed)?;
+        let how = ResolveFlags::NO_SYMLINKS;
+        let pts = open_in_root(root, "dev/pts", flags, how).explain(failed)?;
         if !is_on(pts.as_fd(), magic::DEVPTS).explain(failed)? {
             return Err(strange());
         }
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NOFOLLOW;
-        let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-        let master = resolve(pts.as_fd(), Path::new("ptmx"), flags, how).explain(failed)?;
+        let how = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        let master = open_in_root(&pts, "ptmx", flags, how).explain(failed)?;
         if !is_character_device(master.as_fd(), 5, 2).explain(failed)? {
             return Err(strange());
         }
@@ -60,8 +60,8 @@ impl Terminal {
     pub(super) fn show_as_console(&self, root: BorrowedFd<'_>) -> Result<()> {
         let failed = || "making `/dev/console` failed".to_owned();
         let flags = OFlags::PATH | OFlags::DIRECTORY;
-        let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-        let dev = resolve(root, Path::new("dev"), flags, how).explain(failed)?;
+        let how = ResolveFlags::NO_SYMLINKS;
+        let dev = open_in_root(root, "dev", flags, how).explain(failed)?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(&dev, "console", flags, Mode::from_raw_mode(0o600)) {
             Ok(_) | Err(Errno::EXIST) => {}

@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use loam_model::{ErrorKind, Failure, Result};
+use loam_model::{ErrorKind, Failure, Result, shown};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::console::Console;
-use super::{compatibility, explain, program, remove};
+use super::{compatibility, explain, remove};
 
 /// More than a program has to say when it fails.
 const MAX_OUTPUT: u64 = 64 * 1024;
@@ -38,6 +38,8 @@ pub(super) enum Streams {
 #[derive(Debug)]
 pub(super) struct Call {
     program: PathBuf,
+    /// What the program gets as `PATH`.
+    search_path: String,
     verb: &'static str,
     log: PathBuf,
     arguments: Vec<OsString>,
@@ -53,9 +55,9 @@ struct Running {
 
 impl Call {
     /// Begins a call whose state and log are in the directory.
-    pub(super) fn new(program: PathBuf, directory: &Path, verb: &'static str) -> Self {
+    pub(super) fn new(program: PathBuf, search_path: String, directory: &Path, verb: &'static str) -> Self {
         let log = directory.join("runtime.log");
-        let mut call = Self { program, verb, log: log.clone(), arguments: Vec::new() };
+        let mut call = Self { program, search_path, verb, log: log.clone(), arguments: Vec::new() };
         call.argument("--root").argument(directory.join("runtime"));
         call.argument("--log").argument(log).argument("--log-format").argument("json").argument(verb);
         call
@@ -96,7 +98,7 @@ impl Call {
     fn begin(&self, limit: Duration, streams: Streams) -> Result<Running> {
         remove(&self.log)?;
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).env_clear().env("PATH", program::search_path()).current_dir("/");
+        command.args(&self.arguments).env_clear().env("PATH", &self.search_path).current_dir("/");
         // A group of its own, so that what it starts can be killed with it.
         command.process_group(0);
         compatibility::prepare(&self.program, &mut command);
@@ -216,10 +218,6 @@ impl Call {
     }
 }
 
-fn shown(text: &str) -> String {
-    text.chars().take(200).flat_map(char::escape_debug).collect()
-}
-
 fn memory(name: &str) -> io::Result<File> {
     Ok(File::from(rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?))
 }
@@ -256,6 +254,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
+    use super::super::program::DEFAULT_SEARCH_PATH;
     use super::*;
 
     /// A runtime program that is a shell script.
@@ -263,7 +262,7 @@ mod tests {
         let program = directory.join("runtime-program");
         fs::write(&program, format!("#!/bin/sh\n{text}\n")).expect("written");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("ours");
-        Call::new(program, directory, "start")
+        Call::new(program, DEFAULT_SEARCH_PATH.to_owned(), directory, "start")
     }
 
     fn run(text: &str, limit: Duration, streams: Streams, command: Option<&str>) -> Result<()> {

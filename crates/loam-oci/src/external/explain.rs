@@ -1,6 +1,6 @@
 //! What a runtime program means by what it says. There is no standard for it but the words that engines look for.
 
-use loam_model::ErrorKind;
+use loam_model::{ErrorKind, escaped};
 use serde::Deserialize;
 
 /// As much of a message as a person reads.
@@ -21,10 +21,8 @@ pub(super) fn message(log: &str, output: &str) -> String {
         None => output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned(),
     };
     let text = text.trim().trim_end_matches('.');
-    text.chars()
-        .take(MAX_MESSAGE)
-        .flat_map(|c| if c == '"' { vec!['"'] } else { c.escape_debug().collect() })
-        .collect()
+    let end = text.char_indices().nth(MAX_MESSAGE).map_or(text.len(), |(end, _)| end);
+    escaped(&text[..end]).into_owned()
 }
 
 /// The class of a failure. `runs_command` says that the call was about to run the user's program.

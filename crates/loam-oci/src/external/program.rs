@@ -1,25 +1,17 @@
 //! Finding a runtime program.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use loam_model::{ErrorKind, Failure, Result};
+use loam_model::{ErrorKind, Failure, Result, shown_bytes};
 use rustix::fs::Access;
 
-/// Where programs are when `PATH` says nothing.
-pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where programs are when the caller does not say.
+pub(super) const DEFAULT_SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What this process has as `PATH`.
-pub(super) fn search_path() -> String {
-    std::env::var("PATH").ok().filter(|path| !path.is_empty()).unwrap_or_else(|| DEFAULT_PATH.to_owned())
-}
-
-/// Finds a program by path, or by name in `PATH`.
-pub(super) fn find(program: &Path) -> Result<PathBuf> {
-    find_in(program, &search_path())
-}
-
-fn find_in(program: &Path, search_path: &str) -> Result<PathBuf> {
-    let shown: String = program.to_string_lossy().chars().take(200).flat_map(char::escape_debug).collect();
+/// Finds a program by path, or by name in a search path.
+pub(super) fn find(program: &Path, search_path: &str) -> Result<PathBuf> {
+    let shown = shown_bytes(program.as_os_str().as_bytes());
     if program.components().count() > 1 {
         if is_program(program) {
             return Ok(program.to_owned());
@@ -33,7 +25,7 @@ fn find_in(program: &Path, search_path: &str) -> Result<PathBuf> {
         .map(|place| Path::new(place).join(program));
     places.into_iter().find(|path| is_program(path)).ok_or_else(|| {
         let message = format!("unknown runtime `{shown}`: there is no such program in {search_path}");
-        Failure::new(ErrorKind::NotFound, message).hint("leave `--runtime` out for the embedded runtime")
+        Failure::new(ErrorKind::NotFound, message).hint("the embedded runtime needs no program")
     })
 }
 
@@ -47,11 +39,11 @@ mod tests {
 
     #[test]
     fn programs_are_found_by_name_and_path() {
-        assert_eq!(find_in(Path::new("sh"), "/nowhere:/bin").expect("found"), Path::new("/bin/sh"));
-        assert_eq!(find_in(Path::new("/bin/sh"), "").expect("found"), Path::new("/bin/sh"));
-        let unknown = find_in(Path::new("run\nc"), "/nowhere").expect_err("unknown");
+        assert_eq!(find(Path::new("sh"), "/nowhere:/bin").expect("found"), Path::new("/bin/sh"));
+        assert_eq!(find(Path::new("/bin/sh"), "").expect("found"), Path::new("/bin/sh"));
+        let unknown = find(Path::new("run\nc"), "/nowhere").expect_err("unknown");
         insta::assert_snapshot!(unknown.to_string(), @r"unknown runtime `run\nc`: there is no such program in /nowhere");
-        assert!(find_in(Path::new("/bin"), "/").is_err(), "a directory is not a program");
-        assert!(find_in(Path::new("/etc/passwd"), "/").is_err(), "nor is what can't be executed");
+        assert!(find(Path::new("/bin"), "/").is_err(), "a directory is not a program");
+        assert!(find(Path::new("/etc/passwd"), "/").is_err(), "nor is what can't be executed");
     }
 }

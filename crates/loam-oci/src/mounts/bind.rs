@@ -51,13 +51,13 @@ impl<'a> Binds<'a> {
     }
 
     /// Mounts what is asked for.
-    pub(super) fn wish(
+    pub(super) fn requested(
         &mut self,
-        wish: &MountSpec,
+        spec: &MountSpec,
         target: &str,
         warnings: &mut Vec<String>,
     ) -> Result<Mount> {
-        let MountKind::Bind { source, recursive, propagation, idmap, exec, dev, suid } = &wish.kind else {
+        let MountKind::Bind { source, recursive, propagation, idmap, exec, dev, suid } = &spec.kind else {
             unreachable!("the caller looked at the kind");
         };
         check_source(source)?;
@@ -67,7 +67,7 @@ impl<'a> Binds<'a> {
                 source.display()
             );
             return Err(Failure::new(ErrorKind::Invalid, message)
-                .hint("`--userns host` lets mounts pass from the container to the host"));
+                .hint("mounts pass from the container to the host only without a user namespace"));
         }
         let mapping = if *idmap { self.shift(source, warnings)? } else { None };
         let from = self.prepare(source, *recursive, mapping);
@@ -83,8 +83,8 @@ impl<'a> Binds<'a> {
                 options.push(option.to_owned());
             }
         }
-        options.push(if wish.read_only { "ro" } else { "rw" }.to_owned());
-        if wish.read_only && *recursive {
+        options.push(if spec.read_only { "ro" } else { "rw" }.to_owned());
+        if spec.read_only && *recursive {
             // The mounts below, too, or they could be written to.
             options.push("rro".to_owned());
         }

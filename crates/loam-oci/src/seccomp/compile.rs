@@ -8,6 +8,7 @@ use loam_model::oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator,
     LinuxSyscall,
 };
+use loam_model::shown;
 use rustix::fs::MemfdFlags;
 
 use super::{Filter, SeccompError, unknown};
@@ -81,7 +82,7 @@ fn add_rule(
                 // The same rule twice.
                 Err(error) if error.errno() == Some(libseccomp::error::SeccompErrno::EEXIST) => {}
                 Err(source) => {
-                    let step = format!("the rule for `{}`", name.escape_debug());
+                    let step = format!("the rule for `{}`", shown(name));
                     return Err(SeccompError::Compile { step, source });
                 }
             }
@@ -146,8 +147,8 @@ fn action(action: LinuxSeccompAction, errno: Option<u32>) -> Result<ScmpAction, 
 fn architectures(profile: &LinuxSeccomp) -> Result<Vec<ScmpArch>, SeccompError> {
     // The native one is always there.
     let mut architectures = vec![ScmpArch::native()];
-    for wish in profile.architectures().iter().flatten() {
-        let architecture = match wish {
+    for named in profile.architectures().iter().flatten() {
+        let architecture = match named {
             Arch::ScmpArchNative => ScmpArch::native(),
             Arch::ScmpArchX86 => ScmpArch::X86,
             Arch::ScmpArchX86_64 => ScmpArch::X8664,

@@ -1,4 +1,4 @@
-//! What a wish for a user means, given the text of `passwd` and `group`.
+//! What the text that names a user means, given the text of `passwd` and `group`.
 
 use std::collections::HashSet;
 
@@ -20,7 +20,7 @@ enum Account<'a> {
 
 /// `user`, `uid`, `user:group` and so on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wish<'a> {
+pub(super) struct RequestedUser<'a> {
     user: Account<'a>,
     group: Option<Account<'a>>,
 }
@@ -35,8 +35,8 @@ struct Entry<'a> {
 
 impl<'a> Account<'a> {
     /// A text of digits is a number or wrong; it is never a name, which an image could give to any id.
-    fn parse(text: &'a str, wish: &str) -> Result<Self, UserError> {
-        let invalid = |rule| UserError::Invalid { wish: wish.chars().take(80).collect(), rule };
+    fn parse(text: &'a str, whole: &str) -> Result<Self, UserError> {
+        let invalid = |rule| UserError::Invalid { text: whole.to_owned(), rule };
         if text.is_empty() {
             return Err(invalid("a name or number is missing"));
         }
@@ -51,14 +51,14 @@ impl<'a> Account<'a> {
     }
 }
 
-impl<'a> Wish<'a> {
-    /// Reads a wish; an empty one is root, and so is the user of `:group`.
-    pub(super) fn parse(wish: &'a str) -> Result<Self, UserError> {
-        let (user, group) = match wish.split_once(':') {
-            Some((user, group)) => (user, Some(Account::parse(group, wish)?)),
-            None => (wish, None),
+impl<'a> RequestedUser<'a> {
+    /// Reads the text; an empty one is root, and so is the user of `:group`.
+    pub(super) fn parse(text: &'a str) -> Result<Self, UserError> {
+        let (user, group) = match text.split_once(':') {
+            Some((user, group)) => (user, Some(Account::parse(group, text)?)),
+            None => (text, None),
         };
-        let user = if user.is_empty() { Account::Number(0) } else { Account::parse(user, wish)? };
+        let user = if user.is_empty() { Account::Number(0) } else { Account::parse(user, text)? };
         Ok(Self { user, group })
     }
 
@@ -67,7 +67,7 @@ impl<'a> Wish<'a> {
         !matches!(self.group, Some(Account::Number(_)))
     }
 
-    /// Looks the wish up.
+    /// Looks user and group up.
     pub(super) fn look_up(&self, passwd: &[u8], group: &[u8]) -> Result<ResolvedUser, UserError> {
         let passwd = lines(passwd, "/etc/passwd")?;
         let groups = lines(group, "/etc/group")?;
@@ -175,12 +175,12 @@ wheel2:x:10:app
 docker:x:999:
 ";
 
-    fn look_up(wish: &str) -> Result<ResolvedUser, UserError> {
-        Wish::parse(wish)?.look_up(PASSWD.as_bytes(), GROUP.as_bytes())
+    fn look_up(text: &str) -> Result<ResolvedUser, UserError> {
+        RequestedUser::parse(text)?.look_up(PASSWD.as_bytes(), GROUP.as_bytes())
     }
 
     #[test]
-    fn wishes_and_what_they_mean() {
+    fn texts_and_what_they_mean() {
         let table: &[(&str, (u32, u32, &[u32], &str))] = &[
             ("", (0, 0, &[4, 10], "/root")),
             ("root", (0, 0, &[4, 10], "/root")),
@@ -198,15 +198,15 @@ docker:x:999:
             ("evil", (8, 8, &[], "/")),
             ("2147483647", (2_147_483_647, 0, &[], "/")),
         ];
-        for (wish, expected) in table {
-            let user = look_up(wish).expect(wish);
-            assert_eq!((user.uid, user.gid, &*user.additional_gids, &*user.home), *expected, "{wish}");
+        for (text, expected) in table {
+            let user = look_up(text).expect(text);
+            assert_eq!((user.uid, user.gid, &*user.additional_gids, &*user.home), *expected, "{text}");
         }
     }
 
     #[test]
     fn numbers_that_do_not_fit_and_unknown_names_are_refused() {
-        for wish in [
+        for text in [
             "4294967296",
             "2147483648",
             "-1",
@@ -222,31 +222,34 @@ docker:x:999:
             "99999999999999999999999",
             ":",
         ] {
-            assert!(look_up(wish).is_err(), "{wish:?}");
+            assert!(look_up(text).is_err(), "{text:?}");
         }
     }
 
     #[test]
     fn an_endless_list_is_refused() {
         let many = "x\n".repeat(MAX_LINES + 1);
-        let error = Wish::parse("1").expect("valid").look_up(many.as_bytes(), b"").expect_err("too long");
+        let error =
+            RequestedUser::parse("1").expect("valid").look_up(many.as_bytes(), b"").expect_err("too long");
         assert!(matches!(error, UserError::TooLong { .. }));
     }
 
     #[test]
     fn only_as_many_groups_as_the_kernel_takes_are_kept() {
         let group: String = (1..=MAX_GROUPS + 10).map(|gid| format!("g:x:{gid}:root\n").repeat(2)).collect();
-        let user =
-            Wish::parse("root").expect("valid").look_up(PASSWD.as_bytes(), group.as_bytes()).expect("root");
+        let user = RequestedUser::parse("root")
+            .expect("valid")
+            .look_up(PASSWD.as_bytes(), group.as_bytes())
+            .expect("root");
         assert_eq!(user.additional_gids.len(), MAX_GROUPS);
         assert_eq!(user.additional_gids.last().copied(), u32::try_from(MAX_GROUPS).ok());
     }
 
     proptest! {
         #[test]
-        fn any_bytes_are_survived(wish in ".{0,20}", passwd in prop::collection::vec(any::<u8>(), 0..400)) {
-            if let Ok(wish) = Wish::parse(&wish) {
-                let _any_answer = wish.look_up(&passwd, &passwd);
+        fn any_bytes_are_survived(text in ".{0,20}", passwd in prop::collection::vec(any::<u8>(), 0..400)) {
+            if let Ok(user) = RequestedUser::parse(&text) {
+                let _any_answer = user.look_up(&passwd, &passwd);
             }
         }
 
@@ -254,7 +257,7 @@ docker:x:999:
         fn digits_never_become_another_number(number in 0u64..=u64::MAX, uid in 0u32..10) {
             let text = number.to_string();
             let passwd = format!("{text}:x:{uid}:{uid}::/:\n");
-            let answer = Wish::parse(&text).and_then(|wish| wish.look_up(passwd.as_bytes(), b""));
+            let answer = RequestedUser::parse(&text).and_then(|user| user.look_up(passwd.as_bytes(), b""));
             match answer {
                 Ok(user) => prop_assert_eq!(u64::from(user.uid), number),
                 Err(_) => prop_assert!(number > u64::from(MAX_ID)),
@@ -265,7 +268,7 @@ docker:x:999:
         fn an_entry_is_found_again(name in "[a-z_][a-z0-9_-]{0,10}", uid in 0u32..=MAX_ID, gid in 0u32..=MAX_ID) {
             let passwd = format!("{name}:x:{uid}:{gid}:c:/h/{name}:/bin/sh\n");
             let group = format!("g:x:77:other,{name}\n");
-            let user = Wish::parse(&name).expect("a name").look_up(passwd.as_bytes(), group.as_bytes()).expect("found");
+            let user = RequestedUser::parse(&name).expect("a name").look_up(passwd.as_bytes(), group.as_bytes()).expect("found");
             prop_assert_eq!((user.uid, user.gid), (uid, gid));
             prop_assert_eq!(user.home, format!("/h/{name}"));
             let expected: &[u32] = if gid == 77 { &[] } else { &[77] };

@@ -34,7 +34,8 @@ fn main() -> ExitCode {
     let names: Vec<&String> =
         arguments.iter().filter(|a| !a.starts_with('-') && !skipped.contains(a)).collect();
     let chosen = |name: &str| {
-        let fits = |wish: &&String| if has("--exact") { name == *wish } else { name.contains(wish.as_str()) };
+        let fits =
+            |filter: &&String| if has("--exact") { name == *filter } else { name.contains(filter.as_str()) };
         (names.is_empty() || names.iter().any(fits)) && !skipped.iter().any(fits)
     };
     let all = [life::TESTS, process::TESTS, rootfs::TESTS, hostile::TESTS, exec::TESTS, failure::TESTS];

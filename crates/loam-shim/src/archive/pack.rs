@@ -12,7 +12,8 @@ use rustix::fs::{Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
 
-use super::root::{Root, failure, own_path};
+use super::root::{Root, failure};
+use crate::magic_link::magic_link;
 
 /// How many directories may lie in one another.
 const MAX_DEPTH: usize = 256;
@@ -152,7 +153,7 @@ impl<W: Write> Packer<'_, W> {
         self.add_extensions(Some(file), status)?;
         // The handle's file itself, not what may bear its name by now.
         let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let opened = rustix::fs::open(own_path(file), flags, Mode::empty())
+        let opened = rustix::fs::open(magic_link(file), flags, Mode::empty())
             .map_err(|errno| failure(name.as_os_str().as_bytes(), "opened", errno))?;
         let size = u64::try_from(status.st_size).unwrap_or(0);
         let mut header = self.header(EntryType::Regular, status);
@@ -200,7 +201,7 @@ fn names_in(directory: &OwnedFd) -> std::result::Result<Vec<std::ffi::OsString>,
 
 /// The attributes that users may set. Others mean something to the kernel of this host alone.
 fn user_attributes(file: &OwnedFd) -> Vec<(String, Vec<u8>)> {
-    let path = own_path(file);
+    let path = magic_link(file);
     let mut names = vec![0; 64 * 1024];
     let Ok(length) = rustix::fs::listxattr(&path, &mut names[..]) else { return Vec::new() };
     let names = names[..length].split(|byte| *byte == 0).filter_map(|name| std::str::from_utf8(name).ok());

@@ -1,21 +1,16 @@
 //! The root of a container's file system.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use loam_model::{ArchiveRequest, ErrorKind, Failure, IdMapping, Result, RootfsPlan};
+use loam_model::{ArchiveRequest, ErrorKind, Failure, IdMapping, Result, RootfsPlan, shown_bytes};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
 
 use crate::rootfs::{self, IdMaps};
-
-/// How often a look-up that a renaming in the container disturbed is tried again.
-const MAX_ATTEMPTS: u32 = 128;
 
 /// The owner shown for ids that the container does not have (`overflowuid`).
 const NOBODY: u32 = 65_534;
@@ -55,15 +50,7 @@ impl Root {
 
     /// Opens a path of the container, following its links within the root.
     pub(super) fn resolve(&self, path: &Path, flags: OFlags) -> std::result::Result<OwnedFd, Errno> {
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let flags = flags | OFlags::CLOEXEC;
-        let mut attempt = 0;
-        loop {
-            match rustix::fs::openat2(&self.handle, path, flags, Mode::empty(), resolve) {
-                Err(Errno::AGAIN) if attempt < MAX_ATTEMPTS => attempt += 1,
-                result => return result,
-            }
-        }
+        loam_sys::open_in_root(&self.handle, path, flags, ResolveFlags::empty())
     }
 
     /// The container's id for one that we see.
@@ -123,19 +110,9 @@ fn mount(plan: &RootfsPlan) -> Result<OwnedFd> {
     rootfs::mount_root(&lasting, &mut IdMaps::default(), target)
 }
 
-/// A path that leads to what a descriptor names, whatever has become of its name.
-pub(super) fn own_path(descriptor: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", descriptor.as_raw_fd())
-}
-
-/// A name from the container or an archive, for a message.
-pub(super) fn shown(path: &[u8]) -> String {
-    OsStr::from_bytes(path).to_string_lossy().escape_debug().to_string()
-}
-
 /// A failure to do something with a path of the container.
 pub(super) fn failure(path: &[u8], what: &str, errno: Errno) -> Failure {
-    let shown = shown(path);
+    let shown = shown_bytes(path);
     match errno {
         Errno::NOENT => {
             Failure::new(ErrorKind::NotFound, format!("`{shown}` does not exist in the container"))

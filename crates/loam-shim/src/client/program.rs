@@ -5,7 +5,7 @@
 //! is still shared by all shims. Where the kernel can't make one, each shim runs from a sealed copy in memory.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -13,6 +13,8 @@ use std::sync::OnceLock;
 use loam_model::{ErrorKind, Failure, Result};
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::mount::OpenTreeFlags;
+
+use crate::magic_link::magic_link;
 
 /// The program, opened when it is first needed and kept open.
 #[derive(Debug)]
@@ -36,7 +38,7 @@ impl Program {
             }
         };
         // The path is looked up in the child, which has the descriptor until the program replaces it.
-        let mut command = Command::new(format!("/proc/self/fd/{}", sealed.as_raw_fd()));
+        let mut command = Command::new(magic_link(sealed));
         std::os::unix::process::CommandExt::arg0(&mut command, "loam-shim");
         command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         Ok(command)
@@ -77,8 +79,7 @@ fn copy_sealed(path: &Path) -> io::Result<OwnedFd> {
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
     rustix::fs::fcntl_add_seals(&copy, seals)?;
     // A program that is open for writing can't be run.
-    let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
-    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+    Ok(rustix::fs::open(magic_link(&copy), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 #[cfg(test)]
@@ -90,14 +91,12 @@ mod tests {
     /// Writes to a program through a handle that was taken from a process that ran it, once it runs no more. That a
     /// running program is busy protects nobody who can wait.
     fn write_through_process(program: &OwnedFd) -> Result<usize, Errno> {
-        let mut child =
-            Command::new(format!("/proc/self/fd/{}", program.as_raw_fd())).arg("60").spawn().unwrap();
+        let mut child = Command::new(magic_link(program)).arg("60").spawn().unwrap();
         let path = format!("/proc/{}/exe", child.id());
         let handle = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
-        let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
-        let opened = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let opened = rustix::fs::open(magic_link(&handle), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
         rustix::io::write(&opened, b"x")
     }
 

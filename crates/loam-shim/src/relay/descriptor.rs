@@ -1,9 +1,11 @@
 //! Descriptors from elsewhere, made safe to use without waiting.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
+
+use crate::magic_link::magic_link;
 
 /// A descriptor whose reads and writes never wait (but for a disk).
 #[derive(Debug)]
@@ -16,9 +18,8 @@ impl Pollable {
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&descriptor)?.st_mode);
         match kind {
             FileType::Fifo | FileType::CharacterDevice => {
-                let path = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
                 let flags = access | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-                match rustix::fs::open(path, flags, Mode::empty()) {
+                match rustix::fs::open(magic_link(&descriptor), flags, Mode::empty()) {
                     Ok(own) => Ok(Self(own)),
                     // The reader is gone, and so is the client.
                     Err(Errno::NXIO) => Err(Errno::PIPE),

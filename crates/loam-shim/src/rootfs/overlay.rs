@@ -1,6 +1,6 @@
 //! The overlay mount.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use loam_model::{Failure, Result, RootfsPlan};
@@ -12,6 +12,7 @@ use rustix::mount::{
 
 use super::layers::{self, Layers};
 use super::{IdMaps, as_container_root, kind_of};
+use crate::magic_link::magic_link;
 
 /// How the kernel is told of the layers, from the newest way to the oldest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +115,7 @@ fn configure(plan: &RootfsPlan, layers: &Layers, way: Way) -> std::result::Resul
     rustix::mount::fsconfig_set_string(&context, "source", "overlay")?;
     let set = |key: &str, layer: &OwnedFd| match way {
         Way::Descriptors => rustix::mount::fsconfig_set_fd(&context, key, layer),
-        Way::Paths | Way::OneString => rustix::mount::fsconfig_set_string(&context, key, short_path(layer)),
+        Way::Paths | Way::OneString => rustix::mount::fsconfig_set_string(&context, key, magic_link(layer)),
     };
     for layer in &layers.lower {
         set("lowerdir+", layer)?;
@@ -141,10 +142,10 @@ fn mount_with_one_string(
     layers: &Layers,
     target: &Path,
 ) -> std::result::Result<OwnedFd, Errno> {
-    let lower: Vec<String> = layers.lower.iter().map(short_path).collect();
+    let lower: Vec<String> = layers.lower.iter().map(magic_link).collect();
     let mut options = format!("lowerdir={}", lower.join(":"));
     if let (Some(upper), Some(work)) = (&layers.upper, &layers.work) {
-        options += &format!(",upperdir={},workdir={},index=off", short_path(upper), short_path(work));
+        options += &format!(",upperdir={},workdir={},index=off", magic_link(upper), magic_link(work));
         if plan.volatile {
             options += ",volatile";
         }
@@ -153,10 +154,6 @@ fn mount_with_one_string(
     let options = std::ffi::CString::new(options).map_err(|_| Errno::INVAL)?;
     rustix::mount::mount("overlay", target, "overlay", flags, options.as_c_str())?;
     rustix::fs::open(target, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-}
-
-fn short_path(descriptor: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", descriptor.as_raw_fd())
 }
 
 /// Mounts a detached mount.

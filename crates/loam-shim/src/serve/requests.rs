@@ -43,9 +43,8 @@ impl Shim {
             }
             Request::Exec { process, user, terminal, streams } => {
                 join(streams, descriptors).and_then(|streams| {
-                    let wish = (user, terminal);
                     self.container
-                        .exec(&self.launch, &self.children, *process, wish, streams)
+                        .exec(&self.launch, &self.children, *process, (user, terminal), streams)
                         .map(Reply::Running)
                 })
             }

@@ -12,8 +12,8 @@ use crate::fixture::{Fixture, Running, needs_root, outputs, pipe, read_all, wait
 fn process(running: &Running, arguments: &[&str]) -> Process {
     let config = std::fs::read(running.fixture.directory().join("config.json")).unwrap();
     let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-    let wish = ProcessSpec { arguments, ..ProcessSpec::default() };
-    loam_oci::OciBundler::new().process(&serde_json::from_slice(&config).unwrap(), &wish).unwrap()
+    let further = ProcessSpec { arguments, ..ProcessSpec::default() };
+    loam_oci::OciBundler::new().process(&serde_json::from_slice(&config).unwrap(), &further).unwrap()
 }
 
 fn sleeping() -> Running {

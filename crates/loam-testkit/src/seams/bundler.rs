@@ -1,4 +1,4 @@
-//! Bundles that hold little more than the program.
+//! Bundles that hold little more than the program. Of what makes no sense, only a missing program is refused.
 
 use loam_model::oci_spec::runtime::{Process, ProcessBuilder, Spec, SpecBuilder};
 use loam_model::{Bundle, BundleInput, Bundler, ErrorKind, Failure, ProcessSpec, Result};
@@ -6,6 +6,9 @@ use loam_model::{Bundle, BundleInput, Bundler, ErrorKind, Failure, ProcessSpec, 
 use super::{Step, World};
 
 fn process(arguments: Vec<String>) -> Result<Process> {
+    if arguments.is_empty() {
+        return Err(Failure::new(ErrorKind::Invalid, "no program"));
+    }
     let built = ProcessBuilder::default().args(arguments).cwd("/").build();
     built.map_err(|error| Failure::new(ErrorKind::Internal, "no process").caused_by(error))
 }
@@ -13,8 +16,12 @@ fn process(arguments: Vec<String>) -> Result<Process> {
 impl Bundler for World {
     fn bundle(&self, input: &BundleInput<'_>) -> Result<Bundle> {
         self.call(Step::Bundle, |state| {
-            let mut arguments = input.image.entrypoint.clone();
-            arguments.extend(input.spec.command.clone().unwrap_or_else(|| input.image.command.clone()));
+            let (spec, image) = (input.spec, input.image);
+            let (mut arguments, default) = match &spec.entrypoint {
+                Some(entrypoint) => (entrypoint.clone(), Vec::new()),
+                None => (image.entrypoint.clone(), image.command.clone()),
+            };
+            arguments.extend(spec.command.clone().unwrap_or(default));
             let config = SpecBuilder::default().process(process(arguments)?).build();
             Ok(Bundle {
                 config: config
@@ -26,8 +33,8 @@ impl Bundler for World {
         })
     }
 
-    fn process(&self, _container: &Spec, wish: &ProcessSpec) -> Result<Process> {
-        process(wish.arguments.clone())
+    fn process(&self, _container: &Spec, spec: &ProcessSpec) -> Result<Process> {
+        process(spec.arguments.clone())
     }
 
     fn remove_cgroup(&self, cgroup: &str) -> Result<()> {

@@ -3,9 +3,9 @@
 use clap::Args;
 
 use super::Outcome;
-use super::run::IdFile;
 use crate::exit::Exit;
 use crate::flags::ContainerFlags;
+use crate::id_file::IdFile;
 use crate::wiring::Wiring;
 use crate::{image_source, output, render};
 
@@ -19,13 +19,13 @@ pub(crate) struct Create {
 impl Create {
     pub(super) fn run(self, wiring: &Wiring) -> Outcome {
         let flags = &self.container;
-        let mut wish = flags.wish()?;
+        let mut spec = flags.spec()?;
         let engine = wiring.engine()?;
         let image = image_source::obtain(wiring, flags)?;
-        flags.complete(&mut wish, &image.config)?;
-        image_source::name_in_wish(&mut wish, &image);
+        flags.complete(&mut spec, &image.config)?;
+        image_source::name_in_spec(&mut spec, &image);
         let id_file = flags.cidfile.as_deref().map(IdFile::reserve).transpose()?;
-        let created = engine.create_from(&wish, &image)?;
+        let created = engine.create_from(&spec, &image)?;
         for sentence in &created.warnings {
             render::warning(sentence);
         }

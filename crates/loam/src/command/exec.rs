@@ -4,12 +4,10 @@ use clap::Args;
 use loam_model::Streams;
 
 use super::Outcome;
-use super::run::{ForegroundFlags, check_terminal};
-use crate::exit;
-use crate::flags::ProcessFlags;
-use crate::foreground::{self, Foreground, Subject, WhenUnread};
-use crate::terminal;
-use crate::wiring::{Wiring, hasten};
+use super::stay::{Connection, further_process, start_and_stay};
+use crate::exit::Exit;
+use crate::flags::{ForegroundFlags, ProcessFlags};
+use crate::wiring::Wiring;
 
 /// The flags of `exec`.
 #[derive(Args, Debug)]
@@ -25,32 +23,16 @@ pub(crate) struct Exec {
 
 impl Exec {
     pub(super) fn run(self, wiring: &Wiring) -> Outcome {
-        let wish = self.process.wish()?;
+        let spec = self.process.spec()?;
         let name = self.process.container();
         let engine = wiring.engine()?;
         if self.detach {
-            engine.exec(name, &wish, None, Streams::default())?;
-            return Ok(exit::Exit::SUCCESS);
+            engine.exec(name, &spec, None, Streams::default())?;
+            return Ok(Exit::SUCCESS);
         }
-        check_terminal(wish.open_stdin, wish.terminal)?;
-        let (foreground, streams) = Foreground::open(foreground::Wish {
-            stdin: wish.open_stdin,
-            terminal: wish.terminal,
-            keys: self.foreground.detach_keys.clone(),
-            proxy: self.foreground.sig_proxy,
-        })?;
-        let size = if wish.terminal { terminal::size() } else { None };
-        hasten();
-        let running = engine.exec(name, &wish, size, streams)?;
-        let subject = Subject {
-            engine,
-            container: running.container().to_string(),
-            target: running.target(),
-            when_unread: WhenUnread::Signal,
-        };
-        match foreground.attend(&subject, move || running.wait())? {
-            foreground::Outcome::Ended(status) => status.map(exit::Exit::of_process),
-            foreground::Outcome::Left(exit) => Ok(exit),
-        }
+        let connection = Connection { stdin: spec.open_stdin, terminal: spec.terminal };
+        start_and_stay(engine, &self.foreground, connection, |streams, size| {
+            Ok(further_process(engine.exec(name, &spec, size, streams)?))
+        })
     }
 }

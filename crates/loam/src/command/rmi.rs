@@ -1,6 +1,7 @@
 //! `loam rmi`.
 
 use clap::Args;
+use loam_model::escaped;
 
 use super::{Outcome, each};
 use crate::output;
@@ -23,7 +24,7 @@ impl Rmi {
         each(&self.images, |name| {
             let removed = store.remove(name, self.force)?;
             for name in &removed.untagged {
-                output::print_line(&format!("untagged {}", crate::render::escaped(name)))?;
+                output::print_line(&format!("untagged {}", escaped(name)))?;
             }
             match &removed.deleted {
                 Some(id) => output::print_line(&format!("deleted {id}")),

@@ -2,13 +2,13 @@
 
 use clap::Args;
 use loam_engine::{Engine, StartOptions};
-use loam_model::{ErrorKind, Failure, OnStall};
+use loam_model::{ErrorKind, Failure};
 
-use super::run::{ForegroundFlags, check_terminal, stay_with};
+use super::stay::{Connection, main_process, start_and_stay, start_options};
 use super::{Outcome, each};
-use crate::foreground::{self, Foreground, WhenUnread};
-use crate::wiring::{Wiring, hasten};
-use crate::{output, terminal};
+use crate::flags::ForegroundFlags;
+use crate::output;
+use crate::wiring::Wiring;
 
 /// The flags of `start`.
 #[derive(Args, Debug)]
@@ -42,23 +42,10 @@ impl Start {
     }
 
     fn stay(&self, engine: &Engine, name: &str) -> Outcome {
-        let wish = engine.inspect(name)?.wish;
-        let stdin = self.interactive && wish.open_stdin;
-        check_terminal(stdin, wish.terminal)?;
-        let (foreground, streams) = Foreground::open(foreground::Wish {
-            stdin,
-            terminal: wish.terminal,
-            keys: self.foreground.detach_keys.clone(),
-            proxy: self.foreground.sig_proxy,
-        })?;
-        let options = StartOptions {
-            streams: Some(streams),
-            on_stall: OnStall::Block,
-            terminal_size: if wish.terminal { terminal::size() } else { None },
-            own: true,
-        };
-        hasten();
-        let started = engine.start(name, options)?;
-        stay_with(engine, foreground, started, WhenUnread::Stop)
+        let spec = engine.inspect(name)?.spec;
+        let connection = Connection { stdin: self.interactive && spec.open_stdin, terminal: spec.terminal };
+        start_and_stay(engine, &self.foreground, connection, |streams, size| {
+            Ok(main_process(engine.start(name, start_options(streams, size))?))
+        })
     }
 }

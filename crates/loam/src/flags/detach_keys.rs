@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use loam_model::shown;
+
 /// A sequence of keys, as the bytes that a terminal sends for them; empty when there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DetachKeys(pub(crate) Vec<u8>);
@@ -24,9 +26,8 @@ impl FromStr for DetachKeys {
 }
 
 fn key(text: &str) -> Result<u8, String> {
-    let invalid = || {
-        format!("`{}` is not a key: a letter, or ctrl- and one of a-z @ [ \\ ] ^ _", text.escape_default())
-    };
+    let invalid =
+        || format!("`{}` is not a key: a letter, or ctrl- and one of a-z @ [ \\ ] ^ _", shown(text));
     let single = |text: &str| match text.as_bytes() {
         [byte] => Some(*byte),
         _ => None,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
-use loam_model::{Failure, LabelMap};
+use loam_model::{Failure, LabelMap, shown};
 
 use super::Parsed;
 use super::words::read_text;
@@ -70,7 +70,7 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
 fn variable(text: &str, here: impl Fn(&str) -> Option<String>) -> Parsed<Option<String>> {
     let key = text.split('=').next().unwrap_or(text);
     if key.is_empty() || key.contains(char::is_whitespace) || text.contains('\0') {
-        return Err(format!("`{}` is not KEY=VALUE or KEY", text.escape_default()));
+        return Err(format!("`{}` is not KEY=VALUE or KEY", shown(text)));
     }
     if text.contains('=') {
         return Ok(Some(text.to_owned()));
@@ -82,7 +82,7 @@ fn variable(text: &str, here: impl Fn(&str) -> Option<String>) -> Parsed<Option<
 fn label(text: &str) -> Parsed<(String, String)> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
     match key.is_empty() {
-        true => Err(format!("`{}` is not a label: KEY[=VALUE]", text.escape_default())),
+        true => Err(format!("`{}` is not a label: KEY[=VALUE]", shown(text))),
         false => Ok((key.to_owned(), value.to_owned())),
     }
 }

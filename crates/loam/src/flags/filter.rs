@@ -15,7 +15,7 @@ pub(crate) enum Filter {
     Label(String, Option<String>),
     /// `status=STATE`.
     Status(String),
-    /// `ancestor=IMAGE`: the image as the wish named it.
+    /// `ancestor=IMAGE`: the image as the spec named it.
     Ancestor(String),
 }
 

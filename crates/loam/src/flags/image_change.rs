@@ -1,12 +1,12 @@
 //! `import --change INSTRUCTION`: the instructions of a Dockerfile that set an image's configuration.
 
-use loam_model::ImageConfig;
+use loam_model::{ImageConfig, shown};
 
 use super::Parsed;
 
 /// Applies one instruction.
 pub(crate) fn apply_change(config: &mut ImageConfig, text: &str) -> Parsed<()> {
-    let malformed = || format!("`{}` is not an instruction with its words", text.escape_default());
+    let malformed = || format!("`{}` is not an instruction with its words", shown(text));
     let (instruction, rest) = text.trim().split_once(char::is_whitespace).ok_or_else(malformed)?;
     let rest = rest.trim();
     match instruction.to_ascii_uppercase().as_str() {
@@ -26,7 +26,7 @@ pub(crate) fn apply_change(config: &mut ImageConfig, text: &str) -> Parsed<()> {
         _ => {
             return Err(format!(
                 "`{}` is not one of CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR",
-                instruction.escape_default()
+                shown(instruction)
             ));
         }
     }

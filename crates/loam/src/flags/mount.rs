@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use loam_model::{MountKind, MountSpec, Propagation};
+use loam_model::{MountKind, MountSpec, Propagation, shown};
 
 use super::{Parsed, options, quantity};
 
@@ -98,7 +98,7 @@ pub(super) fn mount(text: &str, working_directory: &Path) -> Parsed<MountSpec> {
         Some("bind") => bind_mount(text, working_directory),
         Some("tmpfs") => tmpfs_mount(text),
         Some("volume") | None => Err("only mounts of type=bind and type=tmpfs are known".to_owned()),
-        Some(kind) => Err(format!("mounts of type `{}` are not known", kind.escape_default())),
+        Some(kind) => Err(format!("mounts of type `{}` are not known", shown(kind))),
     }
 }
 
@@ -204,14 +204,14 @@ fn source_path(text: &str, working_directory: &Path) -> Parsed<PathBuf> {
     if text == "." || text == ".." || text.starts_with("./") || text.starts_with("../") {
         return Ok(working_directory.join(text));
     }
-    let text = text.escape_default();
+    let text = shown(text);
     Err(format!("the source `{text}` is not a path: begin it with `/` or `./` (there are no named volumes)"))
 }
 
 fn target_path(text: &str) -> Parsed<String> {
     match text.starts_with('/') {
         true => Ok(text.to_owned()),
-        false => Err(format!("the target `{}` is not an absolute path", text.escape_default())),
+        false => Err(format!("the target `{}` is not an absolute path", shown(text))),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Lists of options, `KEY[=VALUE],…`, as they stand in mounts.
 
+use loam_model::shown;
+
 use super::Parsed;
 
 /// The options of a list, in order: key, and value if there is one.
@@ -27,5 +29,5 @@ pub(super) fn switch(key: &str, value: Option<&str>) -> Parsed<bool> {
 
 /// What is said of an option that is not known.
 pub(super) fn unknown<T>(key: &str) -> Parsed<T> {
-    Err(format!("the option `{}` is not known", key.escape_default()))
+    Err(format!("the option `{}` is not known", shown(key)))
 }

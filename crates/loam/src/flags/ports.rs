@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use loam_model::{PortMapping, Protocol};
+use loam_model::{PortMapping, Protocol, shown};
 
 use super::Parsed;
 
@@ -51,7 +51,7 @@ pub(super) fn exposed(text: &str) -> Parsed<Vec<PortMapping>> {
 
 /// Splits the host's address off, if there is one.
 fn address(text: &str) -> Parsed<(Option<IpAddr>, &str)> {
-    let invalid = |address: &str| format!("`{}` is not an IP address", address.escape_default());
+    let invalid = |address: &str| format!("`{}` is not an IP address", shown(address));
     if let Some(rest) = text.strip_prefix('[') {
         let (address, rest) = rest.split_once(']').ok_or("the bracket of the address is not closed")?;
         let rest = rest.strip_prefix(':').ok_or("a colon is missing after the address")?;
@@ -73,12 +73,12 @@ fn protocol(text: &str) -> Parsed<Protocol> {
     match text.to_ascii_lowercase().as_str() {
         "tcp" => Ok(Protocol::Tcp),
         "udp" => Ok(Protocol::Udp),
-        _ => Err(format!("the protocol `{}` can't be published, only tcp and udp", text.escape_default())),
+        _ => Err(format!("the protocol `{}` can't be published, only tcp and udp", shown(text))),
     }
 }
 
 fn range(text: &str) -> Parsed<(u16, u16)> {
-    let invalid = || format!("`{}` is not a port", text.escape_default());
+    let invalid = || format!("`{}` is not a port", shown(text));
     let port = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
         true => text.parse::<u16>().map_err(|_| invalid()),
         false => Err(invalid()),
@@ -86,7 +86,7 @@ fn range(text: &str) -> Parsed<(u16, u16)> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     match (port(first)?, port(last)?) {
         (first, last) if first <= last => Ok((first, last)),
-        _ => Err(format!("the range `{}` ends before it begins", text.escape_default())),
+        _ => Err(format!("the range `{}` ends before it begins", shown(text))),
     }
 }
 
@@ -94,7 +94,7 @@ fn range(text: &str) -> Parsed<(u16, u16)> {
 mod tests {
     use super::*;
 
-    fn shown(text: &str) -> String {
+    fn parsed(text: &str) -> String {
         match publish(text) {
             Err(sentence) => sentence,
             Ok(mappings) => {
@@ -122,7 +122,7 @@ mod tests {
             ("7000-7002:8000-8002", "7000->8000/tcp, 7001->8001/tcp, 7002->8002/tcp"),
             ("80-81", "0->80/tcp, 0->81/tcp"),
         ] {
-            assert_eq!(shown(text), expected, "{text}");
+            assert_eq!(parsed(text), expected, "{text}");
         }
     }
 
@@ -142,7 +142,7 @@ mod tests {
             ("300.1.1.1:80:80", "`300.1.1.1` is not an IP address"),
             ("+80", "`+80` is not a port"),
         ] {
-            assert_eq!(shown(text), expected, "{text}");
+            assert_eq!(parsed(text), expected, "{text}");
         }
     }
 }

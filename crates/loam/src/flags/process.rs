@@ -36,8 +36,8 @@ impl ProcessFlags {
         self.words.first().map_or("", String::as_str)
     }
 
-    /// The wish.
-    pub(crate) fn wish(&self) -> Result<ProcessSpec, Failure> {
+    /// The spec.
+    pub(crate) fn spec(&self) -> Result<ProcessSpec, Failure> {
         Ok(ProcessSpec {
             arguments: self.words.get(1..).unwrap_or_default().to_vec(),
             environment: self.environment.collect()?,

@@ -1,5 +1,7 @@
 //! Numbers with units: sizes, processors, ulimits.
 
+use loam_model::shown;
+
 use super::Parsed;
 
 /// Parses a size such as `64m`, `1.5g`, `512` (bytes) or `10KiB`. Units are powers of 1024, as Docker has it.
@@ -85,7 +87,7 @@ pub(super) fn ulimit(text: &str) -> Parsed<(String, (u64, u64))> {
     let (name, values) = text.split_once('=').ok_or_else(malformed)?;
     let name = name.to_ascii_lowercase();
     if !NAMES.contains(&name.as_str()) {
-        return Err(format!("`{}` is not a resource limit", name.escape_default()));
+        return Err(format!("`{}` is not a resource limit", shown(&name)));
     }
     let value = |text: &str| match text {
         "-1" | "unlimited" => Ok(u64::MAX),

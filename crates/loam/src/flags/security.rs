@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use loam_model::shown;
+
 use super::Parsed;
 
 /// One `--security-opt`, before the profile's file is read.
@@ -32,7 +34,7 @@ pub(super) fn security_option(text: &str) -> Parsed<SecurityOption> {
     };
     let needed = || {
         let value = value.filter(|value| !value.is_empty());
-        value.ok_or_else(|| format!("`{}` needs a value", key.escape_default()))
+        value.ok_or_else(|| format!("`{}` needs a value", shown(key)))
     };
     Ok(match key {
         "seccomp" => match needed()? {
@@ -50,11 +52,11 @@ pub(super) fn security_option(text: &str) -> Parsed<SecurityOption> {
         "unmask" => {
             let paths: Vec<String> = needed()?.split(':').map(str::to_owned).collect();
             if let Some(path) = paths.iter().find(|path| *path != "ALL" && !path.starts_with('/')) {
-                return Err(format!("`{}` is neither ALL nor an absolute path", path.escape_default()));
+                return Err(format!("`{}` is neither ALL nor an absolute path", shown(path)));
             }
             SecurityOption::Unmask(paths)
         }
-        key => return Err(format!("the option `{}` is not known", key.escape_default())),
+        key => return Err(format!("the option `{}` is not known", shown(key))),
     })
 }
 

@@ -1,4 +1,4 @@
-//! Further processes in a container.
+//! Later processes in a running container: the OCI runtime's `exec`.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,22 +10,25 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::DumpableBehavior;
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType as Kind};
 
+use super::cgroup_entry::unified_directory;
 use super::channel::{Channel, Message};
+use super::child::{adjust_oom_score, kill_and_reap, raise_limits};
 use super::container::Container;
-use super::create::{adjust_oom_score, kill_and_reap, raise_limits, streams, unified_directory};
+use super::execute::{execute, give_up};
 use super::explain::Explain;
-use super::first::{Streams, execute, give_up, new_keyring};
 use super::identity::{LabelFiles, become_root, look_up, take_on};
 use super::paths::open_host_proc;
 use super::process_plan::ProcessPlan;
+use super::session;
 use super::step::{Fault, Step};
-use super::terminal::{Terminal, set_streams};
+use super::streams::{self, Streams};
+use super::terminal::Terminal;
 use crate::seccomp::Filter;
 
 /// How long a process may take for each of its two steps: to be ready, and to become the user's program.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Runs a further process.
+/// Makes a process in a container, up to and with the user's program.
 pub(super) fn exec(fault: Fault, container: &Container, request: ExecRequest<'_>) -> Result<CreatedProcess> {
     if container.has_ended() {
         return Err(Failure::new(ErrorKind::Conflict, "the container is not running"));
@@ -34,18 +37,18 @@ pub(super) fn exec(fault: Fault, container: &Container, request: ExecRequest<'_>
         return Err(Failure::new(ErrorKind::Conflict, "the container is paused"));
     }
     let process = ProcessPlan::from(request.process, container.personality.as_ref())?;
-    let plan = FurtherPlan {
+    let plan = ExecPlan {
         fault,
-        streams: streams(request.stdio, &process, &container.mappings)?,
+        streams: streams::prepare(request.stdio, &process, &container.mappings)?,
         process,
         filter: container.filter.as_ref(),
         init: container.pidfd.as_fd(),
         namespaces: container.namespaces,
     };
     let (ours, theirs) = Channel::pair()?;
-    let birthplace = unified_directory(&container.cgroup);
-    let born = bear(&plan, theirs, birthplace.as_ref().map(AsFd::as_fd))?;
-    let undo = Undo(Some(born));
+    let start_cgroup = unified_directory(&container.cgroup);
+    let spawned = spawn(&plan, theirs, start_cgroup.as_ref().map(AsFd::as_fd))?;
+    let undo = Undo(Some(spawned));
     let Some(child) = &undo.0 else {
         return Err(Failure::new(ErrorKind::Internal, "the process is gone"));
     };
@@ -53,7 +56,7 @@ pub(super) fn exec(fault: Fault, container: &Container, request: ExecRequest<'_>
     if let Some(adjust) = plan.process.oom_score_adjust {
         adjust_oom_score(child.pid, adjust)?;
     }
-    if birthplace.is_none() {
+    if start_cgroup.is_none() {
         fault.reach(Step::CgroupJoin)?;
         container.cgroup.join(child.pid)?;
     }
@@ -90,8 +93,8 @@ impl Drop for Undo {
     }
 }
 
-/// All that a further process needs to know.
-struct FurtherPlan<'a> {
+/// All that a later process needs to know.
+struct ExecPlan<'a> {
     fault: Fault,
     process: ProcessPlan,
     filter: Option<&'a Filter>,
@@ -100,24 +103,24 @@ struct FurtherPlan<'a> {
     namespaces: Kind,
 }
 
-/// Makes the process. Process ids can't be changed later, so the shim bears it into the container's.
-fn bear(plan: &FurtherPlan<'_>, theirs: Channel, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned> {
+/// Makes the process. Process ids can't be changed later, so the shim makes it among the container's.
+fn spawn(plan: &ExecPlan<'_>, theirs: Channel, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned> {
     let making = || "making a process in the container failed".to_owned();
-    let spawn = || loam_sys::spawn(CloneFlags::empty(), cgroup, || run(plan, theirs)).explain(making);
+    let clone = || loam_sys::spawn(CloneFlags::empty(), cgroup, || run(plan, theirs)).explain(making);
     if !plan.namespaces.contains(Kind::PROCESS_ID) {
-        return spawn();
+        return clone();
     }
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let own = rustix::fs::open("/proc/self/ns/pid", flags, Mode::empty()).explain(making)?;
     rustix::thread::move_into_thread_name_spaces(plan.init, Kind::PROCESS_ID)
         .explain(|| "joining the container's process ids failed".to_owned())?;
-    let born = spawn();
+    let spawned = clone();
     rustix::thread::move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::ProcessID))
         .explain(|| "returning to the host's process ids failed".to_owned())?;
-    born
+    spawned
 }
 
-fn run(plan: &FurtherPlan<'_>, channel: Channel) -> i32 {
+fn run(plan: &ExecPlan<'_>, channel: Channel) -> i32 {
     match prepare(plan, &channel) {
         Ok(Some(program)) => execute(&program, &plan.process, plan.filter, channel),
         Ok(None) => 1,
@@ -125,7 +128,7 @@ fn run(plan: &FurtherPlan<'_>, channel: Channel) -> i32 {
     }
 }
 
-fn prepare(plan: &FurtherPlan<'_>, channel: &Channel) -> Result<Option<CString>> {
+fn prepare(plan: &ExecPlan<'_>, channel: &Channel) -> Result<Option<CString>> {
     let preparing = || "preparing the new process failed".to_owned();
     // As for the first process: the container's processes see this one from now on.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).explain(preparing)?;
@@ -138,11 +141,7 @@ fn prepare(plan: &FurtherPlan<'_>, channel: &Channel) -> Result<Option<CString>>
     } else {
         LabelFiles::open(open_host_proc()?.as_fd(), &plan.process.labels)?
     };
-    rustix::process::setsid().explain(preparing)?;
-    if let Streams::Descriptors([stdin, stdout, stderr]) = &plan.streams {
-        set_streams(stdin.as_fd(), stdout.as_fd(), stderr.as_fd()).explain(preparing)?;
-    }
-    new_keyring()?;
+    session::begin(&plan.streams)?;
     let rest = plan.namespaces & !Kind::PROCESS_ID;
     rustix::thread::move_into_thread_name_spaces(plan.init, rest)
         .explain(|| "joining the container's namespaces failed".to_owned())?;

@@ -1,11 +1,10 @@
-//! The container's first process: from its birth in the new namespaces to the user's program.
+//! The container's first process, its init: from the clone into the new namespaces to the user's program.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
-use loam_model::oci_spec::runtime::Hook;
-use loam_model::{ErrorKind, Failure, Result, TerminalSize};
+use loam_model::{ErrorKind, Failure, Result};
 use loam_sys::{CloneFlags, MountChange};
 use rustix::io::Errno;
 use rustix::process::DumpableBehavior;
@@ -13,74 +12,26 @@ use rustix::thread::ThreadNameSpaceType;
 
 use super::cgroup_work::mount_cgroups;
 use super::channel::{Channel, Message};
-use super::device_plan::DevicePlan;
+use super::execute::{execute, give_up};
 use super::explain::Explain;
-use super::hook::HookState;
-use super::identity::{LabelFiles, become_root, look_up, not_runnable, seal, take_on};
-use super::mount_plan::Mounts;
+use super::identity::{LabelFiles, become_root, look_up, take_on};
+use super::init_plan::InitPlan;
 use super::mount_work::{Work, open_root};
-use super::namespaces::{Mappings, Namespaces};
+use super::namespaces::Mappings;
 use super::options::attribute;
 use super::paths::{make_read_only, mask, open_host_proc};
-use super::process_plan::ProcessPlan;
-use super::root::{PointKind, find, find_or_make};
-use super::step::{Fault, Step};
-use super::sysctl::{self, Sysctl};
-use super::terminal::{Terminal, set_streams};
+use super::root::{PointKind, find, find_or_make, find_without_links};
+use super::session;
+use super::step::Step;
+use super::streams::Streams;
+use super::sysctl;
+use super::terminal::Terminal;
 use crate::CgroupMount;
-use crate::seccomp::Filter;
-
-/// The standard streams that a process gets.
-#[derive(Debug)]
-pub(super) enum Streams {
-    /// Those of a new terminal.
-    Terminal(TerminalSize),
-    /// These: input, output, errors; none with a number below three.
-    Descriptors([OwnedFd; 3]),
-}
-
-impl Streams {
-    /// The descriptors, when there is no terminal.
-    pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let descriptors = match self {
-            Streams::Terminal(_) => [].as_slice(),
-            Streams::Descriptors(descriptors) => descriptors.as_slice(),
-        };
-        descriptors.iter().map(AsFd::as_fd)
-    }
-}
-
-/// All that the first process needs to know. It is made before the process is, and found in its copy of the memory.
-#[derive(Debug)]
-pub(super) struct FirstPlan {
-    pub(super) fault: Fault,
-    pub(super) namespaces: Namespaces,
-    pub(super) mappings: Mappings,
-    pub(super) root: PathBuf,
-    pub(super) root_read_only: bool,
-    pub(super) mounts: Mounts,
-    pub(super) devices: DevicePlan,
-    pub(super) host_name: Option<String>,
-    pub(super) domain_name: Option<String>,
-    pub(super) sysctls: Vec<Sysctl>,
-    pub(super) masked: Vec<String>,
-    pub(super) read_only: Vec<String>,
-    pub(super) process: ProcessPlan,
-    pub(super) filter: Option<Filter>,
-    pub(super) streams: Streams,
-    /// Whether the shim has hooks to run before the root file system is entered.
-    pub(super) runtime_hooks: bool,
-    pub(super) container_hooks: Vec<Hook>,
-    pub(super) start_hooks: Vec<Hook>,
-    /// The container's environment, for hooks that have none.
-    pub(super) environment: Vec<String>,
-    pub(super) state: HookState,
-}
 
 /// Runs the first process. Comes back only when it can't go on, with the code to end with.
-pub(super) fn run(plan: &FirstPlan, channel: Channel) -> i32 {
-    let first = First { plan, channel: &channel, pid: None };
-    match first.prepare() {
+pub(super) fn run(plan: &InitPlan, channel: Channel) -> i32 {
+    let init = InitProcess { plan, channel: &channel, pid: None };
+    match init.prepare() {
         Ok(Some(program)) => execute(&program, &plan.process, plan.filter.as_ref(), channel),
         // The shim is gone, so nobody will ever start this container.
         Ok(None) => 1,
@@ -88,57 +39,22 @@ pub(super) fn run(plan: &FirstPlan, channel: Channel) -> i32 {
     }
 }
 
-/// Tells the shim what went wrong; gives the code to end with.
-pub(super) fn give_up(channel: &Channel, failure: Failure) -> i32 {
-    let code = match failure.kind() {
-        ErrorKind::CommandNotFound => 127,
-        ErrorKind::CommandNotExecutable => 126,
-        _ => 125,
-    };
-    // When this fails too, the shim sees the process end.
-    channel.send(&Message::Failed(failure)).ok();
-    code
-}
-
-/// Becomes the user's program. Nothing but the standard streams stays open; the channel, which tells the shim that it
-/// went well by closing, is the last to go.
-pub(super) fn execute(
-    program: &CString,
-    plan: &ProcessPlan,
-    filter: Option<&Filter>,
-    channel: Channel,
-) -> i32 {
-    loam_sys::reset_signals();
-    let channel = match loam_sys::move_to(channel.into_descriptor(), 3) {
-        Ok(descriptor) => Channel::from_descriptor(descriptor),
-        Err(_) => return 125,
-    };
-    let sealed = loam_sys::close_from(4)
-        .explain(|| "closing descriptors failed".to_owned())
-        .and_then(|()| seal(plan, filter));
-    if let Err(failure) = sealed {
-        return give_up(&channel, failure);
-    }
-    let error = loam_sys::execute(program, &plan.arguments, &plan.environment);
-    let errno = Errno::from_io_error(&error).unwrap_or(Errno::INVAL);
-    give_up(&channel, not_runnable(&plan.arguments[0], errno))
-}
-
 /// The first process while it prepares itself.
-struct First<'a> {
-    plan: &'a FirstPlan,
+struct InitProcess<'a> {
+    plan: &'a InitPlan,
     channel: &'a Channel,
     /// Its process id on the host, once the shim has told it.
     pid: Option<i32>,
 }
 
-impl First<'_> {
+impl InitProcess<'_> {
     /// Does everything up to the user's program; `None` when the shim went away before the start.
     fn prepare(mut self) -> Result<Option<CString>> {
         let plan = self.plan;
         let labels = self.begin()?;
         let root = self.become_root()?;
-        self.own_session()?;
+        plan.fault.reach(Step::Session)?;
+        session::begin(&plan.streams)?;
         plan.fault.reach(Step::Network)?;
         if plan.namespaces.new.contains(CloneFlags::NEW_NETWORK) {
             loam_sys::bring_loopback_up().explain(|| "bringing up loopback failed".to_owned())?;
@@ -203,22 +119,12 @@ impl First<'_> {
         Ok(root)
     }
 
-    fn own_session(&self) -> Result<()> {
-        self.plan.fault.reach(Step::Session)?;
-        let failed = || "making a session failed".to_owned();
-        rustix::process::setsid().explain(failed)?;
-        if let Streams::Descriptors([stdin, stdout, stderr]) = &self.plan.streams {
-            set_streams(stdin.as_fd(), stdout.as_fd(), stderr.as_fd()).explain(failed)?;
-        }
-        new_keyring()
-    }
-
     /// Fills `/dev` if that is not done yet, and opens the terminal. Gives its master.
     fn furnish(&self, work: &Work<'_>) -> Result<Option<OwnedFd>> {
         let plan = self.plan;
         plan.fault.reach(Step::Devices)?;
         if plan.mounts.devices_missing {
-            let dev = super::root::find_without_links(work.root.as_fd(), Path::new("dev"));
+            let dev = find_without_links(work.root.as_fd(), Path::new("dev"));
             let dev = match dev {
                 Err(Errno::LOOP) => {
                     let message = "`/dev` of the image is a symbolic link";
@@ -341,17 +247,4 @@ impl First<'_> {
 
 fn deserted(what: &str) -> Failure {
     Failure::new(ErrorKind::Internal, format!("the shim went away before {what}"))
-}
-
-/// Leaves the keys of whoever started the shim behind.
-pub(super) fn new_keyring() -> Result<()> {
-    match loam_sys::join_new_session_keyring() {
-        // A kernel without keys has none to leave behind; and a filter around the shim may forbid the call.
-        Err(error)
-            if matches!(Errno::from_io_error(&error), Some(Errno::NOSYS | Errno::PERM | Errno::ACCESS)) =>
-        {
-            Ok(())
-        }
-        other => other.explain(|| "making a session keyring failed".to_owned()),
-    }
 }

@@ -1,67 +1,29 @@
-//! A host of the tests' own: the test runs again inside new network and mount namespaces, so that it neither breaks nor
-//! sees the real host. Containers are processes with a network namespace each.
+//! A process with a network namespace, which stands for a container or for another machine.
 
-#![allow(clippy::print_stdout, reason = "a test that can't run says so")]
-#![allow(dead_code, reason = "each test program uses a part")]
-
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Duration;
 
-use loam_cni::namespace::Namespace;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-const INSIDE: &str = "LOAM_TEST_INSIDE";
-/// How long anything may take before a test fails.
-pub(crate) const LIMIT: Duration = Duration::from_secs(10);
-
-/// Runs a test function inside a host of its own. Says by name when it can't.
-pub(crate) fn inside(name: &str, test: impl FnOnce()) {
-    if std::env::var_os(INSIDE).is_some() {
-        succeed(&["ip", "link", "set", "lo", "up"]);
-        succeed(&["mount", "-t", "tmpfs", "run", "/run"]);
-        test();
-        return;
-    }
-    if !rustix::process::geteuid().is_root() {
-        println!("skipped: {name}: needs root");
-        return;
-    }
-    let program = std::env::current_exe().expect("the test program has a path");
-    let status = Command::new("unshare")
-        .args(["--net", "--mount", "--"])
-        .arg(program)
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(INSIDE, "1")
-        .status()
-        .expect("unshare runs");
-    assert!(status.success(), "{name} failed inside its namespaces");
-}
-
-/// Runs a command that must succeed, and gives what it says.
-pub(crate) fn succeed(command: &[&str]) -> String {
-    let output = Command::new(command[0]).args(&command[1..]).output().expect("the command exists");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("text")
-}
-
-/// Waits until a condition holds.
-pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LIMIT;
-    while !condition() {
-        assert!(Instant::now() < deadline, "timed out: {what}");
-        std::thread::yield_now();
-    }
-}
+use super::succeed;
 
 /// A process with a network namespace of its own.
-pub(crate) struct Sandbox {
+#[derive(Debug)]
+pub struct Sandbox {
     child: Child,
 }
 
 impl Sandbox {
-    pub(crate) fn new() -> Self {
+    /// Starts the process.
+    #[expect(clippy::new_without_default, reason = "it starts a process, which nobody expects of a default")]
+    pub fn new() -> Self {
         let mut child = Command::new("unshare")
             .args(["--net", "--", "sh", "-c", "echo ready; exec cat"])
             .stdin(Stdio::piped())
@@ -75,17 +37,25 @@ impl Sandbox {
         Self { child }
     }
 
-    pub(crate) fn path(&self) -> PathBuf {
+    /// The path of the namespace.
+    pub fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/{}/ns/net", self.child.id()))
     }
 
     /// Runs a function inside.
-    pub(crate) fn run<T: Send>(&self, function: impl FnOnce() -> T + Send) -> T {
-        Namespace::open_any(&self.path()).expect("it lives").run(function).expect("it can be entered")
+    pub fn run<T: Send>(&self, function: impl FnOnce() -> T + Send) -> T {
+        let namespace = File::open(self.path()).expect("it lives");
+        let enter = || {
+            let kind = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(namespace.as_fd(), kind).expect("it can be entered");
+            function()
+        };
+        // On a thread that ends with it: the calling one never leaves its namespace.
+        thread::scope(|scope| scope.spawn(enter).join().unwrap_or_else(|panic| resume_unwind(panic)))
     }
 
     /// Runs a command inside.
-    pub(crate) fn command(&self, command: &[&str]) -> String {
+    pub fn command(&self, command: &[&str]) -> String {
         let net = format!("--net={}", self.path().display());
         let mut whole = vec!["nsenter", &net, "--"];
         whole.extend(command);
@@ -93,9 +63,9 @@ impl Sandbox {
     }
 
     /// Starts a TCP server inside that tells each client its address.
-    pub(crate) fn serve_tcp(&self, address: &str) {
+    pub fn serve_tcp(&self, address: &str) {
         let listener = self.run(|| TcpListener::bind(address)).expect("the port is free");
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.expect("a client");
                 let peer = stream.peer_addr().expect("connected").ip().to_canonical();
@@ -105,9 +75,9 @@ impl Sandbox {
     }
 
     /// Starts a UDP server inside that tells each client its address.
-    pub(crate) fn serve_udp(&self, address: &str) {
+    pub fn serve_udp(&self, address: &str) {
         let socket = self.run(|| UdpSocket::bind(address)).expect("the port is free");
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             let mut buffer = [0; 64];
             while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
                 socket.send_to(peer.ip().to_canonical().to_string().as_bytes(), peer).expect("writable");
@@ -116,12 +86,12 @@ impl Sandbox {
     }
 
     /// Asks a TCP server from inside.
-    pub(crate) fn ask_tcp(&self, address: SocketAddr) -> Option<IpAddr> {
+    pub fn ask_tcp(&self, address: SocketAddr) -> Option<IpAddr> {
         self.run(|| ask_tcp(address))
     }
 
     /// Ends the process and with it the namespace.
-    pub(crate) fn end(mut self) {
+    pub fn end(mut self) {
         self.child.kill().expect("it lives");
         self.child.wait().expect("it was ours");
     }
@@ -138,7 +108,7 @@ impl Drop for Sandbox {
 }
 
 /// Asks a TCP server what it takes us for; `None` when it does not answer.
-pub(crate) fn ask_tcp(address: SocketAddr) -> Option<IpAddr> {
+pub fn ask_tcp(address: SocketAddr) -> Option<IpAddr> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(2))).expect("a limit");
     let mut answer = String::new();
@@ -147,7 +117,7 @@ pub(crate) fn ask_tcp(address: SocketAddr) -> Option<IpAddr> {
 }
 
 /// Asks a UDP server what it takes us for; `None` when it does not answer.
-pub(crate) fn ask_udp(address: SocketAddr) -> Option<IpAddr> {
+pub fn ask_udp(address: SocketAddr) -> Option<IpAddr> {
     let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any).expect("a free port");
     socket.set_read_timeout(Some(Duration::from_secs(1))).expect("a limit");

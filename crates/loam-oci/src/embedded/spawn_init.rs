@@ -1,4 +1,4 @@
-//! How a container's first process comes into its namespaces.
+//! The clone of a container's first process into its namespaces, new ones and those to join.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -6,17 +6,20 @@ use loam_model::{ErrorKind, Failure, Result};
 use loam_sys::{CloneFlags, Spawned};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags};
 use rustix::thread::LinkNameSpaceType;
 
 use super::channel::{Channel, Message};
+use super::child::reap;
+use super::execute::give_up;
 use super::explain::Explain;
-use super::first::{self, FirstPlan, give_up};
+use super::init_plan::InitPlan;
+use super::init_process;
 use super::namespaces::Namespaces;
 
 /// Makes the first process. `theirs` is its end of the channel, `ours` the shim's; with `cgroup` it starts in there.
-pub(super) fn bear(
-    plan: &FirstPlan,
+pub(super) fn spawn_init(
+    plan: &InitPlan,
     ours: &Channel,
     theirs: Channel,
     cgroup: Option<BorrowedFd<'_>>,
@@ -24,7 +27,7 @@ pub(super) fn bear(
     let making = || "making the container's process failed".to_owned();
     let namespaces = &plan.namespaces;
     if !namespaces.need_go_between() {
-        return loam_sys::spawn(namespaces.new, cgroup, || first::run(plan, theirs)).explain(making);
+        return loam_sys::spawn(namespaces.new, cgroup, || init_process::run(plan, theirs)).explain(making);
     }
     let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).explain(making)?;
     let go_between =
@@ -50,7 +53,7 @@ pub(super) fn bear(
 /// A process for a moment: it enters the namespaces to join, and makes the first process from there, as its sibling.
 /// The rest of what is new is made by the clone, so that it belongs to a user namespace that was joined.
 fn run_go_between(
-    plan: &FirstPlan,
+    plan: &InitPlan,
     channel: Channel,
     writer: &OwnedFd,
     cgroup: Option<BorrowedFd<'_>>,
@@ -59,13 +62,13 @@ fn run_go_between(
     let descriptor = channel.into_descriptor();
     let copy = descriptor.try_clone().explain(|| "copying a descriptor failed".to_owned());
     let channel = Channel::from_descriptor(descriptor);
-    let born = result.and(copy).and_then(|theirs| {
+    let spawned = result.and(copy).and_then(|theirs| {
         let flags = plan.namespaces.new | CloneFlags::SIBLING;
-        loam_sys::spawn(flags, cgroup, || first::run(plan, Channel::from_descriptor(theirs)))
+        loam_sys::spawn(flags, cgroup, || init_process::run(plan, Channel::from_descriptor(theirs)))
             .explain(|| "making the container's process failed".to_owned())
     });
-    let told = born.and_then(|born| {
-        rustix::io::write(writer, &born.pid.to_ne_bytes())
+    let told = spawned.and_then(|spawned| {
+        rustix::io::write(writer, &spawned.pid.to_ne_bytes())
             .explain(|| "telling the process id failed".to_owned())
     });
     match told {
@@ -115,12 +118,4 @@ fn enter(namespaces: &Namespaces) -> Result<()> {
         rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(kind)).explain(|| failed(kind))?;
     }
     Ok(())
-}
-
-/// Waits until a child has ended and takes it out of the process table.
-pub(super) fn reap(pidfd: BorrowedFd<'_>) -> rustix::io::Result<()> {
-    match rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED)) {
-        Ok(_) | Err(Errno::CHILD) => Ok(()),
-        Err(errno) => Err(errno),
-    }
 }

@@ -1,0 +1,101 @@
+//! The network under test, with files of its own, and what tests say of it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use loam_model::{
+    AttachRequest, Attachment, ContainerId, DetachRequest, Failure, Network, NetworkName, PortMapping,
+    Protocol,
+};
+use loam_network::{CniNetwork, NetworkConfig};
+use loam_testkit::lab::{Sandbox, eventually, succeed};
+
+pub(crate) struct Engine {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) network: CniNetwork,
+}
+
+impl Engine {
+    pub(crate) fn new() -> Self {
+        // In memory: on a file system of the host, files that others delete meanwhile would be measured.
+        let directory = tempfile::tempdir_in("/run").expect("a temporary directory");
+        let network = CniNetwork::new(Self::config(directory.path()));
+        Self { directory, network }
+    }
+
+    pub(crate) fn config(directory: &Path) -> NetworkConfig {
+        NetworkConfig::below(&directory.join("root"), &directory.join("run"))
+    }
+
+    pub(crate) fn attach(
+        &self,
+        id: &ContainerId,
+        sandbox: &Sandbox,
+        ports: &[PortMapping],
+    ) -> Result<Attachment, Failure> {
+        self.attach_to(&["loam"], id, sandbox, ports)
+    }
+
+    pub(crate) fn attach_to(
+        &self,
+        networks: &[&str],
+        id: &ContainerId,
+        sandbox: &Sandbox,
+        ports: &[PortMapping],
+    ) -> Result<Attachment, Failure> {
+        let networks: Vec<NetworkName> = networks.iter().map(|name| name.parse().expect("valid")).collect();
+        self.network.attach(&AttachRequest {
+            container: id,
+            name: "test",
+            namespace: sandbox.path(),
+            networks: &networks,
+            ports,
+        })
+    }
+
+    pub(crate) fn detach(&self, id: &ContainerId, sandbox: Option<&Sandbox>) {
+        let namespace = sandbox.map(Sandbox::path);
+        self.network.detach(&DetachRequest { container: id, namespace }).expect("detachable");
+    }
+
+    /// Fails when anything of any container is left in files or in the kernel.
+    pub(crate) fn assert_nothing_left(&self, when: &str) {
+        assert_eq!(self.network.attached().expect("readable"), [], "{when}");
+        let root = self.directory.path();
+        for directory in ["root/network/attachments", "root/network/results", "run/cni/ports"] {
+            assert_eq!(names(&root.join(directory)), Vec::<String>::new(), "{when}: {directory}");
+        }
+        let addresses = names(&root.join("root/network/addresses/loam"));
+        let addresses: Vec<_> = addresses.iter().filter(|name| name.parse::<IpAddr>().is_ok()).collect();
+        assert!(addresses.is_empty(), "{when}: {addresses:?}");
+        assert_eq!(names(&root.join("root/network/addresses/loam/.owners")), Vec::<String>::new(), "{when}");
+        let rules = succeed(&["nft", "list", "ruleset"]);
+        assert!(!rules.contains("comment"), "{when}: {rules}");
+        eventually(&format!("{when}: no veth is left"), || {
+            !succeed(&["ip", "-o", "link"]).contains("master loam0")
+        });
+    }
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    entries.map(|entry| entry.expect("readable").file_name().into_string().expect("text")).collect()
+}
+
+pub(crate) fn id(number: u8) -> ContainerId {
+    ContainerId::from_random([number; 32])
+}
+
+pub(crate) fn port(host: u16, container: u16, protocol: Protocol) -> PortMapping {
+    PortMapping { host_address: None, host_port: host, container_port: container, protocol }
+}
+
+pub(crate) fn addresses(attachment: &Attachment) -> (IpAddr, IpAddr) {
+    let interface = &attachment.interfaces[0];
+    assert_eq!(interface.addresses.len(), 2, "{interface:?}");
+    (interface.addresses[0].addr(), interface.addresses[1].addr())
+}
+
+pub(crate) fn at(address: &str) -> SocketAddr {
+    address.parse().expect("a socket address")
+}

@@ -1,0 +1,7 @@
+//! Attaching and detaching with the real kernel: what passes, what does not, and what is left.
+
+mod bench;
+mod claims;
+mod lists;
+mod reach;
+mod undo;

@@ -1,0 +1,35 @@
+//! What a host lacks.
+
+use loam_model::ErrorKind;
+
+use super::Case;
+use crate::bundle::Host;
+use crate::capabilities::from_mask;
+
+#[test]
+fn a_poor_host_is_no_reason_to_fail() {
+    let poor = Host {
+        capabilities: from_mask(0b1),
+        known_capabilities: from_mask(u64::MAX),
+        controllers: Some(vec![]),
+        oom_score_adjust: -100,
+        ..Host::default()
+    };
+    let mut case = Case::default();
+    let bundle = case.bundle_on(&poor).expect("a bundle");
+    let process = bundle.config.process().clone().expect("a process");
+    assert_eq!(process.oom_score_adj(), Some(0), "the engine's protection is not handed on");
+    let bounding = process.capabilities().clone().and_then(|sets| sets.bounding().clone());
+    assert_eq!(bounding, Some(from_mask(0b1)));
+    assert_eq!(
+        bundle.warnings,
+        ["the number of processes is not limited: this host has no `pids` cgroup controller"]
+    );
+    case.spec.limits.oom_score_adjust = Some(-500);
+    let bundle = case.bundle_on(&poor).expect("a bundle");
+    assert_eq!(bundle.config.process().as_ref().and_then(|process| process.oom_score_adj()), Some(-100));
+    assert_eq!(bundle.warnings.len(), 2);
+    case.spec.limits.memory = Some(64 << 20);
+    let refused = case.bundle_on(&poor).expect_err("a limit that nothing enforces");
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+}

@@ -1,0 +1,51 @@
+//! How a new process comes into its cgroup: it starts there where the kernel lets it, else it is moved.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use loam_model::{CreateRequest, Result};
+use rustix::fs::{Mode, OFlags};
+
+use super::channel::{Channel, Message};
+use super::root::is_on;
+use crate::Cgroup;
+
+/// The path of the container's cgroup: the configuration's, else its id.
+pub(super) fn cgroup_path(request: &CreateRequest<'_>) -> String {
+    let path = request.spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
+    match path.filter(|path| !path.as_os_str().is_empty()) {
+        Some(path) => path.display().to_string(),
+        None => format!("/{}", request.id.as_str()),
+    }
+}
+
+/// Moves the process into its cgroup. When it is gone it has said why.
+pub(super) fn join(cgroup: &Cgroup, pid: i32, channel: &Channel) -> Result<()> {
+    let joined = cgroup.join(pid);
+    let Err(failure) = joined else { return Ok(()) };
+    let ended = std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
+    });
+    if ended && let Ok(Some(Message::Failed(said))) = channel.receive() {
+        return Err(said);
+    }
+    Err(failure)
+}
+
+/// Whether the unified hierarchy is the only one.
+pub(super) fn unified_root() -> bool {
+    const CGROUP2: i64 = 0x6367_7270;
+    rustix::fs::open("/sys/fs/cgroup", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .and_then(|root| is_on(root.as_fd(), CGROUP2))
+        .unwrap_or(false)
+}
+
+/// The directory of a cgroup in the unified hierarchy, if that is the only one.
+pub(super) fn unified_directory(cgroup: &Cgroup) -> Option<OwnedFd> {
+    let mounts = cgroup.container_mounts();
+    let [only] = mounts.as_slice() else { return None };
+    if !only.target.is_empty() {
+        return None;
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(&only.source, flags, Mode::empty()).ok()
+}
