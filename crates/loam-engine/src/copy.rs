@@ -24,7 +24,8 @@ impl Engine {
 
     /// Reads the kernel's figures for a running container.
     pub fn stats(&self, name: &str) -> Result<Stats> {
-        self.connect_live(name)?.1.stats()
+        let (record, mut shim) = self.connect_live(name)?;
+        self.answered(&record, shim.stats())
     }
 
     fn with_archive(
@@ -38,9 +39,12 @@ impl Engine {
             return Err(Failure::new(ErrorKind::Invalid, "the path in the container is empty or not valid"));
         }
         let (record, shim) = self.connect(name)?;
-        // The shim outlives the main process, whose id may be another's by then.
-        let runs = shim.map(|mut shim| shim.status()).transpose()?.is_some_and(|status| status.pid.is_some());
-        if runs {
+        // The shim outlives the main process, whose id may be another's by then; one that is gone has nothing that runs.
+        let status = match shim.map(|mut shim| shim.status()).transpose() {
+            Err(error) if error.kind() == ErrorKind::Unavailable => None,
+            status => status?,
+        };
+        if status.is_some_and(|status| status.pid.is_some()) {
             return body(self, &self.archive_request(&record, path, direction, record.process)?);
         }
         // Held to the end, so that nobody starts the container while its file system is mounted here.

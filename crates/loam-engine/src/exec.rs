@@ -97,7 +97,7 @@ impl Engine {
         let process = ProcessSpec { user, ..process.clone() };
         let oci = self.core.seams.bundler.process(&config, &process)?;
         let terminal = process.terminal.then(|| size.unwrap_or_default());
-        let id = shim.exec(&oci, process.user.as_deref(), terminal, streams)?;
+        let id = self.answered(&record, shim.exec(&oci, process.user.as_deref(), terminal, streams))?;
         Ok(RunningExec { shim, container: record.id, id })
     }
 

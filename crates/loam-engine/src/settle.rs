@@ -12,7 +12,7 @@
 
 use std::fs;
 
-use loam_model::{ContainerId, DetachRequest, ExitRecord, ExitStatus, Result, ShimStatus};
+use loam_model::{ContainerId, DetachRequest, ErrorKind, ExitRecord, ExitStatus, Result, Shim, ShimStatus};
 
 use crate::create::{cgroup, now};
 use crate::engine::{Core, not_found};
@@ -107,14 +107,14 @@ impl Engine {
 
     fn settle_live(&self, lock: ContainerLock, mut record: Record) -> Result<Option<Locked>> {
         let supervisor = &self.core.seams.supervisor;
-        let Some(mut shim) = supervisor.connect(&record.id)? else {
+        let Some((shim, status)) = self.status(&record.id)? else {
             let (exit, failure) = match supervisor.exit_record(&record.id)? {
                 Some(exit) => (exit, None),
                 None => (lost(), Some("its shim died, or the machine was restarted".to_owned())),
             };
             return self.finish(lock, record, exit, Leftovers::default(), failure);
         };
-        match shim.status()? {
+        match status {
             ShimStatus { exit: Some(exit), .. } => {
                 let leftovers = Leftovers { shim: Some(shim), namespace: None };
                 self.finish(lock, record, exit, leftovers, None)
@@ -128,6 +128,19 @@ impl Engine {
                 }
                 Ok(Some((lock, record)))
             }
+        }
+    }
+
+    /// What a container's shim says; `None` when it is gone, also when it goes while it is asked.
+    fn status(&self, id: &ContainerId) -> Result<Option<(Box<dyn Shim>, ShimStatus)>> {
+        let supervisor = &self.core.seams.supervisor;
+        let Some(mut shim) = supervisor.connect(id)? else { return Ok(None) };
+        match shim.status() {
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                let gone = supervisor.exit_record(id)?.is_some() || supervisor.connect(id)?.is_none();
+                if gone { Ok(None) } else { Err(error) }
+            }
+            status => Ok(Some((shim, status?))),
         }
     }
 

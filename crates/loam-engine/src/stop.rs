@@ -21,15 +21,30 @@ impl Engine {
     /// Asks a container to end, kills it when it has not after the timeout (the spec's when absent), and waits. One
     /// that has stopped already is success.
     pub fn stop(&self, name: &str, timeout: Option<Duration>) -> Result<ExitRecord> {
-        let (record, mut shim) = match self.connect(name)? {
+        let (record, shim) = match self.connect(name)? {
             (record, Some(shim)) => (record, shim),
             (Record { exit: Some(exit), state: ContainerState::Stopped, .. }, None) => return Ok(exit),
             (record, None) => return Err(not_running(&record)),
         };
+        match self.stop_live(&record, shim, timeout) {
+            // It has ended by itself, or by another command, and its shim is gone.
+            Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Conflict) => {
+                self.exit_after_lost_shim(&record.id, error)
+            }
+            result => result,
+        }
+    }
+
+    fn stop_live(
+        &self,
+        record: &Record,
+        mut shim: Box<dyn Shim>,
+        timeout: Option<Duration>,
+    ) -> Result<ExitRecord> {
         let asked = record.spec.stop_timeout.map(|seconds| Duration::from_secs(seconds.into()));
         let timeout = timeout.or(asked).unwrap_or(DEFAULT_TIMEOUT);
-        let watch = EndWatch::begin(self.shim_of(&record)?)?;
-        unless_ended(shim.signal(&ProcessTarget::Main, stop_signal(&record), false))?;
+        let watch = EndWatch::begin(self.shim_of(record)?)?;
+        unless_ended(shim.signal(&ProcessTarget::Main, stop_signal(record), false))?;
         if record.state == ContainerState::Paused {
             // Only then does it get the signal.
             unless_ended(shim.resume())?;
@@ -47,7 +62,7 @@ impl Engine {
                 Ok(self.settled_exit(&record.id)?.unwrap_or(exit))
             }
             Some(Err(error)) => self.exit_after_lost_shim(&record.id, error),
-            None => Err(does_not_end(&record)),
+            None => Err(does_not_end(record)),
         }
     }
 
@@ -58,7 +73,7 @@ impl Engine {
             Err(error) if error.kind() == ErrorKind::Conflict => {
                 return Err(not_running(&record).caused_by(error));
             }
-            result => result?,
+            answer => self.answered(&record, answer)?,
         }
         if signal == KILL && record.state == ContainerState::Paused {
             // A frozen process dies only when it is thawed (cgroup v1, freezer-subsystem.rst).
@@ -69,7 +84,7 @@ impl Engine {
 
     /// Stops every process of a running container where it stands.
     pub fn pause(&self, name: &str) -> Result<()> {
-        let (_lock, record) = self.lock_settled(name)?;
+        let (lock, record) = self.lock_settled(name)?;
         match record.state {
             ContainerState::Running => {}
             ContainerState::Paused => {
@@ -83,14 +98,15 @@ impl Engine {
         self.set_live_state(&record, ContainerState::Paused)?;
         if let Err(error) = shim.pause() {
             self.set_live_state(&record, ContainerState::Running)?;
-            return Err(error);
+            drop(lock);
+            return self.answered(&record, Err(error));
         }
         Ok(())
     }
 
     /// Lets a paused container go on.
     pub fn resume(&self, name: &str) -> Result<()> {
-        let (_lock, record) = self.lock_settled(name)?;
+        let (lock, record) = self.lock_settled(name)?;
         match record.state {
             ContainerState::Paused => {}
             ContainerState::Running => {
@@ -99,7 +115,10 @@ impl Engine {
             }
             _ => return Err(not_running(&record)),
         }
-        self.shim_of(&record)?.resume()?;
+        if let Err(error) = self.shim_of(&record)?.resume() {
+            drop(lock);
+            return self.answered(&record, Err(error));
+        }
         self.set_live_state(&record, ContainerState::Running)
     }
 

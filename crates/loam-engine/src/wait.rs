@@ -63,7 +63,7 @@ impl Engine {
     /// Attaches streams to a running container.
     pub fn attach(&self, name: &str, streams: Streams) -> Result<Attached> {
         let (record, mut shim) = self.connect_live(name)?;
-        shim.attach(streams, OnStall::Drop)?;
+        self.answered(&record, shim.attach(streams, OnStall::Drop))?;
         Ok(Attached { engine: self.clone(), id: record.id, shim })
     }
 
@@ -155,6 +155,22 @@ impl Engine {
             false => None,
         };
         Ok((record, shim))
+    }
+
+    /// What a shim answered; when it did not because its container has ended meanwhile, then that is what is wrong.
+    pub(crate) fn answered<T>(&self, record: &Record, answer: Result<T>) -> Result<T> {
+        match answer {
+            Err(error) if error.kind() == ErrorKind::Unavailable && self.has_ended(&record.id) => {
+                Err(not_running(record))
+            }
+            answer => answer,
+        }
+    }
+
+    fn has_ended(&self, id: &ContainerId) -> bool {
+        let settled = or_warn(id, self.settle(id)).is_some();
+        let row = store::get(&self.core.database, id);
+        settled && row.is_ok_and(|record| record.is_none_or(|record| !record.state.is_live()))
     }
 
     /// Connects to the shim of a running or paused container.

@@ -2,14 +2,24 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use loam_model::{ErrorKind, Failure, Result};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::magic_link::magic_link;
 use crate::protocol::SOCKET_NAME;
+
+/// How long a client waits until a shim takes its connection, or its message.
+#[cfg(not(test))]
+const PATIENCE: Duration = Duration::from_secs(60);
+#[cfg(test)]
+const PATIENCE: Duration = Duration::from_millis(50);
+/// How many clients wait to be accepted before the next one has to.
+const QUEUE: i32 = 64;
 
 /// A listening socket in the container's run directory.
 #[derive(Debug)]
@@ -32,13 +42,13 @@ impl Listener {
         let address = socket_address(&directory)?;
         let before = rustix::process::umask(Mode::from_raw_mode(0o177));
         let mut bound = rustix::net::bind(&socket, &address);
-        if bound == Err(Errno::ADDRINUSE) && connect(&directory).is_err() {
+        if bound == Err(Errno::ADDRINUSE) && matches!(connect(&directory), Err(Errno::CONNREFUSED)) {
             rustix::fs::unlinkat(&directory, SOCKET_NAME, AtFlags::empty())?;
             bound = rustix::net::bind(&socket, &address);
         }
         rustix::process::umask(before);
         bound?;
-        rustix::net::listen(&socket, 64)?;
+        rustix::net::listen(&socket, QUEUE)?;
         Ok(Self(socket))
     }
 
@@ -73,6 +83,8 @@ pub(crate) fn connect_in(run_directory: &Path) -> std::result::Result<OwnedFd, E
 fn connect(directory: &OwnedFd) -> std::result::Result<OwnedFd, Errno> {
     let socket =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    // A shim that accepts nobody any more would hold up whoever comes after its queue is full.
+    set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE))?;
     rustix::net::connect(&socket, &socket_address(directory)?)?;
     Ok(socket)
 }
@@ -105,5 +117,13 @@ mod tests {
         connect_in(&path).unwrap();
         assert!(live.accept().is_some());
         assert_eq!(Listener::new(&path).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    }
+
+    #[test]
+    fn a_shim_that_accepts_nobody_holds_nobody_up_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let _accepts_nobody = Listener::new(directory.path()).unwrap();
+        let waiting: Vec<_> = (0..=QUEUE).map(|_| connect_in(directory.path()).unwrap()).collect();
+        assert_eq!(connect_in(directory.path()).unwrap_err(), Errno::AGAIN, "after {}", waiting.len());
     }
 }

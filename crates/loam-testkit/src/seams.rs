@@ -51,6 +51,8 @@ pub enum Step {
     Start,
     Wait,
     Signal,
+    Exec,
+    Stats,
     Status,
     Pause,
     Resume,
@@ -63,6 +65,8 @@ pub enum Step {
 pub enum Fault {
     /// The call fails without an effect, with this kind.
     Fails(ErrorKind),
+    /// Every container ends well before the effect, and its shim leaves.
+    ShimLeaves,
     /// The caller is killed before the effect.
     KilledBefore,
     /// The caller is killed after the effect.
@@ -257,6 +261,7 @@ impl World {
                 drop(state);
                 std::panic::resume_unwind(Box::new(Killed));
             }
+            Some(Fault::ShimLeaves) => state.end_all(),
             Some(Fault::KilledAfter) | None => {}
         }
         let result = effect(&mut state);
@@ -295,6 +300,17 @@ impl State {
         let fault = *fault;
         self.fault = None;
         Some(fault)
+    }
+
+    fn end_all(&mut self) {
+        let ids: Vec<ContainerId> = self.shims.keys().cloned().collect();
+        for id in ids {
+            self.end(&id, ExitStatus::Exited(0));
+            self.shims.remove(&id);
+            // It says so to nobody any more: whoever comes next finds the record.
+            self.on_exit.retain(|ended| *ended != id);
+        }
+        self.cgroups.clear();
     }
 
     fn end(&mut self, id: &ContainerId, status: ExitStatus) {

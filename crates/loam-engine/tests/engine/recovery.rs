@@ -1,7 +1,7 @@
 //! Shims that are killed, machines that restart, ends that nobody saw: the next command, or the shim, puts it right.
 
-use loam_engine::{ContainerState, StartOptions};
-use loam_model::{ErrorKind, ExitStatus};
+use loam_engine::{ContainerState, Engine, StartOptions};
+use loam_model::{ErrorKind, ExitStatus, ProcessSpec, Result, Streams};
 use loam_testkit::seams::{Fault, Step};
 
 use crate::bench::Bench;
@@ -30,6 +30,51 @@ fn a_shim_that_does_not_answer_does_not_keep_its_container() {
     bench.world.inject(Step::ShutDown, 0, Fault::Fails(ErrorKind::Unavailable));
     bench.engine.remove("web", true).expect("removed");
     bench.assert_nothing_left("afterwards");
+}
+
+#[test]
+fn a_container_that_ends_while_a_command_asks_for_it_is_a_stopped_one() {
+    /// A command on container `web`, and what it must come to when that ends during it.
+    type Command = fn(&Engine) -> Result<()>;
+    let copy: Command = |engine| engine.copy_out("web", "/file", &mut Vec::new());
+    let stop: Command = |engine| engine.stop("web", None).map(drop);
+    let list: Command = |engine| engine.list(true).map(drop);
+    let start: Command = |engine| engine.start("web", StartOptions::default()).map(drop);
+    for (step, command) in
+        [(Step::Status, copy), (Step::Signal, stop), (Step::Status, list), (Step::Status, start)]
+    {
+        let bench = running_web();
+        bench.world.inject(step, 0, Fault::ShimLeaves);
+        command(&bench.engine).unwrap_or_else(|error| panic!("{step:?}: {}", error.chain()));
+        bench.engine.remove("web", true).expect("removed");
+        bench.assert_nothing_left("afterwards");
+    }
+    let kill: Command = |engine| engine.kill("web", 15, false);
+    let stats: Command = |engine| engine.stats("web").map(drop);
+    let attach: Command = |engine| engine.attach("web", Streams::default()).map(drop);
+    let pause: Command = |engine| engine.pause("web");
+    for (step, command) in
+        [(Step::Signal, kill), (Step::Stats, stats), (Step::AttachStreams, attach), (Step::Pause, pause)]
+    {
+        let bench = running_web();
+        bench.world.inject(step, 0, Fault::ShimLeaves);
+        let error = command(&bench.engine).expect_err("it has ended");
+        assert_eq!(error.chain(), "container `web` is not running", "{step:?}");
+        let container = bench.engine.list(true).expect("listed").remove(0);
+        assert_eq!(container.exit.expect("an exit").status, ExitStatus::Exited(0));
+    }
+    let bench = running_web();
+    bench.world.inject(Step::Exec, 0, Fault::ShimLeaves);
+    let process = ProcessSpec { arguments: vec!["/bin/id".to_owned()], ..ProcessSpec::default() };
+    let error = bench.engine.exec("web", &process, None, Streams::default()).expect_err("it has ended");
+    assert_eq!(error.chain(), "container `web` is not running");
+}
+
+fn running_web() -> Bench {
+    let bench = Bench::new();
+    bench.engine.create(&bench.lasting("web")).expect("created");
+    bench.engine.start("web", StartOptions::default()).expect("started");
+    bench
 }
 
 #[test]

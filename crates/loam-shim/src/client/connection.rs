@@ -16,7 +16,7 @@ use rustix::process::PidfdFlags;
 use crate::protocol::{self, MAX_DESCRIPTORS, PacketError, Reply, Request, StreamSet};
 
 /// How long a shim may take to answer what it does at once.
-const PROMPT: Duration = Duration::from_secs(60);
+pub(super) const PROMPT: Duration = Duration::from_secs(60);
 
 /// How long it may take for what the runtime, with hooks, or the container's end may hold up.
 const LONG: Duration = Duration::from_secs(180);
@@ -112,7 +112,7 @@ fn time_limit(request: &Request) -> Option<Duration> {
 }
 
 /// Waits until there is something to read, or the end; whether there is.
-fn wait_for(descriptor: &OwnedFd, limit: Duration) -> std::result::Result<bool, Errno> {
+pub(super) fn wait_for(descriptor: &OwnedFd, limit: Duration) -> std::result::Result<bool, Errno> {
     let limit = Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: limit.subsec_nanos().into() };
     let mut polls = [PollFd::new(descriptor, PollFlags::IN)];
     rustix::io::retry_on_intr(|| rustix::event::poll(&mut polls, Some(&limit))).map(|count| count > 0)

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use loam_model::{ErrorKind, Failure, Result, ShimLaunch};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use super::connection::{PROMPT, wait_for};
 use super::program::Program;
 use crate::protocol::{self, Reply, Request};
 
@@ -41,9 +42,15 @@ pub(super) fn launch(program: &Program, children: &Children, launch: &ShimLaunch
     protocol::send(ours.as_fd(), &Request::Launch(Box::new(launch.clone())), &[]).map_err(broken)?;
     let mut command = program.command()?;
     command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
-    let child = command.spawn().map_err(|error| program.failure(error))?;
+    let mut child = command.spawn().map_err(|error| program.failure(error))?;
     // The command holds the other end, without which the end of the program would not be seen.
     drop(command);
+    if !wait_for(&ours, PROMPT).map_err(|errno| broken(errno.into()))? {
+        // It has made nothing yet that its death would leave behind.
+        let _ended_meanwhile = child.kill().and_then(|()| child.wait()).is_err();
+        let message = format!("the shim of container `{}` does not answer", launch.id);
+        return Err(Failure::new(ErrorKind::Unavailable, message));
+    }
     children.add(child);
     match protocol::receive::<Reply>(ours.as_fd()).map_err(broken)?.0 {
         Reply::Done => Ok(ours),

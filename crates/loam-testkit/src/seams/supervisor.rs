@@ -165,12 +165,13 @@ impl Shim for Connection {
         _terminal: Option<TerminalSize>,
         _streams: Streams,
     ) -> Result<u64> {
-        let mut state = self.world.lock();
-        state.processes.push((process.clone(), user.map(str::to_owned)));
-        let shim = state.shims.get_mut(&self.id).ok_or_else(|| gone(&self.id))?;
-        let id = self.next_exec + shim.execs.len() as u64;
-        shim.execs.insert(id, None);
-        Ok(id)
+        self.world.call(Step::Exec, |state| {
+            state.processes.push((process.clone(), user.map(str::to_owned)));
+            let shim = state.shims.get_mut(&self.id).ok_or_else(|| gone(&self.id))?;
+            let id = self.next_exec + shim.execs.len() as u64;
+            shim.execs.insert(id, None);
+            Ok(id)
+        })
     }
 
     fn attach(&mut self, streams: Streams, _on_stall: OnStall) -> Result<()> {
@@ -235,7 +236,7 @@ impl Shim for Connection {
     }
 
     fn stats(&mut self) -> Result<Stats> {
-        Ok(Stats { pids: 1, ..Stats::default() })
+        self.call(Step::Stats, |_| Ok(Stats { pids: 1, ..Stats::default() }))
     }
 
     fn status(&mut self) -> Result<ShimStatus> {
