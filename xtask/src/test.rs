@@ -24,8 +24,9 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     let programs = programs::build(Profile::Dev)?;
     run(unit_ring(arguments).env("LOAM_PROGRAMS", &programs))?;
     fixtures::for_tests()?;
+    // Asked of the whole workspace, so that it is built with the same features as everything before.
     run(cargo()
-        .args(["test", "--locked", "--package", "loam-tests", "--"])
+        .args(["test", "--locked", "--workspace", "--test", "e2e", "--"])
         .args(arguments)
         .env("LOAM_PROGRAMS", &programs)
         .env("LOAM_FIXTURES", fixtures::directory()))
