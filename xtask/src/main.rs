@@ -8,6 +8,7 @@ mod packages;
 mod programs;
 mod shell;
 mod test;
+mod vm;
 
 use anyhow::{Result, bail};
 
@@ -17,6 +18,9 @@ usage: ./x TASK
   demo       builds the release programs and runs the main job, with a sentence before each step
   test       passes all the tests: unit, and as root end to end
              ./x test [FILTER] runs the tests whose names contain FILTER
+  vm-test    runs the end-to-end tests on a Debian kernel in an emulated machine
+             ./x vm-test [--kernel 6.12|6.1] [FILTER]
+  vm-shell   opens a prompt in such a machine, with the built programs
   lint       checks formatting and lints
   fixtures   makes the images that tests and benchmarks run, with other people's tools
   bench      measures Loam beside the engines on this machine; ./x bench --help tells more
@@ -32,6 +36,8 @@ fn main() -> Result<()> {
     match task {
         "demo" => demo::demo(rest),
         "test" => test::test(rest),
+        "vm-test" => vm::test(rest),
+        "vm-shell" => vm::shell(rest),
         "lint" => lint::lint(rest),
         "fixtures" => fixtures::fixtures(rest),
         "bench" => bench::bench(rest),

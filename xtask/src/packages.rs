@@ -63,6 +63,13 @@ pub(crate) const BENCH: &[Package] = &[
     package("time", "/usr/bin/time"),
 ];
 
+/// What a virtual machine is made and run with.
+pub(crate) const VM: &[Package] = &[
+    package("debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"),
+    package("qemu-system-x86", "qemu-system-x86_64"),
+    package("xz-utils", "xz"),
+];
+
 /// Installs what is missing; without root, fails with the one line to run.
 pub(crate) fn require(packages: &[&[Package]]) -> Result<()> {
     let missing: Vec<&str> = packages

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::shell::{output, print, run, workspace};
 
@@ -57,6 +57,27 @@ fn static_libraries() -> Option<String> {
     let directory = said(Command::new("pkg-config").args(["--variable=libdir", "libseccomp"]))?;
     let both = Path::new(&compiler_has).is_file() && Path::new(&directory).join("libseccomp.a").is_file();
     both.then_some(directory)
+}
+
+/// Builds the end-to-end tests as [`build`] does for tests, and gives the program.
+pub(crate) fn end_to_end_tests() -> Result<PathBuf> {
+    let messages = output(cargo().args([
+        "test",
+        "--quiet",
+        "--locked",
+        "--workspace",
+        "--test",
+        "e2e",
+        "--no-run",
+        "--message-format",
+        "json",
+    ]))?;
+    let program = messages.lines().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let is_it = message["target"]["name"] == "e2e" && message["profile"]["test"] == true;
+        message["executable"].as_str().filter(|_| is_it).map(PathBuf::from)
+    });
+    program.context("cargo built no end-to-end tests")
 }
 
 /// Builds the floor that benchmarks measure against, beside the release programs.

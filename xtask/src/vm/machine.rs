@@ -1,0 +1,140 @@
+//! One boot of a guest.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::debian::Guest;
+use super::disk;
+use crate::fixtures;
+use crate::shell::{cache, note};
+
+/// Loam's programs.
+const PROGRAMS: [&str; 3] = ["loam", "loam-shim", "loam-cni"];
+/// The size of `/tmp` in the guest, of which only what is written takes space.
+const SCRATCH: u64 = 16 << 30;
+/// Memory of the guest in MiB.
+const MEMORY: &str = "3072";
+/// The fixture images that tests run.
+const FIXTURES: [&str; 2] = ["small", "python"];
+
+/// A machine that is ready to be switched on.
+pub(super) struct Machine<'a> {
+    guest: &'a Guest,
+    /// Where it keeps what only this boot has.
+    place: &'a Path,
+    fixtures: PathBuf,
+    /// Whether keys go to the guest, interrupts included.
+    interactive: bool,
+}
+
+impl<'a> Machine<'a> {
+    /// Makes the disks. `job` is a shell script.
+    pub(super) fn new(
+        guest: &'a Guest,
+        place: &'a Path,
+        programs: &Path,
+        tests: Option<&Path>,
+        job: &str,
+    ) -> Result<Self> {
+        let machine = Self { guest, place, fixtures: fixture_disk()?, interactive: tests.is_none() };
+        let files = place.join("programs");
+        fs::create_dir(&files)?;
+        for program in PROGRAMS {
+            fs::copy(programs.join(program), files.join(program))?;
+        }
+        if let Some(tests) = tests {
+            fs::copy(tests, files.join("e2e"))?;
+        }
+        fs::write(files.join("job"), job)?;
+        disk::of_directory(&files, &machine.program_disk())?;
+        disk::empty(&machine.scratch_disk(), SCRATCH)?;
+        Ok(machine)
+    }
+
+    /// Boots it, waits until it has switched itself off, and gives its job's exit code.
+    pub(super) fn run(self) -> Result<i32> {
+        let said = self.place.join("said");
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", MEMORY])
+            .args(["-nodefaults", "-no-reboot", "-display", "none", "-device", "virtio-rng-pci"])
+            .arg("-kernel")
+            .arg(self.guest.kernel())
+            .arg("-initrd")
+            .arg(self.guest.initramfs())
+            .args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"])
+            .arg("-chardev")
+            .arg(if self.interactive { "stdio,id=person,mux=on,signal=off" } else { "stdio,id=person" })
+            .args(["-serial", "chardev:person"])
+            .arg("-serial")
+            .arg(format!("file:{}", said.display()));
+        for (image, mode) in [
+            (self.guest.root_disk(), "readonly=on"),
+            (self.program_disk(), "readonly=on"),
+            (self.fixtures.clone(), "readonly=on"),
+            (self.scratch_disk(), "cache=unsafe"),
+        ] {
+            qemu.arg("-drive").arg(format!("if=virtio,format=raw,{mode},file={}", image.display()));
+        }
+        if !self.interactive {
+            qemu.stdin(Stdio::null());
+        }
+        let status = qemu.status().context("`qemu-system-x86_64` can't be run")?;
+        ensure!(status.success(), "the virtual machine failed: {status}");
+        let said = fs::read_to_string(&said).unwrap_or_default();
+        match said.trim().strip_prefix("ended with ").map(str::parse) {
+            Some(Ok(code)) => Ok(code),
+            _ => bail!("the guest ended without saying how its job ended: {said:?}"),
+        }
+    }
+
+    fn program_disk(&self) -> PathBuf {
+        self.place.join("programs.img")
+    }
+
+    fn scratch_disk(&self) -> PathBuf {
+        self.place.join("scratch.img")
+    }
+}
+
+/// The image with the fixtures, made anew when they were.
+fn fixture_disk() -> Result<PathBuf> {
+    let (source, image) = (fixtures::directory(), cache().join("vm/fixtures.img"));
+    let recipes: Vec<PathBuf> = FIXTURES.iter().map(|name| source.join(format!("{name}.recipe"))).collect();
+    let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
+    let mut newest = None;
+    for recipe in &recipes {
+        newest = newest.max(Some(modified(recipe).context("the fixture images are not there")?));
+    }
+    if modified(&image).ok() > newest {
+        return Ok(image);
+    }
+    note("making a disk of the fixture images");
+    let tree = image.with_extension("tree");
+    if tree.exists() {
+        fs::remove_dir_all(&tree)?;
+    }
+    fs::create_dir_all(&tree)?;
+    let made = copy(&source, &tree).and_then(|()| {
+        let unfinished = image.with_extension("unfinished");
+        disk::of_directory(&tree, &unfinished)?;
+        Ok(fs::rename(unfinished, &image)?)
+    });
+    fs::remove_dir_all(&tree)?;
+    made.map(|()| image)
+}
+
+fn copy(source: &Path, tree: &Path) -> Result<()> {
+    for name in FIXTURES {
+        for entry in [name.to_owned(), format!("{name}.recipe")] {
+            let status = Command::new("cp").arg("-a").arg(source.join(entry)).arg(tree).status()?;
+            ensure!(status.success(), "the fixture image `{name}` can't be copied: {status}");
+        }
+    }
+    // Tests lock the directory through this file, which a disk that is only read can't make; memory can.
+    symlink("/run/fixtures.lock", tree.join("lock"))?;
+    Ok(())
+}
