@@ -14,6 +14,8 @@ echo $$ >/sys/fs/cgroup/init/cgroup.procs
 for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
   echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control
 done
+# The nodes of these are not there until the module is.
+modprobe -a loop fuse tun
 chmod 1777 /tmp
 hostname guest
 ip link set lo up
