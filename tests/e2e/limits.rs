@@ -40,7 +40,7 @@ fn the_kernel_has_the_numbers_that_were_asked_for() {
     ]);
     let read = |file: &str| {
         let v1 = format!(
-            "cat /sys/fs/cgroup/*/loam/{id}/{file} 2>/dev/null || cat /sys/fs/cgroup/loam/{id}/{file}"
+            "cat /sys/fs/cgroup/*/loam-{id}/{file} 2>/dev/null || cat /sys/fs/cgroup/loam-{id}/{file}"
         );
         host.sh(&v1).stdout.trim().to_owned()
     };

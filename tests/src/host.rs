@@ -226,7 +226,7 @@ impl Host {
             );
         }
         for hierarchy in entries(Path::new("/sys/fs/cgroup")) {
-            let ours = ids.iter().map(|id| hierarchy.join("loam").join(id));
+            let ours = ids.iter().map(|id| hierarchy.join(format!("loam-{id}")));
             left.extend(ours.filter(|path| path.exists()).map(|path| format!("cgroup {}", path.display())));
         }
         let links = self.sh("ip -o link show type veth").stdout;

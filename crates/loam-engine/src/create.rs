@@ -170,9 +170,10 @@ pub(crate) fn durability(record: &Record) -> Durability {
     if record.spec.auto_remove { Durability::Unsynced } else { Durability::Synced }
 }
 
-/// The cgroup of a container.
+/// The cgroup of a container. It has no common parent with others: that would have to be made and removed by whichever
+/// command happens to be first and last, once more in every hierarchy of version 1.
 pub(crate) fn cgroup(id: &ContainerId) -> String {
-    format!("/loam/{id}")
+    format!("/loam-{id}")
 }
 
 /// Now, as RFC 3339.

@@ -40,7 +40,7 @@ pub struct BundleInput<'a> {
     pub mapping: Option<&'a IdMapping>,
     /// The network namespace.
     pub network: Namespace,
-    /// The cgroup, absolute below each hierarchy's root, such as `/loam/ID`.
+    /// The cgroup, absolute below each hierarchy's root, such as `/loam-ID`.
     pub cgroup: &'a str,
     /// Files to mount: hosts, resolv.conf, hostname, loam-init.
     pub files: &'a [EngineFile],

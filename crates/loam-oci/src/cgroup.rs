@@ -1,12 +1,12 @@
 //! The cgroup of a container: one directory of the same path in every hierarchy.
 //!
-//! Below each mount in `/sys/fs/cgroup` there is, for the container whose path is `/loam/ID`:
+//! Below each mount in `/sys/fs/cgroup` there is, for the container whose path is `/loam-ID`:
 //!
 //! ```text
-//! memory/loam/ID     version 1: one for each hierarchy with controllers
-//! systemd/loam/ID    version 1 without controllers: says which processes belong together, made when possible
-//! unified/loam/ID    version 2 beside version 1: likewise, and for its freezer and `cgroup.kill`
-//! loam/ID            version 2 alone
+//! memory/loam-ID     version 1: one for each hierarchy with controllers
+//! systemd/loam-ID    version 1 without controllers: says which processes belong together, made when possible
+//! unified/loam-ID    version 2 beside version 1: likewise, and for its freezer and `cgroup.kill`
+//! loam-ID            version 2 alone
 //! ```
 //!
 //! The path is taken below the mount, wherever the calling process itself is. Only the shim of a container changes
@@ -88,7 +88,7 @@ pub struct CgroupMount {
 }
 
 impl Cgroup {
-    /// Makes the cgroup `path` (absolute below each hierarchy's mount, such as `/loam/ID`) and sets its limits and
+    /// Makes the cgroup `path` (absolute below each hierarchy's mount, such as `/loam-ID`) and sets its limits and
     /// device rules. A failure leaves nothing behind.
     pub fn create(path: &str, resources: Option<&LinuxResources>) -> loam_model::Result<Cgroup> {
         check_path(path)?;

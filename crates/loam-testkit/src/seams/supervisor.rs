@@ -29,7 +29,7 @@ struct Connection {
 }
 
 fn cgroup(id: &ContainerId) -> String {
-    format!("/loam/{id}")
+    format!("/loam-{id}")
 }
 
 fn gone(id: &ContainerId) -> Failure {
