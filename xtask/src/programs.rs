@@ -29,7 +29,8 @@ pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
             let libraries = static_libraries();
             let release = |command: &str| {
                 let mut cargo = cargo();
-                cargo.args([command, "--quiet", "--locked", "--release"]);
+                // Not quiet: the first time it takes minutes, and a person wants to see that it goes on.
+                cargo.args([command, "--locked", "--release"]);
                 if let Some(libraries) = &libraries {
                     cargo.env("LIBSECCOMP_LINK_TYPE", "static").env("LIBSECCOMP_LIB_PATH", libraries);
                 }

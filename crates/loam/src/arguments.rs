@@ -13,7 +13,8 @@ use crate::command::Command;
     version,
     about = "Runs containers, without a daemon",
     propagate_version = false,
-    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
     max_term_width = 100,
     after_help = "`loam COMMAND --help` says more about a command"
 )]
@@ -102,6 +103,18 @@ mod tests {
     }
 
     #[test]
+    fn help_is_a_command_and_what_one_gets_without_any() {
+        for (line, kind) in [
+            (&["loam", "help"][..], clap::error::ErrorKind::DisplayHelp),
+            (&["loam", "help", "run"], clap::error::ErrorKind::DisplayHelp),
+            (&["loam"], clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+        ] {
+            let error = Arguments::try_parse_from(line).expect_err("help is asked for");
+            assert_eq!(error.kind(), kind, "{line:?}: {error}");
+        }
+    }
+
+    #[test]
     fn the_definition_is_consistent() {
         Arguments::command().debug_assert();
     }
@@ -150,6 +163,7 @@ mod tests {
           tag      Give an image a further name
           info     Show what this host can do, and where things are
           version  Show the version
+          help     Print this message or the help of the given subcommand(s)
 
         Options:
           -h, --help     Print help

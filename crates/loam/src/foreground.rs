@@ -23,6 +23,7 @@ use rustix::stdio::stdout;
 
 use crate::exit::Exit;
 use crate::flags::DetachKeys;
+use crate::render;
 use crate::terminal::{self, RawTerminal};
 use attendant::Attendant;
 use connect::Relays;
@@ -154,6 +155,7 @@ impl Foreground {
             proxy: options.proxy && raw.is_none(),
             control: None,
             watch,
+            interrupts: 0,
         };
         let outcome = attendant.run(&wake, &receiver)?;
         if let Outcome::Ended(_) = outcome {
@@ -162,7 +164,12 @@ impl Foreground {
                 drop(output.join());
             }
         }
+        let left_raw = raw.is_some() && matches!(outcome, Outcome::Left(_));
         drop(raw);
+        if left_raw {
+            // The process left the cursor wherever it was.
+            render::note("");
+        }
         Ok(outcome)
     }
 }

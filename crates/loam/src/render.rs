@@ -21,8 +21,8 @@ pub(crate) fn failure(failure: &Failure) -> Exit {
         return Exit::SUCCESS;
     }
     say(&format!("{LABEL}loam:{LABEL:#} {}", escaped(&failure.chain())));
-    if let Some(hint) = failure.hint_text() {
-        say(&format!("{HINT}hint:{HINT:#} {}", escaped(hint)));
+    if let Some(text) = failure.hint_text() {
+        hint(text);
     }
     Exit::of_failure(failure.kind())
 }
@@ -34,17 +34,55 @@ pub(crate) fn usage(error: &clap::Error) -> Exit {
         drop(error.print());
         return Exit::SUCCESS;
     }
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // As much as can be done for somebody who said nothing.
+        drop(error.print());
+        return Exit::ENGINE;
+    }
     say(&format!("{LABEL}loam:{LABEL:#} {}", usage_text(error)));
-    say(&format!("{HINT}hint:{HINT:#} `--help` says more"));
+    hint("`--help` says more");
     Exit::ENGINE
 }
 
-/// What clap says, without its own label and hint.
+/// Says what can be done next.
+pub(crate) fn hint(sentence: &str) {
+    say(&format!("{HINT}hint:{HINT:#} {}", escaped(sentence)));
+}
+
+/// What clap says, without its own label and hint, without tips that are far-fetched, and without the flags that the
+/// environment gave.
 fn usage_text(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let text = text.trim_end().trim_end_matches(POINTER).trim_end();
-    text.lines().map(escaped).collect::<Vec<_>>().join("\n")
+    let unknown = quoted(text).unwrap_or_default();
+    let mut said: Vec<String> = Vec::new();
+    for line in text.lines() {
+        let tip = line.trim_start().strip_prefix("tip: ");
+        let far_fetched = tip.is_some_and(|tip| !quoted(tip).is_some_and(|known| is_typo(unknown, known)));
+        let doubled = line.is_empty() && said.last().is_none_or(String::is_empty);
+        if far_fetched || doubled {
+            continue;
+        }
+        let usage = line.starts_with("Usage: ");
+        let flags: &[&str] =
+            if usage { &[" --root <DIR>", " --run <DIR>", " --log-level <LEVEL>"] } else { &[] };
+        said.push(flags.iter().fold(escaped(line).into_owned(), |line, flag| line.replace(flag, "")));
+    }
+    said.join("\n").trim_end().to_owned()
+}
+
+/// The first text between single quotes.
+fn quoted(text: &str) -> Option<&str> {
+    text.split('\'').nth(1)
+}
+
+/// Whether somebody may have meant `known` by `unknown`: it begins like it and is about as long.
+fn is_typo(unknown: &str, known: &str) -> bool {
+    let name = |text: &str| text.trim_start_matches('-').split(' ').next().unwrap_or_default().to_owned();
+    let (unknown, known) = (name(unknown), name(known));
+    let same_begin = unknown.chars().next() == known.chars().next();
+    same_begin && unknown != known && unknown.chars().count().abs_diff(known.chars().count()) <= 1
 }
 
 /// Says a sentence that is no failure.
@@ -77,6 +115,24 @@ mod tests {
         ");
         insta::assert_snapshot!(said(&["loam", "run", "-p", "80:80/sctp", "hello"]), @r"
         invalid value '80:80/sctp' for '--publish <[[ADDRESS:]HOST:]CONTAINER[/PROTOCOL]>': the protocol `sctp` can't be published, only tcp and udp
+        ");
+        insta::assert_snapshot!(said(&["loam", "--root", "/x", "rm"]), @r"
+        the following required arguments were not provided:
+          <CONTAINER>...
+
+        Usage: loam rm <CONTAINER>...
+        ");
+        insta::assert_snapshot!(said(&["loam", "run", "--gpus", "hello"]), @r"
+        unexpected argument '--gpus' found
+
+        Usage: loam run [OPTIONS] IMAGE [COMMAND]...
+        ");
+        insta::assert_snapshot!(said(&["loam", "run", "--naem", "x", "hello"]), @r"
+        unexpected argument '--naem' found
+
+          tip: a similar argument exists: '--name'
+
+        Usage: loam run [OPTIONS] IMAGE [COMMAND]...
         ");
         insta::assert_snapshot!(said(&["loam", "frob\u{1b}[2J"]), @r"
         unrecognized subcommand 'frob'

@@ -17,6 +17,12 @@ use crate::{render, terminal};
 /// Somebody wrote to a pipe that nobody reads.
 const BROKEN_PIPE: i32 = 13;
 
+/// What ctrl-c sends.
+const INTERRUPT: i32 = 2;
+
+/// The interrupt after which the person is told why nothing happens.
+const INTERRUPTS_BEFORE_HINT: u32 = 3;
+
 /// How long a container has to end when nobody reads its output any more.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -28,6 +34,8 @@ pub(super) struct Attendant<'a> {
     pub(super) control: Option<Control>,
     /// Whether standard output, handed over to the shim, is watched here.
     pub(super) watch: bool,
+    /// How often the person has asked the process to end from the keyboard.
+    pub(super) interrupts: u32,
 }
 
 impl Attendant<'_> {
@@ -93,6 +101,16 @@ impl Attendant<'_> {
     }
 
     fn send(&mut self, signal: i32) {
+        if signal == INTERRUPT {
+            self.interrupts += 1;
+            if self.interrupts == INTERRUPTS_BEFORE_HINT {
+                let id = &self.subject.container[..self.subject.container.len().min(12)];
+                // pid_namespaces(7): the first process gets only signals that it has a handler for.
+                render::hint(&format!(
+                    "the process takes no notice of interrupts; `loam stop {id}` elsewhere ends it, and `--init` hands them on"
+                ));
+            }
+        }
         let result = self.with_control(|control, target| control.signal(target, signal));
         self.report(result);
     }
