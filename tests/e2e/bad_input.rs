@@ -68,3 +68,26 @@ fn a_full_disk_is_named_and_nothing_stays() {
     host.sh(&format!("umount -l {}", mount.display())).ok();
     host.finish();
 }
+
+#[test]
+fn a_container_that_has_filled_the_disk_can_be_removed() {
+    let host = Host::new();
+    let (image, mount) = (host.scratch().join("disk"), host.root());
+    std::fs::create_dir_all(&mount).unwrap();
+    host.sh(&format!(
+        "truncate -s 24M {0} && mkfs.ext4 -q -m 0 -F {0} && mount -o loop {0} {1}",
+        image.display(),
+        mount.display()
+    ))
+    .ok();
+    let source = format!("oci:{}", loam_testkit::images::small().display());
+    host.loam(&["pull", "--quiet", &source]).ok();
+    let name = host.loam(&["images", "--quiet"]).ok().lines().next().unwrap_or_default().to_owned();
+    let fill = "cat /dev/zero > /big; while echo x >> /more; do :; done; true";
+    let filled = host.loam(&["run", "--name", "hog", &name, "sh", "-c", fill]);
+    assert!(filled.stderr.contains("No space left"), "{filled:#?}");
+    host.loam(&["rm", "-f", "hog"]).ok();
+    host.loam(&["run", "--rm", &name, "true"]).ok();
+    host.sh(&format!("umount -l {}", mount.display())).ok();
+    host.finish();
+}

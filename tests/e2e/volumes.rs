@@ -67,3 +67,18 @@ fn mounts_do_not_show_on_the_host() {
     assert_eq!(host.sh("wc -l < /proc/self/mountinfo").ok(), before);
     host.finish();
 }
+
+#[test]
+fn a_link_put_in_the_path_of_a_source_does_not_choose_what_is_mounted() {
+    let host = Host::with_small_image();
+    let (shared, secret) = (host.scratch().join("shared"), host.scratch().join("secret"));
+    std::fs::create_dir_all(shared.join("conf")).unwrap();
+    std::fs::create_dir(&secret).unwrap();
+    let volumes = [format!("{}:/app", shared.display()), format!("{}/conf:/conf", shared.display())];
+    let [app, conf] = volumes.each_ref().map(String::as_str);
+    let swap = format!("mv /app/conf /app/old && ln -s {} /app/conf", secret.display());
+    host.loam(&["run", "--name", "swap", "-v", app, "-v", conf, "small", "sh", "-c", &swap]).ok();
+    host.loam(&["start", "swap"]).refused(125, "a link has taken the place");
+    host.loam(&["rm", "swap"]).ok();
+    host.finish();
+}

@@ -13,7 +13,7 @@ use crate::lock::ContainerLock;
 use crate::record::{NetworkFacts, Record};
 use crate::start::{StartOptions, Started};
 use crate::store::{self, Inserted};
-use crate::{ContainerState, Engine, names, validate};
+use crate::{ContainerState, Engine, names, sources, validate};
 
 /// How many made-up names are tried.
 const NAME_ATTEMPTS: u32 = 16;
@@ -191,7 +191,11 @@ fn new_record(id: ContainerId, spec: &ContainerSpec, image: &Image) -> Result<Re
         id,
         name,
         state: ContainerState::Creating,
-        spec: spec.clone(),
+        spec: {
+            let mut spec = spec.clone();
+            sources::pin(&mut spec);
+            spec
+        },
         image: image.id.clone(),
         image_config: image.config.clone(),
         slot: None,

@@ -40,6 +40,7 @@ mod remove;
 mod resolv;
 mod settle;
 mod signals;
+mod sources;
 mod start;
 mod state;
 mod stop;

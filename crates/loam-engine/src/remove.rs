@@ -28,7 +28,11 @@ impl Engine {
             );
         }
         let (database, removing) = (&self.core.database, ContainerState::Removing);
-        store::set_state(database, Durability::Unsynced, &record.id, removing, None)?;
+        match store::set_state(database, Durability::Unsynced, &record.id, removing, None) {
+            // The removal is what makes space: a container that has filled the disk must not keep it.
+            Err(error) if error.kind() == ErrorKind::Exhausted => {}
+            written => written?,
+        }
         let process = record.process.filter(|process| force && surely_lives(process));
         let namespace = process.map(|process| format!("/proc/{}/ns/net", process.pid).into());
         self.remove_all(lock, &record, Leftovers { shim: None, namespace })?;

@@ -62,17 +62,24 @@ impl Places {
         let grave = trash.join(random_id());
         let mut renamed = fs::rename(path, &grave);
         if renamed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) && path.exists() {
-            make_directory(&trash)?;
-            renamed = fs::rename(path, &grave);
+            // On a full disk there is no space for a directory more; nobody looks at what is deleted where it is either.
+            renamed = match make_directory(&trash) {
+                Ok(()) => fs::rename(path, &grave),
+                Err(_) => return delete(path),
+            };
         }
         match renamed {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(failed(format!("`{}` can't be removed", path.display()), error)),
         }
-        crate::delete::tree(CWD, &*grave)
-            .map_err(|error| failed(format!("`{}` can't be deleted", grave.display()), error))
+        delete(&grave)
     }
+}
+
+fn delete(path: &Path) -> Result<()> {
+    crate::delete::tree(CWD, path)
+        .map_err(|error| failed(format!("`{}` can't be deleted", path.display()), error))
 }
 
 /// Makes a directory that only the store enters, with those above it.

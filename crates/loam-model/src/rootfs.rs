@@ -65,6 +65,8 @@ pub struct MountPreparation {
     pub source: PathBuf,
     /// Where the shim mounts it: below the container's run directory; the bundle's mount has this path as its source.
     pub prepared: PathBuf,
+    /// Whether links in the source's path are followed. A container may be able to make them.
+    pub follow_links: bool,
     /// Whether mounts below the source come along.
     pub recursive: bool,
     /// The ids to shift by, if any.

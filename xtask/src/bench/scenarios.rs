@@ -171,7 +171,7 @@ fn pull(image: &str, count: usize, contenders: &mut [Contender]) -> Result<Vec<R
             if row.missing.is_some() {
                 continue;
             }
-            let peak = contender.arena.state.join("run/peak");
+            let peak = contender.arena.state.join("peak");
             let timed = format!("/usr/bin/time -f %M -o {} sh -c '{pull}'", peak.display());
             match measure(&mut contender.arena, &timed, 1, 1) {
                 Ok((wall, cpu)) => {

@@ -41,7 +41,7 @@ impl<'a> Binds<'a> {
     /// Mounts a file of the engine's. It belongs to the container's root.
     pub(super) fn engine_file(&mut self, file: &EngineFile) -> Mount {
         let mapping = self.input.mapping.cloned();
-        let source = self.prepare(&file.source, false, mapping);
+        let source = self.prepare(&file.source, true, false, mapping);
         let mut options = vec!["bind", "rprivate", "nosuid", "nodev"];
         if self.input.init_program != Some(file.target.as_str()) {
             options.push("noexec");
@@ -70,7 +70,7 @@ impl<'a> Binds<'a> {
                 .hint("mounts pass from the container to the host only without a user namespace"));
         }
         let mapping = if *idmap { self.shift(source, warnings)? } else { None };
-        let from = self.prepare(source, *recursive, mapping);
+        let from = self.prepare(source, false, *recursive, mapping);
         let r = if *recursive { "r" } else { "" };
         let propagation = match propagation {
             Propagation::Private => "private",
@@ -92,13 +92,21 @@ impl<'a> Binds<'a> {
     }
 
     /// The path that the configuration names. In a user namespace a runtime may not reach the file itself.
-    fn prepare(&mut self, source: &Path, recursive: bool, mapping: Option<IdMapping>) -> std::path::PathBuf {
+    fn prepare(
+        &mut self,
+        source: &Path,
+        follow_links: bool,
+        recursive: bool,
+        mapping: Option<IdMapping>,
+    ) -> std::path::PathBuf {
         if self.input.mapping.is_none() {
             return source.to_owned();
         }
         let prepared = self.input.directory.join("mounts").join(self.preparations.len().to_string());
         let source = source.to_owned();
-        self.preparations.push(MountPreparation { source, prepared: prepared.clone(), recursive, mapping });
+        let preparation =
+            MountPreparation { source, prepared: prepared.clone(), follow_links, recursive, mapping };
+        self.preparations.push(preparation);
         prepared
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use loam_model::{ErrorKind, Failure, MountPreparation, Result};
-use rustix::fs::{CWD, FileType};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
@@ -15,7 +15,7 @@ use super::{IdMaps, kind_of};
 
 /// Makes one prepared mount below the run directory.
 pub(crate) fn prepare(preparation: &MountPreparation, run_directory: &Path, maps: &mut IdMaps) -> Result<()> {
-    let MountPreparation { source, prepared, recursive, mapping } = preparation;
+    let MountPreparation { source, prepared, follow_links, recursive, mapping } = preparation;
     let inside = prepared
         .strip_prefix(run_directory)
         .is_ok_and(|below| below.components().all(|part| matches!(part, std::path::Component::Normal(_))));
@@ -24,10 +24,18 @@ pub(crate) fn prepare(preparation: &MountPreparation, run_directory: &Path, maps
         return Err(Failure::new(ErrorKind::Invalid, message));
     }
     let refused = |errno: Errno| {
+        if errno == Errno::LOOP && !follow_links {
+            let message = format!(
+                "`{}` is not mounted: a link has taken the place of a part of its path",
+                source.display()
+            );
+            return Failure::new(ErrorKind::Conflict, message)
+                .hint("remove the container and make it again if that is right");
+        }
         let message = format!("`{}` can't be mounted into the container", source.display());
         Failure::new(kind_of(errno), message).caused_by(errno)
     };
-    let mount = clone_mount(source, *recursive).map_err(refused)?;
+    let mount = clone_mount(source, *follow_links, *recursive).map_err(refused)?;
     if let Some(mapping) = mapping {
         maps.apply(&mount, mapping, *recursive, source)?;
     }
@@ -40,12 +48,17 @@ pub(crate) fn prepare(preparation: &MountPreparation, run_directory: &Path, maps
     move_to(&mount, prepared).map_err(refused)
 }
 
-fn clone_mount(source: &Path, recursive: bool) -> std::result::Result<OwnedFd, Errno> {
+fn clone_mount(source: &Path, follow_links: bool, recursive: bool) -> std::result::Result<OwnedFd, Errno> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
-    rustix::mount::open_tree(CWD, source, flags)
+    if follow_links {
+        return rustix::mount::open_tree(CWD, source, flags);
+    }
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let found = rustix::fs::openat2(CWD, source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?;
+    rustix::mount::open_tree(&found, "", flags | OpenTreeFlags::AT_EMPTY_PATH)
 }
 
 fn make_target(path: &Path, is_directory: bool) -> std::io::Result<()> {
