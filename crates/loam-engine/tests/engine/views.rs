@@ -62,7 +62,7 @@ fn inspect_shows_what_takes_effect() {
         assert_eq!(effective.arguments, ["/bin/main", "run"]);
         assert_eq!(detail.pid.is_some(), running);
         assert_eq!(detail.network.interfaces.len(), usize::from(running));
-        assert_eq!(detail.cgroup, format!("/loam/{}", detail.id));
+        assert_eq!(detail.cgroup, format!("/loam-{}", detail.id));
         serde_json::to_string(&detail).expect("JSON");
     }
 }
