@@ -79,10 +79,14 @@ impl Record {
 }
 
 impl Engine {
-    /// Lists the containers that run, or all, the newest first.
+    /// Lists the containers that run, or all, the newest first. What has a directory and is none is removed.
     pub fn list(&self, all: bool) -> Result<Vec<ContainerSummary>> {
-        let rows = store::all(&self.core.database)?.into_iter();
-        let current = rows.filter_map(|record| self.current(record));
+        let states = self.core.directories.states()?;
+        let rows = store::all(&self.core.database)?;
+        if let Err(error) = self.remove_orphaned_states(&states, &rows) {
+            tracing::warn!(error = %error.chain(), "what a killed command left can't be removed yet");
+        }
+        let current = rows.into_iter().filter_map(|record| self.current(record));
         Ok(current.filter(|record| all || record.state.is_live()).map(ContainerSummary::from).collect())
     }
 

@@ -164,14 +164,19 @@ impl Engine {
         for id in snapshots.iter().filter(is_orphan) {
             results.push(core.seams.images.remove_snapshot(id));
         }
-        for id in states.iter().filter(is_orphan) {
-            // The lock finds no row, and then removes the directory.
-            results.push(self.refresh(id).map(drop));
-        }
+        results.push(self.remove_orphaned_states(&states, &rows));
         for row in rows.iter().filter(|row| attached.contains(&row.id) || runs.contains(&row.id)) {
             results.push(self.tidy_idle(&row.id));
         }
         join(results)
+    }
+
+    /// Removes state directories without a row: the command that made one was killed before it wrote the row, or after it
+    /// had deleted it. `states` was listed before `rows`.
+    pub(crate) fn remove_orphaned_states(&self, states: &[ContainerId], rows: &[Record]) -> Result<()> {
+        let orphans = states.iter().filter(|id| !rows.iter().any(|row| row.id == **id));
+        // The lock finds no row, and then removes the directory.
+        join(orphans.map(|id| self.refresh(id).map(drop)).collect())
     }
 
     /// Takes away what a stopped container should no longer have.

@@ -192,3 +192,23 @@ fn those_who_only_look_leave_a_container_to_its_owner() {
     assert_eq!(other.engine.list(true).expect("listed"), []);
     bench.assert_nothing_left("afterwards");
 }
+
+#[test]
+fn a_list_removes_what_a_killed_creation_left() {
+    let bench = running_web();
+    let state = |id: &str| bench.state_directory().join("containers").join(id);
+    let orphan = state(&"5".repeat(64));
+    std::fs::create_dir(&orphan).expect("made");
+    std::fs::write(orphan.join("lock"), "").expect("made");
+    let held = state(&"6".repeat(64));
+    std::fs::create_dir(&held).expect("made");
+    let lock = std::fs::File::create(held.join("lock")).expect("made");
+    lock.lock().expect("locked");
+    let web = bench.engine.list(false).expect("listed").remove(0);
+    assert!(!orphan.exists(), "nobody's directory is left");
+    assert!(held.exists(), "a directory that a live command has just made is gone");
+    assert!(state(web.id.as_str()).exists());
+    drop(lock);
+    bench.engine.list(false).expect("listed");
+    assert!(!held.exists());
+}
