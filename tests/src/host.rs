@@ -63,6 +63,7 @@ const HOLD: &str =
 impl Host {
     /// Makes a host. Needs root.
     pub fn new() -> Self {
+        crate::needs::record_run();
         let directory =
             tempfile::Builder::new().prefix("loam-e2e-").tempdir().expect("a temporary directory");
         let mut holder = Command::new("unshare")

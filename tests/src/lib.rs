@@ -1,7 +1,9 @@
 //! A host of its own for each end-to-end test, and the built `loam` program on it.
 
 mod host;
+pub mod needs;
 mod wait;
 
 pub use host::{Host, Ran};
+pub use needs::Need;
 pub use wait::until;
