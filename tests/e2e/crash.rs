@@ -108,3 +108,18 @@ fn a_killed_pull_leaves_nothing_that_is_used() {
     );
     host.finish();
 }
+
+#[test]
+fn settle_deletes_what_a_killed_pull_left() {
+    let host = Host::new();
+    let source = format!("oci:{}:gzip", loam_testkit::images::python().display());
+    let staged = || host.sh(&format!("ls {}/staging", host.root().display())).stdout;
+    let mut child = host.loam_command(&["pull", "--quiet", &source]).stdout(Stdio::null()).spawn().unwrap();
+    until("a layer is being unpacked", || (!staged().is_empty()).then_some(()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!staged().is_empty(), "the pull was killed while it worked");
+    host.loam(&["settle"]).ok();
+    assert_eq!(staged(), "");
+    host.finish();
+}

@@ -77,8 +77,14 @@ fn a_link_put_in_the_path_of_a_source_does_not_choose_what_is_mounted() {
     let volumes = [format!("{}:/app", shared.display()), format!("{}/conf:/conf", shared.display())];
     let [app, conf] = volumes.each_ref().map(String::as_str);
     let swap = format!("mv /app/conf /app/old && ln -s {} /app/conf", secret.display());
-    host.loam(&["run", "--name", "swap", "-v", app, "-v", conf, "small", "sh", "-c", &swap]).ok();
-    host.loam(&["start", "swap"]).refused(125, "a link has taken the place");
-    host.loam(&["rm", "swap"]).ok();
+    for ids in ["auto", "host"] {
+        host.loam(&[
+            "run", "--name", "swap", "--userns", ids, "-v", app, "-v", conf, "small", "sh", "-c", &swap,
+        ])
+        .ok();
+        host.loam(&["start", "swap"]).refused(125, "a link has taken the place");
+        host.loam(&["rm", "swap"]).ok();
+        host.sh(&format!("cd {} && rm conf && mv old conf", shared.display())).ok();
+    }
     host.finish();
 }

@@ -8,7 +8,8 @@ use loam_model::oci_spec::runtime::{
 use loam_model::{
     ContainerId, ContainerName, ContainerSpec, Digest, ExitRecord, IdMapping, PortMapping, Result,
 };
-use serde::Serialize;
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
 
 use crate::engine::not_found;
 use crate::record::{NetworkFacts, Record};
@@ -48,6 +49,7 @@ pub struct EffectiveSettings {
     /// Its host name.
     pub hostname: Option<String>,
     /// Its capabilities.
+    #[serde(serialize_with = "in_order")]
     pub capabilities: Option<LinuxCapabilities>,
     /// Whether it can gain no new rights.
     pub no_new_privileges: bool,
@@ -198,4 +200,18 @@ impl From<&Spec> for EffectiveSettings {
         }
         settings
     }
+}
+
+/// Writes the sets in the order of their names: two inspections are then the same text.
+fn in_order<S: Serializer>(
+    capabilities: &Option<LinuxCapabilities>,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    let mut value = serde_json::to_value(capabilities).map_err(S::Error::custom)?;
+    for set in value.as_object_mut().into_iter().flat_map(|sets| sets.values_mut()) {
+        if let Some(names) = set.as_array_mut() {
+            names.sort_by(|one, other| one.as_str().cmp(&other.as_str()));
+        }
+    }
+    value.serialize(serializer)
 }

@@ -46,13 +46,14 @@ impl Engine {
     }
 
     /// Brings every container's state up to date, and removes snapshots, attachments and directories that belong to
-    /// none. Containers that a live command is changing are left alone.
+    /// none, and what interrupted pulls left. Whatever a live command is changing is left alone.
     pub fn settle_all(&self) -> Result<()> {
         let mut results = Vec::new();
         for record in store::all(&self.core.database)? {
             results.push(self.refresh(&record.id).map(drop));
         }
         results.push(self.remove_orphans());
+        self.core.seams.images.sweep();
         join(results)
     }
 

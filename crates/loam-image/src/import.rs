@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::sync::atomic::AtomicBool;
 
-use loam_model::{Digest, DigestAlgorithm, Image, ImageConfig, Result};
+use loam_model::{Digest, DigestAlgorithm, Image, ImageConfig, ImageStore as _, Result};
 
 use crate::document::{Config, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, RawDocument, write_config};
 use crate::hashing::sha256;

@@ -7,7 +7,9 @@
 
 mod layers;
 
-use loam_model::{Digest, ErrorKind, Failure, Image, ImageSource, PullOptions, PullProgress, Result, shown};
+use loam_model::{
+    Digest, ErrorKind, Failure, Image, ImageSource, ImageStore as _, PullOptions, PullProgress, Result, shown,
+};
 use loam_state::Durability;
 
 use crate::document::{CONFIG_LIMIT, Config, Descriptor, Manifest, RawDocument, select};

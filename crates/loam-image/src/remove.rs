@@ -1,6 +1,6 @@
 //! Removing images.
 
-use loam_model::{ErrorKind, Failure, RemovedImage, Result};
+use loam_model::{ErrorKind, Failure, ImageStore as _, RemovedImage, Result};
 use loam_state::Durability;
 
 use crate::record::{self, Dropped};

@@ -101,13 +101,6 @@ impl LayerStore {
         let root = open_directory(&self.places.root).map_err(|error| failed(what(), error))?;
         rustix::fs::syncfs(&root).map_err(|error| failed(what(), error))
     }
-
-    /// Deletes what interrupted commands have left.
-    pub(crate) fn sweep(&self) {
-        staging::sweep(&self.places, &|directory| {
-            self.database.read(|connection| catalog::knows_directory(connection, directory))
-        });
-    }
 }
 
 impl fmt::Debug for LayerStore {
@@ -190,6 +183,12 @@ impl ImageStore for LayerStore {
 
     fn snapshots(&self) -> Result<Vec<ContainerId>> {
         self.containers()
+    }
+
+    fn sweep(&self) {
+        staging::sweep(&self.places, &|directory| {
+            self.database.read(|connection| catalog::knows_directory(connection, directory))
+        });
     }
 }
 

@@ -101,7 +101,7 @@ impl Failure {
         let mut next = self.source();
         while let Some(cause) = next {
             text.push_str(": ");
-            text.push_str(&cause.to_string());
+            text.push_str(without_number(&cause.to_string()));
             next = cause.source();
         }
         text
@@ -117,6 +117,14 @@ impl Failure {
         }
         let kind = first.kind();
         Some(Failure::new(kind, format!("{}; {}", first.chain(), rest.join("; "))))
+    }
+}
+
+/// A cause without the number that the standard library puts behind the kernel's words.
+fn without_number(cause: &str) -> &str {
+    match cause.rsplit_once(" (os error ") {
+        Some((words, number)) if number.strip_suffix(')').is_some_and(|n| n.parse::<i32>().is_ok()) => words,
+        _ => cause,
     }
 }
 
@@ -148,6 +156,14 @@ mod tests {
         let failure = Failure::new(ErrorKind::Internal, "writing `x` failed").caused_by(cause);
         assert_eq!(failure.to_string(), "writing `x` failed");
         assert_eq!(failure.chain(), "writing `x` failed: disk on fire");
+    }
+
+    #[test]
+    fn the_chain_gives_the_kernels_words_without_their_number() {
+        let cause = io::Error::from_raw_os_error(2);
+        let failure = Failure::new(ErrorKind::NotFound, "`x` can't be read").caused_by(cause);
+        assert_eq!(failure.chain(), "`x` can't be read: No such file or directory");
+        assert_eq!(without_number("said (os error x)"), "said (os error x)");
     }
 
     #[test]

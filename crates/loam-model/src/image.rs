@@ -230,4 +230,8 @@ pub trait ImageStore: Send + Sync {
 
     /// The containers that have a snapshot.
     fn snapshots(&self) -> Result<Vec<ContainerId>>;
+
+    /// Deletes what interrupted pulls and removals left. What somebody still works on is left alone, and so is what
+    /// can't be deleted, for the next time.
+    fn sweep(&self);
 }

@@ -91,7 +91,8 @@ impl<'a> Binds<'a> {
         Ok(mount(target, "bind", from, options))
     }
 
-    /// The path that the configuration names. In a user namespace a runtime may not reach the file itself.
+    /// The path that the configuration names: of a mount that the shim makes ready. It is needed in a user namespace, where
+    /// a runtime may not reach the file itself, and for a path on which a container may put links that nobody follows.
     fn prepare(
         &mut self,
         source: &Path,
@@ -99,7 +100,7 @@ impl<'a> Binds<'a> {
         recursive: bool,
         mapping: Option<IdMapping>,
     ) -> std::path::PathBuf {
-        if self.input.mapping.is_none() {
+        if self.input.mapping.is_none() && follow_links {
             return source.to_owned();
         }
         let prepared = self.input.directory.join("mounts").join(self.preparations.len().to_string());

@@ -4,7 +4,7 @@ use clap::Args;
 use loam_model::ProcessTarget;
 
 use super::Outcome;
-use super::stay::{Connection, Process, stay};
+use super::stay::{Connection, Ended, Process, stay};
 use crate::flags::ForegroundFlags;
 use crate::foreground::WhenUnread;
 use crate::terminal;
@@ -38,7 +38,7 @@ impl Attach {
                 container: detail.id.to_string(),
                 target: ProcessTarget::Main,
                 when_unread: WhenUnread::Leave,
-                wait: move || attached.wait().map(|record| record.status),
+                wait: move || attached.wait().map(Ended::from),
             })
         })
     }

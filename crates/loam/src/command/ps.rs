@@ -82,11 +82,14 @@ fn status(container: &ContainerSummary, now: Timestamp) -> String {
             let how = container.exit.as_ref().map_or_else(
                 || "stopped".to_owned(),
                 |record| match record.status {
+                    ExitStatus::Exited(code) if record.out_of_memory && code != 0 => {
+                        format!("exited ({code}, out of memory)")
+                    }
                     ExitStatus::Exited(code) => format!("exited ({code})"),
-                    ExitStatus::Signaled(9) if record.out_of_memory => "killed, out of memory".to_owned(),
+                    ExitStatus::Signaled(9) if record.out_of_memory => "killed (out of memory)".to_owned(),
                     ExitStatus::Signaled(signal) => {
                         let name = signal_name(signal).unwrap_or_else(|| format!("signal {signal}"));
-                        format!("killed by {name}")
+                        format!("killed ({name})")
                     }
                 },
             );
@@ -173,8 +176,8 @@ mod tests {
         222222222222  debian  sh -c echo \u{1b}[2J; sleep …  1 hour ago  up 3 minutes (paused)                                                           still
         333333333333  debian  sh -c echo \u{1b}[2J; sleep …  1 hour ago  created                                                                         new
         444444444444  debian  sh -c echo \u{1b}[2J; sleep …  1 hour ago  exited (3) 1 minute ago                                                         done
-        555555555555  debian  sh -c echo \u{1b}[2J; sleep …  1 hour ago  killed by SIGTERM 1 minute ago                                                  shot
-        666666666666  debian  sh -c echo \u{1b}[2J; sleep …  1 hour ago  killed, out of memory 1 minute ago                                              fat
+        555555555555  debian  sh -c echo \u{1b}[2J; sleep …  1 hour ago  killed (SIGTERM) 1 minute ago                                                   shot
+        666666666666  debian  sh -c echo \u{1b}[2J; sleep …  1 hour ago  killed (out of memory) 1 minute ago                                              fat
         ");
     }
 

@@ -1,14 +1,14 @@
 //! Staying with a process, as `run`, `start`, `exec` and `attach` do.
 
 use loam_engine::{Engine, RunningExec, StartOptions, Started};
-use loam_model::{ErrorKind, ExitStatus, Failure, OnStall, ProcessTarget, Streams, TerminalSize};
+use loam_model::{ErrorKind, ExitRecord, ExitStatus, Failure, OnStall, ProcessTarget, Streams, TerminalSize};
 
 use super::Outcome;
 use crate::exit::Exit;
 use crate::flags::ForegroundFlags;
 use crate::foreground::{self, Foreground, ForegroundOptions, Subject, WhenUnread};
-use crate::terminal;
 use crate::wiring::hasten;
+use crate::{render, terminal};
 
 /// How a process is connected with this command.
 #[derive(Clone, Copy, Debug)]
@@ -27,25 +27,39 @@ pub(super) struct Process<W> {
     pub(super) wait: W,
 }
 
+/// How a process ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    pub(super) status: ExitStatus,
+    /// Whether the kernel killed something of the container because it had used up its memory.
+    pub(super) out_of_memory: bool,
+}
+
+impl From<ExitRecord> for Ended {
+    fn from(record: ExitRecord) -> Self {
+        Self { status: record.status, out_of_memory: record.out_of_memory }
+    }
+}
+
 /// The main process of a container that was started here.
-pub(super) fn main_process(started: Started) -> Process<impl FnOnce() -> Result<ExitStatus, Failure> + Send> {
+pub(super) fn main_process(started: Started) -> Process<impl FnOnce() -> Result<Ended, Failure> + Send> {
     Process {
         container: started.id().to_string(),
         target: ProcessTarget::Main,
         when_unread: WhenUnread::Stop,
-        wait: move || started.wait().map(|record| record.status),
+        wait: move || started.wait().map(Ended::from),
     }
 }
 
 /// A further process.
 pub(super) fn further_process(
     running: RunningExec,
-) -> Process<impl FnOnce() -> Result<ExitStatus, Failure> + Send> {
+) -> Process<impl FnOnce() -> Result<Ended, Failure> + Send> {
     Process {
         container: running.container().to_string(),
         target: running.target(),
         when_unread: WhenUnread::Signal,
-        wait: move || running.wait(),
+        wait: move || running.wait().map(|status| Ended { status, out_of_memory: false }),
     }
 }
 
@@ -62,7 +76,7 @@ pub(super) fn start_and_stay<W>(
     start: impl FnOnce(Streams, Option<TerminalSize>) -> Result<Process<W>, Failure>,
 ) -> Outcome
 where
-    W: FnOnce() -> Result<ExitStatus, Failure> + Send + 'static,
+    W: FnOnce() -> Result<Ended, Failure> + Send + 'static,
 {
     stay(engine, flags, connection, |streams| {
         let size = if connection.terminal { terminal::size() } else { None };
@@ -79,7 +93,7 @@ pub(super) fn stay<W>(
     connect: impl FnOnce(Streams) -> Result<Process<W>, Failure>,
 ) -> Outcome
 where
-    W: FnOnce() -> Result<ExitStatus, Failure> + Send + 'static,
+    W: FnOnce() -> Result<Ended, Failure> + Send + 'static,
 {
     check_terminal(connection)?;
     let (foreground, streams) = Foreground::open(ForegroundOptions {
@@ -91,7 +105,15 @@ where
     let Process { container, target, when_unread, wait } = connect(streams)?;
     let subject = Subject { engine, container, target, when_unread };
     match foreground.attend(&subject, wait)? {
-        foreground::Outcome::Ended(status) => status.map(Exit::of_process),
+        foreground::Outcome::Ended(ended) => {
+            let Ended { status, out_of_memory } = ended?;
+            if out_of_memory {
+                render::warning(
+                    "the container's memory was used up, and the kernel killed what used most of it",
+                );
+            }
+            Ok(Exit::of_process(status))
+        }
         foreground::Outcome::Left(exit) => Ok(exit),
     }
 }
