@@ -27,6 +27,8 @@ pub(crate) fn svg(rows: &[Row]) -> String {
         let wall = row.wall.median().unwrap_or_default();
         let cpu = row.cpu.median().unwrap_or_default().min(largest);
         let scale = (WIDTH - LABEL - 120.0) / largest;
+        let length = (wall * scale).max(1.0);
+        let end = length.max(cpu * scale);
         let colour = if row.engine == "loam" { "#2f7d4f" } else { "#9aa5b1" };
         let unit = if scenario.contains("KiB") { "KiB" } else { "ms" };
         body.push_str(&format!(
@@ -37,10 +39,10 @@ pub(crate) fn svg(rows: &[Row]) -> String {
             LABEL - 6.0,
             y + 12.5,
             escape(&row.engine),
-            (wall * scale).max(1.0),
+            length,
             y + BAR - 3.0,
             cpu * scale,
-            LABEL + (wall * scale).max(1.0) + 6.0,
+            LABEL + end + 6.0,
             y + 12.5,
         ));
         y += BAR + 4.0;
