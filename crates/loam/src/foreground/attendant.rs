@@ -1,5 +1,6 @@
 //! The loop of the attending thread: signals, and what other threads report.
 
+use std::io::IsTerminal as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -105,6 +106,10 @@ impl Attendant<'_> {
             self.interrupts += 1;
             if self.interrupts == INTERRUPTS_BEFORE_HINT {
                 let id = &self.subject.container[..self.subject.container.len().min(12)];
+                if std::io::stderr().is_terminal() {
+                    // The terminal has echoed the keys.
+                    render::note("");
+                }
                 // pid_namespaces(7): the first process gets only signals that it has a handler for.
                 render::hint(&format!(
                     "the process takes no notice of interrupts; `loam stop {id}` elsewhere ends it, and `--init` hands them on"
