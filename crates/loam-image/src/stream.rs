@@ -60,6 +60,7 @@ pub(crate) fn unpack_stream(
             let failure = if failure.to_string() == what { failure } else { wrap(failure, what) };
             // Bytes that make no sense are most often not the right bytes; that is then the truer cause.
             if failure.kind() == ErrorKind::Invalid
+                && intake.has_promises()
                 && let Err(broken) = intake.finish()
             {
                 return Err(wrap(broken, what));
