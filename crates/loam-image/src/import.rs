@@ -31,7 +31,7 @@ impl LayerStore {
             budget: &budget,
             stop: &AtomicBool::new(false),
             algorithm: DigestAlgorithm::Sha256,
-            spare_processor: true,
+            own_thread: true,
         };
         let promise = Promise { digest: None, size: None };
         let intake = Intake::new(Box::new(ReaderBlob(tar)), promise, &|_| {});

@@ -83,7 +83,9 @@ struct Shared<'a> {
     budget: Budget,
     stop: AtomicBool,
     heartbeat: Heartbeat,
-    spare_processor: bool,
+    processors: usize,
+    /// How many layers are fetched.
+    layers: usize,
     outcome: Mutex<Outcome>,
 }
 
@@ -144,7 +146,8 @@ impl LayerStore {
             budget: self.budget()?,
             stop: AtomicBool::new(false),
             heartbeat: Heartbeat::default(),
-            spare_processor: missing.len() < processors,
+            processors,
+            layers: missing.len(),
             outcome: Mutex::default(),
         };
         let (jobs, queue) = channel::<Job>();
@@ -249,7 +252,7 @@ impl LayerStore {
             budget: &shared.budget,
             stop: &shared.stop,
             algorithm: layer.diff_id.algorithm(),
-            spare_processor: shared.spare_processor,
+            own_thread: Means::is_worth_a_thread(shared.processors, shared.layers, layer.blob.size),
         };
         let streamed = unpack_stream(Intake::new(blob, promise, &heard), staged.diff()?, means, &what)?;
         if streamed.diff_id != layer.diff_id {
