@@ -70,6 +70,39 @@ fn a_full_disk_is_named_and_nothing_stays() {
 }
 
 #[test]
+fn an_image_of_many_small_files_is_refused_before_the_disk_is_full() {
+    let host = Host::new();
+    let (image, mount) = (host.scratch().join("disk"), host.root());
+    std::fs::create_dir_all(&mount).unwrap();
+    host.sh(&format!(
+        "truncate -s 48M {0} && mkfs.ext4 -q -b 4096 -N 14000 -F {0} && mount -o loop {0} {1}",
+        image.display(),
+        mount.display()
+    ))
+    .ok();
+    // Files of one byte: 1 KiB each in the archive, 4 KiB each on the disk. Empty ones take inodes alone.
+    let tree = |count: u32, text: &str, name: &str| {
+        let line = format!(
+            "mkdir {name} && cd {name} && for i in $(seq {count}); do printf '{text}' > $i; done && tar -cf ../{name}.tar ."
+        );
+        host.sh(&format!("cd {} && {line}", host.scratch().display())).ok();
+        host.scratch().join(format!("{name}.tar"))
+    };
+    for (count, text, name, word) in
+        [(11_000, "x", "bytes", "bytes that are free"), (20_000, "", "inodes", "inodes that")]
+    {
+        let tar = tree(count, text, name);
+        host.loam(&["import", tar.to_str().unwrap(), name]).refused(125, word);
+        let left = host.sh(&format!("ls {}/staging | wc -l", mount.display())).ok();
+        assert_eq!(left.trim(), "0", "{name}");
+    }
+    let tar = tree(3000, "x", "few");
+    host.loam(&["import", tar.to_str().unwrap(), "few"]).ok();
+    host.sh(&format!("umount -l {}", mount.display())).ok();
+    host.finish();
+}
+
+#[test]
 fn a_container_that_has_filled_the_disk_can_be_removed() {
     let host = Host::new();
     let (image, mount) = (host.scratch().join("disk"), host.root());

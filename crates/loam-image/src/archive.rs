@@ -23,6 +23,10 @@ pub(crate) use sparse::Segment;
 const RECORD: usize = 512;
 /// The largest extension (long name, PAX records, sparse map) that is read into memory.
 const EXTENSION_LIMIT: u64 = 1 << 20;
+/// The most bytes of extensions that stand before one entry.
+const EXTENSIONS_LIMIT: u64 = 4 << 20;
+/// The most bytes that may follow the end of the archive; tape programs fill up to 10 KiB, on some tapes to 1 MiB.
+const TRAILER_LIMIT: u64 = 1 << 20;
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +77,8 @@ pub(crate) struct Archive<B> {
     blocks: B,
     block: Vec<u8>,
     position: usize,
+    /// How many bytes of the stream have been taken.
+    offset: u64,
     ended: bool,
     /// Bytes of data of the present entry that are not yet read.
     remaining: u64,
@@ -82,14 +88,16 @@ pub(crate) struct Archive<B> {
 
 impl<B: Blocks> Archive<B> {
     pub(crate) fn new(blocks: B) -> Self {
-        Self { blocks, block: Vec::new(), position: 0, ended: false, remaining: 0, padding: 0 }
+        Self { blocks, block: Vec::new(), position: 0, offset: 0, ended: false, remaining: 0, padding: 0 }
     }
 
     /// Reads the headers of the next entry into `entry`; false at the end of the archive.
     pub(crate) fn next_entry(&mut self, entry: &mut Entry) -> Result<bool, UnpackError> {
         self.skip_data()?;
         let mut extensions = Extensions::default();
+        let began = self.offset;
         loop {
+            self.bound(began, EXTENSIONS_LIMIT, "of extension headers stand before one entry")?;
             let Some(bytes) = self.header()? else {
                 let dangling =
                     extensions.name.is_some() || extensions.link.is_some() || extensions.pax.is_some();
@@ -132,13 +140,33 @@ impl<B: Blocks> Archive<B> {
         let count = usize::try_from(self.remaining.min(limit)).unwrap_or(usize::MAX).min(available);
         self.remaining -= count as u64;
         self.position += count;
+        self.offset += count as u64;
         Ok(&self.block[self.position - count..self.position])
     }
 
     /// Reads what follows the end of the archive, so that it is hashed too.
     pub(crate) fn drain(&mut self) -> Result<(), UnpackError> {
-        while !self.ended {
+        let end = self.offset;
+        loop {
+            self.offset += (self.block.len() - self.position) as u64;
+            self.position = self.block.len();
+            self.bound(end, TRAILER_LIMIT, "follow its end")?;
+            if self.ended {
+                return Ok(());
+            }
             self.refill()?;
+        }
+    }
+
+    /// How many bytes of the stream have been taken, the headers of the present entry among them.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// An error when more than `limit` bytes have been taken since `began`.
+    fn bound(&self, began: u64, limit: u64, what: &str) -> Result<(), UnpackError> {
+        if self.offset - began > limit {
+            return Err(UnpackError::malformed(format!("more than {limit} bytes {what}")));
         }
         Ok(())
     }
@@ -200,6 +228,7 @@ impl<B: Blocks> Archive<B> {
         };
         bytes.copy_from_slice(found);
         self.position = end;
+        self.offset += RECORD as u64;
         Ok(Some(bytes))
     }
 
@@ -291,7 +320,9 @@ impl<B: Blocks> Archive<B> {
         sparse::take_headers(&gnu.sparse, &mut segments)?;
         let length = number::field(&gnu.realsize, "real size")?;
         let mut more = gnu.is_extended();
+        let began = self.offset;
         while more {
+            self.bound(began, EXTENSION_LIMIT * 2, "are the map of one sparse file")?;
             let mut extended = tar::GnuExtSparseHeader::new();
             let record = self.record()?.ok_or_else(|| UnpackError::malformed("a sparse map is cut short"))?;
             extended.as_mut_bytes().copy_from_slice(&record);

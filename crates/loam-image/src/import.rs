@@ -8,10 +8,11 @@ use loam_model::{Digest, DigestAlgorithm, Image, ImageConfig, ImageStore as _, R
 use crate::document::{Config, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, RawDocument, write_config};
 use crate::hashing::sha256;
 use crate::intake::{Intake, Promise, ReaderBlob};
+use crate::layer_lock::{LayerLock, Waiting};
 use crate::platform::Platform;
 use crate::pull::{Described, Held, HeldLayer};
 use crate::record::NewLayer;
-use crate::staging::{LayerLock, StagedLayer};
+use crate::staging::StagedLayer;
 use crate::stream::{Means, unpack_stream};
 use crate::{LayerStore, names};
 
@@ -30,7 +31,7 @@ impl LayerStore {
             budget: &budget,
             stop: &AtomicBool::new(false),
             algorithm: DigestAlgorithm::Sha256,
-            spare_processor: true,
+            own_thread: true,
         };
         let promise = Promise { digest: None, size: None };
         let intake = Intake::new(Box::new(ReaderBlob(tar)), promise, &|_| {});
@@ -39,7 +40,9 @@ impl LayerStore {
         let diff_id = streamed.diff_id;
         let described = describe(name, config, &diff_id, streamed.length)?;
         // Only now is it known what the layer is; if it is there already, this copy is dropped.
-        let lock = LayerLock::take(&self.places, &diff_id, || {})?;
+        let (patience, stop) = (self.config.lock_patience, AtomicBool::new(false));
+        let wait = Waiting::for_layer(streamed.length, patience, &stop);
+        let lock = LayerLock::take(&self.places, &diff_id, wait, || {})?;
         let record = NewLayer {
             diff_id: diff_id.clone(),
             directory: staged.id().to_owned(),

@@ -50,6 +50,11 @@ impl<'a> Intake<'a> {
         Ok(&self.piece)
     }
 
+    /// Whether anything was promised that the end of the blob would tell.
+    pub(crate) fn has_promises(&self) -> bool {
+        self.promise.digest.is_some() || self.promise.size.is_some()
+    }
+
     /// Takes in what is left, and checks the promises.
     pub(crate) fn finish(mut self) -> Result<u64, Failure> {
         while self.advance()? {}

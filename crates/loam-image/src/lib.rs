@@ -30,7 +30,9 @@
 //!
 //! - `layer-locks/HEX`, flock(2): held from before a layer is fetched until its image is committed, so that a layer is
 //!   fetched once however many processes ask. Several are taken in ascending order of the diff ids. The file is
-//!   removed by its holder; who gets a lock checks that the file is still there.
+//!   removed by its holder; who gets a lock checks that the file is still there. The holder touches the file as its
+//!   pull gets on; who sees nothing of that for half a minute, or has waited for longer than the layer is worth,
+//!   fetches the layer without the lock. Of two copies the first that is committed stays.
 //! - the directory of a staged layer, flock(2): held by the process that unpacks it, also after it was renamed into
 //!   `layers`, until its row is committed.
 //! - the database's write lock: blobs are removed under it, and a commit looks for its blobs and layers under it.
@@ -62,6 +64,7 @@ mod fixture;
 mod hashing;
 mod import;
 mod intake;
+mod layer_lock;
 mod names;
 mod platform;
 mod pull;
@@ -73,6 +76,7 @@ mod settle;
 mod snapshot;
 mod source;
 mod source_text;
+mod space;
 mod staging;
 mod store;
 mod stream;

@@ -1,22 +1,22 @@
 //! Pulling: from a source to a durable image.
 //!
-//! One pull at a time fetches a layer, whoever asks: it holds the layer's lock until the image is committed. Locks
+//! One pull at a time fetches a layer, whoever asks, as long as it gets on: it holds the layer's lock until the image
+//! is committed. Locks
 //! are taken in the order of the diff ids, so that two pulls with layers in common can't wait for each other in a
 //! circle, and a layer's transfer begins as soon as its own lock is held. Nothing protects layers that are there
 //! already from being removed meanwhile; the commit looks again, and the pull goes round once more.
 
+mod commit;
 mod layers;
 
 use loam_model::{
     Digest, ErrorKind, Failure, Image, ImageSource, ImageStore as _, PullOptions, PullProgress, Result, shown,
 };
-use loam_state::Durability;
 
 use crate::document::{CONFIG_LIMIT, Config, Descriptor, Manifest, RawDocument, select};
 use crate::intake::read_document;
 use crate::names;
 use crate::platform::Platform;
-use crate::record::{self, NewImage};
 use crate::source::{Directory, DockerArchive, Layout, Registry, Source, TarFile};
 use crate::stream::wrap;
 use crate::{LayerStore, blobs, catalog, hashing};
@@ -26,14 +26,6 @@ pub(crate) use layers::{Held, HeldLayer};
 
 /// How often a pull starts over because a removal took a layer that it counted on.
 const ROUNDS: usize = 5;
-
-/// What the commit found.
-enum Commit {
-    /// Done; with the manifest that the image had before.
-    Done(Option<Digest>),
-    /// Something that the image needs was removed meanwhile.
-    Again,
-}
 
 /// Everything of an image but its layers.
 pub(crate) struct Described {
@@ -160,55 +152,6 @@ impl LayerStore {
         let (blob, promise) = place.blob(descriptor)?;
         read_document(blob, promise, CONFIG_LIMIT)
             .map_err(|failure| wrap(failure, &format!("the configuration of {shown} can't be used")))
-    }
-
-    /// Makes everything durable, then visible. `None` when a removal came between.
-    pub(crate) fn commit(&self, described: &Described, held: &mut Held) -> Result<Option<Image>> {
-        if !self.settle(&described.config.diff_ids, held)? {
-            return Ok(None);
-        }
-        for layer in held.layers.values_mut() {
-            layer.publish()?;
-        }
-        let documents = [
-            (&described.manifest.digest, &described.manifest.bytes),
-            (&described.id, &described.config_bytes),
-        ];
-        for (digest, bytes) in documents {
-            blobs::write(&self.places, digest, bytes)?;
-        }
-        self.sync()?;
-        let new = NewImage {
-            id: &described.id,
-            manifest: &described.manifest.digest,
-            media_type: &described.manifest.media_type,
-            platform: described.config.platform.to_string(),
-            created: described.config.created.as_deref(),
-            config: &described.config.config,
-            layers: described.config.diff_ids.iter().collect(),
-            name: described.name.as_deref(),
-        };
-        let outcome = self.database.write(Durability::Synced, |transaction| {
-            if !documents.iter().all(|(digest, bytes)| blobs::exists(&self.places, digest, bytes.len())) {
-                return Ok(Commit::Again);
-            }
-            for diff_id in &new.layers {
-                if !held.layers.contains_key(diff_id) && catalog::layer(transaction, diff_id)?.is_none() {
-                    return Ok(Commit::Again);
-                }
-            }
-            for layer in held.layers.values() {
-                record::layer(transaction, layer.record())?;
-            }
-            record::image(transaction, &new).map(Commit::Done)
-        })?;
-        let Commit::Done(before) = outcome else { return Ok(None) };
-        for (_, layer) in std::mem::take(&mut held.layers) {
-            layer.keep();
-        }
-        blobs::collect(&self.places, &self.database, before.as_slice())?;
-        let id = described.id.to_string();
-        self.database.read(|connection| catalog::image(connection, &id))
     }
 }
 

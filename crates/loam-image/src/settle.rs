@@ -13,13 +13,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Timestamps};
 use rustix::io::Errno;
 
-use crate::unpack::{DanglingLink, UnpackError, Unpacked, copy_attributes, parent_and_name};
+use crate::unpack::{Budget, Cost, DanglingLink, UnpackError, Unpacked, copy_attributes, parent_and_name};
 
 const BENEATH: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
-/// Finishes a layer. `below` are the layers beneath it, the topmost first.
-pub(crate) fn settle(layer: &OwnedFd, unpacked: &Unpacked, below: &[OwnedFd]) -> Result<(), UnpackError> {
+/// Finishes a layer. `below` are the layers beneath it, the topmost first; what is copied from them is taken from the
+/// budget.
+pub(crate) fn settle(
+    layer: &OwnedFd,
+    unpacked: &Unpacked,
+    below: &[OwnedFd],
+    budget: &Budget,
+) -> Result<(), UnpackError> {
     // The first link to each target.
     let mut first: HashMap<&[u8], &[u8]> = HashMap::new();
     for link in &unpacked.dangling {
@@ -27,11 +33,11 @@ pub(crate) fn settle(layer: &OwnedFd, unpacked: &Unpacked, below: &[OwnedFd]) ->
             // Further links to one file are links to its first copy, so that they stay one file.
             Entry::Occupied(twin) => {
                 let again = DanglingLink { path: link.path.clone(), target: twin.get().to_vec() };
-                copy_up(layer, &again, &[])?;
+                copy_up(layer, &again, &[], budget)?;
             }
             Entry::Vacant(new) => {
                 new.insert(&link.path);
-                copy_up(layer, link, below)?;
+                copy_up(layer, link, below, budget)?;
             }
         }
     }
@@ -67,7 +73,12 @@ fn inherit(layer: &OwnedFd, path: &[u8], below: &[OwnedFd]) -> io::Result<()> {
 }
 
 /// Makes a hard link whose target this layer lacks, by copying the target.
-fn copy_up(layer: &OwnedFd, link: &DanglingLink, below: &[OwnedFd]) -> Result<(), UnpackError> {
+fn copy_up(
+    layer: &OwnedFd,
+    link: &DanglingLink,
+    below: &[OwnedFd],
+    budget: &Budget,
+) -> Result<(), UnpackError> {
     let system = |error: io::Error| UnpackError::system(&link.path, "linked", error);
     let (parent, name) = parent_and_name(&link.path);
     let directory = open_parent(layer, parent).map_err(|error| system(error.into()))?;
@@ -92,6 +103,9 @@ fn copy_up(layer: &OwnedFd, link: &DanglingLink, below: &[OwnedFd]) -> Result<()
                     rustix::fs::linkat(&above, last, &directory, name, AtFlags::empty())
                         .map_err(|error| system(error.into()))?;
                 } else if file == FileType::RegularFile {
+                    // With holes and all: many links may be to one file, which is then copied as often.
+                    let size = u64::try_from(stat.st_size).unwrap_or(0);
+                    let _charge = budget.take(Cost::copy(size, budget.block()))?;
                     copy_file(above.as_fd(), last, directory.as_fd(), name).map_err(system)?;
                 } else {
                     break;

@@ -1,8 +1,8 @@
-//! Things on disk that are not there yet, or no longer: staged layers, trash, locks.
+//! Things on disk that are not there yet, or no longer: staged layers and trash.
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -197,7 +197,7 @@ fn plain(directory: &OwnedFd) -> io::Result<()> {
 }
 
 /// Whether this open file is still what the path names.
-fn is_at(fd: &OwnedFd, path: &Path) -> bool {
+pub(crate) fn is_at(fd: &OwnedFd, path: &Path) -> bool {
     let (Ok(open), Ok(named)) = (rustix::fs::fstat(fd), rustix::fs::lstat(path)) else { return false };
     (open.st_dev, open.st_ino) == (named.st_dev, named.st_ino)
 }
@@ -238,61 +238,5 @@ fn report(what: &str, result: std::result::Result<(), Failure>) {
     match result {
         Ok(()) => tracing::info!(what, "removed what an interrupted command had left"),
         Err(failure) => tracing::warn!(what, failure = %failure.chain(), "garbage is left for the next time"),
-    }
-}
-
-/// Held while one process fetches a layer, so that others wait for it. Dropping removes the file.
-#[derive(Debug)]
-pub(crate) struct LayerLock {
-    path: PathBuf,
-    file: OwnedFd,
-}
-
-impl LayerLock {
-    /// Takes the lock of a layer; `waiting` is called when another holds it.
-    pub(crate) fn take(places: &Places, diff_id: &Digest, waiting: impl Fn()) -> Result<Self> {
-        let directory = places.locks();
-        let path = directory.join(diff_id.hex());
-        let what = |error: Errno| failed(format!("the lock `{}` can't be taken", path.display()), error);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        loop {
-            let file = match rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR) {
-                Ok(file) => file,
-                Err(Errno::NOENT) => {
-                    make_directory(&directory)?;
-                    continue;
-                }
-                Err(error) => return Err(what(error)),
-            };
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => {
-                    waiting();
-                    lock_patiently(&file).map_err(what)?;
-                }
-                Err(error) => return Err(what(error)),
-            }
-            // The holder before may have removed the file while this one waited.
-            if is_at(&file, &path) {
-                return Ok(Self { path, file });
-            }
-        }
-    }
-}
-
-fn lock_patiently(file: &OwnedFd) -> rustix::io::Result<()> {
-    loop {
-        match rustix::fs::flock(file, FlockOperation::LockExclusive) {
-            Err(Errno::INTR) => {}
-            other => return other,
-        }
-    }
-}
-
-impl Drop for LayerLock {
-    fn drop(&mut self) {
-        // While the lock is held nobody else removes it; whoever waits finds out by `is_at`.
-        fs::remove_file(&self.path).ok();
-        rustix::fs::flock(self.file.as_fd(), FlockOperation::Unlock).ok();
     }
 }

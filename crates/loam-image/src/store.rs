@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use loam_model::{
     ContainerId, Digest, ErrorKind, Failure, IdMapping, Image, ImageConfig, ImageSource, ImageStore,
@@ -16,12 +17,10 @@ use tokio::runtime::Runtime;
 use crate::error::failed;
 use crate::record;
 use crate::source::{Layout, Memory};
+use crate::space::Space;
 use crate::staging::{self, Places, make_directory, open_directory};
 use crate::unpack::Budget;
 use crate::{blobs, catalog, names};
-
-/// What is kept free on the store's file system, whatever is pulled: so many bytes, or a hundredth where that is less.
-const RESERVE: u64 = 64 << 20;
 
 /// How a store is set up.
 #[derive(Clone, Debug)]
@@ -30,12 +29,14 @@ pub struct StoreConfig {
     pub root: PathBuf,
     /// The most bytes that one image may unpack to; when absent, the free space decides.
     pub unpacked_limit: Option<u64>,
+    /// How long a pull waits for another one that fetches the same layer and does not get on.
+    pub lock_patience: Duration,
 }
 
 impl StoreConfig {
     /// The usual store in a state directory.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), unpacked_limit: None }
+        Self { root: root.into(), unpacked_limit: None, lock_patience: Duration::from_secs(30) }
     }
 }
 
@@ -81,17 +82,10 @@ impl LayerStore {
     /// What a pull may unpack: what is free, less a reserve, or what the configuration allows.
     pub(crate) fn budget(&self) -> Result<Budget> {
         make_directory(&self.places.staging())?;
-        let place = &self.places.root;
-        let status = rustix::fs::statvfs(place).map_err(|error| {
-            failed(format!("the free space of `{}` can't be told", place.display()), error)
-        })?;
-        let bytes = |blocks: u64| blocks.saturating_mul(status.f_frsize);
-        let reserve = RESERVE.min(bytes(status.f_blocks) / 100);
-        let free = bytes(status.f_bavail).saturating_sub(reserve);
-        Ok(match self.config.unpacked_limit {
-            Some(limit) if limit <= free => Budget::new(limit, false),
-            _ => Budget::new(free, true),
-        })
+        let what = format!("the free space of `{}` can't be told", self.places.root.display());
+        let root = open_directory(&self.places.root).map_err(|error| failed(what.clone(), error))?;
+        let look = move || Space::look(&root).map_err(|error| failed(what.clone(), error));
+        Budget::new(look, self.config.unpacked_limit)
     }
 
     /// Makes everything written so far survive a power cut: one call for the whole file system, which costs less than

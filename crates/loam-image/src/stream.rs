@@ -14,8 +14,10 @@ use crate::error::unwrap_io;
 use crate::intake::Intake;
 use crate::unpack::{Budget, UnpackError, Unpacked, unpack};
 
-/// Blocks on their way between two threads.
+/// Blocks on their way between two threads. With the two that are being filled and read that is 1.25 MiB a blob.
 const PIPE_BLOCKS: usize = 3;
+/// A blob that is worth a thread, in bytes: some fifty milliseconds of inflating.
+const LARGE_BLOB: u64 = 4 << 20;
 
 /// How a stream is unpacked.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +28,17 @@ pub(crate) struct Means<'a> {
     pub(crate) stop: &'a AtomicBool,
     /// The algorithm of the diff id.
     pub(crate) algorithm: DigestAlgorithm,
-    /// Whether a processor is idle, so that decompressing in a thread of its own gains time.
-    pub(crate) spare_processor: bool,
+    /// Whether to decompress, and hash both sides of it, in a thread of its own: see [`Means::is_worth_a_thread`].
+    pub(crate) own_thread: bool,
+}
+
+impl Means<'_> {
+    /// Whether a thread of its own for decompressing gains time for a blob of so many bytes, one of so many. With fewer
+    /// blobs than processors one is idle. A large blob is the last one on its way sooner or later, and what a block
+    /// costs on its way between the threads is nothing beside inflating it.
+    pub(crate) fn is_worth_a_thread(processors: usize, blobs: usize, size: u64) -> bool {
+        processors > 1 && (blobs < processors || size >= LARGE_BLOB)
+    }
 }
 
 /// What came of it.
@@ -60,6 +71,7 @@ pub(crate) fn unpack_stream(
             let failure = if failure.to_string() == what { failure } else { wrap(failure, what) };
             // Bytes that make no sense are most often not the right bytes; that is then the truer cause.
             if failure.kind() == ErrorKind::Invalid
+                && intake.has_promises()
                 && let Err(broken) = intake.finish()
             {
                 return Err(wrap(broken, what));
@@ -78,7 +90,7 @@ fn run(
     let reader = decoder(&mut *intake, compression)
         .map_err(|error| unwrap_io(error, || "the data can't be decompressed".to_owned()))?;
     let filler = Filler::new(reader, means.algorithm, means.stop);
-    if means.spare_processor { two_threads(filler, root, means) } else { one_thread(filler, root, means) }
+    if means.own_thread { two_threads(filler, root, means) } else { one_thread(filler, root, means) }
 }
 
 type Ran = std::result::Result<(Unpacked, (Digest, u64)), UnpackError>;
@@ -120,4 +132,24 @@ pub(crate) fn wrap(failure: Failure, what: &str) -> Failure {
         outer = outer.hint(hint);
     }
     outer.caused_by(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_blob_among_many_has_a_thread_of_its_own() {
+        for (processors, blobs, size, expected) in [
+            (2, 1, 10, true),
+            (2, 2, 10, false),
+            (2, 6, LARGE_BLOB - 1, false),
+            (2, 6, LARGE_BLOB, true),
+            (1, 1, LARGE_BLOB, false),
+            (8, 7, 10, true),
+        ] {
+            let found = Means::is_worth_a_thread(processors, blobs, size);
+            assert_eq!(found, expected, "{processors} {blobs} {size}");
+        }
+    }
 }

@@ -11,6 +11,7 @@
 
 mod attributes;
 mod budget;
+mod cost;
 mod entry;
 mod error;
 mod name;
@@ -21,6 +22,7 @@ use std::os::fd::OwnedFd;
 
 pub(crate) use attributes::{Attributes, copy_attributes};
 pub(crate) use budget::Budget;
+pub(crate) use cost::Cost;
 pub(crate) use error::UnpackError;
 pub(crate) use name::{parent_and_name, relative};
 
@@ -83,14 +85,21 @@ pub(crate) fn unpack<B: Blocks>(
         done: Unpacked::default(),
     };
     let mut entry = Entry::default();
+    // How far into the stream it is paid for.
+    let mut paid = 0;
     while archive.next_entry(&mut entry)? {
         if unpacker.done.entries == ENTRY_LIMIT {
             return Err(UnpackError::malformed(format!("it has more than {ENTRY_LIMIT} entries")));
         }
         unpacker.done.entries += 1;
+        // The data beforehand, so that nothing is written of a file that is too large.
+        let until = archive.offset().saturating_add(entry.size);
+        budget.read(until.saturating_sub(paid))?;
+        paid = until;
         unpacker.entry(archive, &entry)?;
     }
     archive.drain()?;
+    budget.read(archive.offset().saturating_sub(paid))?;
     unpacker.finish()
 }
 

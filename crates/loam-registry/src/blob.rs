@@ -111,7 +111,7 @@ impl BlobStream {
         let ask = Ask { reference: &self.reference, path, headers, what: self.digest.to_string() };
         let reply = self.client.send(&ask).await?;
         let skip = self.check(&reply)?;
-        self.state = State::Reading { body: Body::new(reply.response, self.client.idle()), skip };
+        self.state = State::Reading { body: Body::new(reply.response, self.client.pace()), skip };
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValu
 
 use crate::auth::Auth;
 use crate::blob::BlobStream;
-use crate::body::Body;
+use crate::body::{Body, Pace};
 use crate::challenge::{self, Challenge};
 use crate::error::{RegistryError, printable};
 use crate::home::Home;
@@ -34,6 +34,8 @@ pub struct ClientOptions {
     pub credentials_file: Option<PathBuf>,
     /// How long a server may stay silent.
     pub idle_timeout: Duration,
+    /// How long a server may take for each 64 KiB of a body.
+    pub slow_timeout: Duration,
     /// How often a transfer is tried again after a failure that may pass.
     pub retries: u32,
     /// The wait before the first of these, doubled for each further one.
@@ -50,6 +52,7 @@ impl Default for ClientOptions {
             insecure: false,
             credentials_file: None,
             idle_timeout: Duration::from_secs(60),
+            slow_timeout: Duration::from_secs(60),
             retries: 5,
             backoff: Duration::from_millis(250),
             longest_wait: Duration::from_secs(180),
@@ -93,7 +96,8 @@ pub(crate) struct Ask<'a> {
 impl Client {
     /// Makes a client. Nothing is read or connected before the first transfer.
     pub fn new(options: ClientOptions, notes: Notes) -> Result<Self, RegistryError> {
-        let transport = Transport::new(options.idle_timeout, options.certificate_directories.clone());
+        let pace = Pace { idle: options.idle_timeout, window: options.slow_timeout };
+        let transport = Transport::new(pace, options.certificate_directories.clone());
         let auth = Auth::new(options.credentials_file.clone());
         Ok(Self(Arc::new(Inner { options, notes, transport, auth, warnings: Mutex::default() })))
     }
@@ -136,7 +140,7 @@ impl Client {
         let reply = self.send(&Ask { reference, path, headers, what: what.clone() }).await?;
         let content_type = reply.response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let content_type = content_type.map(str::to_owned);
-        let body = Body::new(reply.response, self.0.transport.idle());
+        let body = Body::new(reply.response, self.0.transport.pace());
         let host = body.host();
         let bytes = body.all(manifest::LONGEST, &format!("the manifest of `{what}`")).await?;
         Manifest::verify(host, &what, content_type.as_deref(), bytes, reference.digest())
@@ -235,9 +239,9 @@ impl Client {
         patience.after(error, &self.0.options, &self.0.notes).await
     }
 
-    /// How long a server may stay silent.
-    pub(crate) fn idle(&self) -> Duration {
-        self.0.transport.idle()
+    /// How slowly a body may come.
+    pub(crate) fn pace(&self) -> Pace {
+        self.0.transport.pace()
     }
 
     /// Shows what a registry wants people to know (distribution specification, "Warnings"), each sentence once.

@@ -72,13 +72,23 @@ pub enum RegistryError {
         /// Why.
         source: Cause,
     },
-    /// Nothing, or next to nothing, came for too long.
+    /// Nothing came for too long.
     #[error("`{host}` has sent nothing for {} seconds", idle.as_secs_f32())]
     Silent {
         /// The host, with its port.
         host: String,
         /// How long.
         idle: Duration,
+    },
+    /// Next to nothing came for too long.
+    #[error("`{host}` has sent no more than {bytes} bytes in {} seconds", window.as_secs_f32())]
+    Slow {
+        /// The host, with its port.
+        host: String,
+        /// How much came.
+        bytes: usize,
+        /// In what time.
+        window: Duration,
     },
     /// A redirect that is not followed.
     #[error("`{host}` redirects {reason}")]
@@ -265,9 +275,11 @@ impl RegistryError {
     /// Whether asking again may help.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Broken { .. } | Self::Silent { .. } | Self::RateLimited { .. } => {
-                true
-            }
+            Self::Connect { .. }
+            | Self::Broken { .. }
+            | Self::Silent { .. }
+            | Self::Slow { .. }
+            | Self::RateLimited { .. } => true,
             Self::Status { status, .. } => matches!(status.as_u16(), 408 | 500 | 502 | 503 | 504),
             _ => false,
         }

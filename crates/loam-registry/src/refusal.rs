@@ -39,7 +39,7 @@ pub(crate) async fn refusal(
 ) -> RegistryError {
     let (host, status) = (host_of(response.url()), response.status());
     let headers = response.headers().clone();
-    let body = Body::new(response, transport.idle()).beginning(LONGEST).await;
+    let body = Body::new(response, transport.pace()).beginning(LONGEST).await;
     let errors = serde_json::from_slice::<Errors>(&body).map(|parsed| parsed.errors).unwrap_or_default();
     let has = |code: &str| errors.iter().any(|error| error.code.eq_ignore_ascii_case(code));
     let detail = detail(&errors);

@@ -159,7 +159,7 @@ impl TokenRequest<'_> {
         if !response.status().is_success() {
             return Err(self.refused(response).await);
         }
-        let body = Body::new(response, self.transport.idle()).all(LONGEST, "a token").await?;
+        let body = Body::new(response, self.transport.pace()).all(LONGEST, "a token").await?;
         // The parser's message might quote the token.
         let granted: Granted =
             serde_json::from_slice(&body).map_err(|_| unusable("the answer is not the JSON of a token"))?;

@@ -11,6 +11,7 @@ use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, LO
 use reqwest::{Client, Request, Response, StatusCode, Url};
 use tokio::sync::OnceCell;
 
+use crate::body::Pace;
 use crate::error::{RegistryError, innermost, printable};
 use crate::home::{Home, Scheme, host_of, is_link_local, is_loopback, same_origin};
 use crate::{probe, tls};
@@ -54,7 +55,7 @@ struct Pool {
 
 /// The way to the network.
 pub(crate) struct Transport {
-    idle: Duration,
+    pace: Pace,
     certificate_directories: Vec<PathBuf>,
     pools: Mutex<HashMap<Pool, Client>>,
     schemes: Mutex<HashMap<Home, Arc<OnceCell<Scheme>>>>,
@@ -63,9 +64,9 @@ pub(crate) struct Transport {
 
 impl Transport {
     /// Makes the transport; nothing is opened or read before the first request.
-    pub(crate) fn new(idle: Duration, certificate_directories: Vec<PathBuf>) -> Self {
+    pub(crate) fn new(pace: Pace, certificate_directories: Vec<PathBuf>) -> Self {
         Self {
-            idle,
+            pace,
             certificate_directories,
             pools: Mutex::default(),
             schemes: Mutex::default(),
@@ -73,9 +74,9 @@ impl Transport {
         }
     }
 
-    /// How long a server may stay silent.
-    pub(crate) fn idle(&self) -> Duration {
-        self.idle
+    /// How slowly bodies may come.
+    pub(crate) fn pace(&self) -> Pace {
+        self.pace
     }
 
     /// The scheme that a registry speaks, found out once.
@@ -133,8 +134,8 @@ impl Transport {
         let mut request: Request = request.build().map_err(setup)?;
         request.headers_mut().extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
         let host = host_of(url);
-        match tokio::time::timeout(self.idle, client.execute(request)).await {
-            Err(_elapsed) => Err(RegistryError::Silent { host, idle: self.idle }),
+        match tokio::time::timeout(self.pace.idle, client.execute(request)).await {
+            Err(_elapsed) => Err(RegistryError::Silent { host, idle: self.pace.idle }),
             Ok(Err(error)) => {
                 let known = lock(&self.answered).contains(&host);
                 Err(failed(host, known, &error))
@@ -182,7 +183,7 @@ impl Transport {
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .http1_only()
-            .connect_timeout(CONNECT_LIMIT.min(self.idle))
+            .connect_timeout(CONNECT_LIMIT.min(self.pace.idle))
             .tls_backend_preconfigured(config);
         if pool.direct {
             builder = builder.no_proxy();

@@ -153,6 +153,41 @@ fn extensions_are_bounded() {
     assert!(refusal(&overlap).contains("does not fit"));
 }
 
+#[test]
+fn an_archive_ends_soon_after_its_end() {
+    let whole = Tar::default().file("x", b"").end();
+    let padded = |zeros: usize| [whole.clone(), vec![0; zeros]].concat();
+    assert_eq!(paths(&padded(1 << 20)), ["x"]);
+    let message = "the archive is malformed: more than 1048576 bytes follow its end";
+    assert_eq!(refusal(&padded((1 << 20) + 1)), message);
+    // One that never ends is not read to its end.
+    let stop = AtomicBool::new(false);
+    let endless = std::io::Read::chain(&whole[..], std::io::repeat(0));
+    let mut archive = Archive::new(Filler::new(endless, DigestAlgorithm::Sha256, &stop));
+    while archive.next_entry(&mut Entry::default()).expect("well formed") {}
+    assert_eq!(archive.drain().expect_err("endless").to_string(), message);
+}
+
+#[test]
+fn headers_without_end_are_refused() {
+    let zeros = [0; 512];
+    let comment = Tar::default()
+        .raw(b'g', b"g", b"", &[b"600000 comment=", &[b'x'; 599_984][..], b"\n"].concat(), |_| {})
+        .0;
+    let mut sparse = Tar::default().raw(b'S', b"s", b"", b"", |h| h.as_mut_bytes()[482] = 1).0;
+    sparse.truncate(512);
+    // A further record of the map, which is empty but says that one more follows.
+    let mut more = zeros;
+    more[504] = 1;
+    for (mut start, again, what) in [
+        (Vec::new(), comment, "4194304 bytes of extension headers stand before one entry"),
+        (sparse, more.to_vec(), "2097152 bytes are the map of one sparse file"),
+    ] {
+        start.extend(again.repeat(8192 * 512 / again.len() + 1));
+        assert_eq!(refusal(&start), format!("the archive is malformed: more than {what}"));
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_end_in_an_answer(mut bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {

@@ -1,18 +1,20 @@
 //! Fetching the layers that the store lacks, several at a time.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use loam_model::{Digest, ErrorKind, Failure, LayerProgress, PullProgress, Result};
 
 use crate::document::Descriptor;
 use crate::intake::Intake;
+use crate::layer_lock::{Heartbeat, LayerLock, Waiting};
 use crate::record::NewLayer;
 use crate::settle::settle;
 use crate::source::Source;
-use crate::staging::{LayerLock, StagedLayer, open_directory};
+use crate::staging::{StagedLayer, open_directory};
 use crate::stream::{Means, unpack_stream, wrap};
 use crate::unpack::{Budget, Unpacked};
 use crate::{LayerStore, catalog};
@@ -30,11 +32,12 @@ pub(crate) struct Held {
     pub(crate) layers: BTreeMap<Digest, HeldLayer>,
 }
 
-/// An unpacked layer; its lock keeps others from fetching the same.
+/// An unpacked layer; its lock keeps others from fetching the same, for a while.
 pub(crate) struct HeldLayer {
     // Dropped before the lock: whoever waits must find nothing half done.
     staged: StagedLayer,
-    _lock: LayerLock,
+    /// `None` when it was waited for in vain.
+    lock: Option<LayerLock>,
     unpacked: Unpacked,
     record: NewLayer,
     settled: bool,
@@ -42,12 +45,22 @@ pub(crate) struct HeldLayer {
 }
 
 impl HeldLayer {
-    pub(crate) fn new(staged: StagedLayer, lock: LayerLock, unpacked: Unpacked, record: NewLayer) -> Self {
-        Self { staged, _lock: lock, unpacked, record, settled: false, published: false }
+    pub(crate) fn new(
+        staged: StagedLayer,
+        lock: Option<LayerLock>,
+        unpacked: Unpacked,
+        record: NewLayer,
+    ) -> Self {
+        Self { staged, lock, unpacked, record, settled: false, published: false }
     }
 
     pub(crate) fn record(&self) -> &NewLayer {
         &self.record
+    }
+
+    /// Shows those who wait for its lock that the pull gets on.
+    pub(crate) fn beat(&self) {
+        self.lock.iter().for_each(LayerLock::beat);
     }
 
     pub(crate) fn publish(&mut self) -> Result<()> {
@@ -69,7 +82,10 @@ struct Shared<'a> {
     progress: &'a dyn PullProgress,
     budget: Budget,
     stop: AtomicBool,
-    spare_processor: bool,
+    heartbeat: Heartbeat,
+    processors: usize,
+    /// How many layers are fetched.
+    layers: usize,
     outcome: Mutex<Outcome>,
 }
 
@@ -78,6 +94,19 @@ struct Outcome {
     done: Vec<(Digest, HeldLayer)>,
     /// The first failure; those that follow from giving up are not told.
     failure: Option<Failure>,
+}
+
+/// A layer to be fetched, with its lock unless that was waited for in vain.
+type Job = (NeededLayer, Option<LayerLock>);
+
+/// What came of waiting for a layer's lock.
+enum Turn {
+    /// The layer is there by now.
+    Present,
+    /// It is this pull's turn.
+    Locked(LayerLock),
+    /// Another pull has the lock, and does not get on.
+    Unlocked,
 }
 
 impl Shared<'_> {
@@ -116,23 +145,36 @@ impl LayerStore {
             progress,
             budget: self.budget()?,
             stop: AtomicBool::new(false),
-            spare_processor: missing.len() < processors,
+            heartbeat: Heartbeat::default(),
+            processors,
+            layers: missing.len(),
             outcome: Mutex::default(),
         };
-        let (jobs, queue) = channel::<(NeededLayer, LayerLock)>();
+        let (jobs, queue) = channel::<Job>();
         let queue = Mutex::new(queue);
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| self.work(&shared, &queue));
             }
+            let mut patience = self.config.lock_patience;
             for layer in missing {
-                match self.lock_layer(layer, &shared) {
-                    Ok(Some(lock)) => {
-                        jobs.send((layer.clone(), lock)).expect("the queue outlives this scope");
+                let lock = match self.lock_layer(layer, patience, &shared) {
+                    Ok(Turn::Present) => {
+                        progress.layer(&layer.blob.digest, LayerProgress::Present);
+                        continue;
                     }
-                    Ok(None) => progress.layer(&layer.blob.digest, LayerProgress::Present),
-                    Err(failure) => shared.fail(failure),
-                }
+                    Ok(Turn::Locked(lock)) => Some(lock),
+                    Ok(Turn::Unlocked) => {
+                        // Once in vain is enough for all layers.
+                        patience = Duration::ZERO;
+                        None
+                    }
+                    Err(failure) => {
+                        shared.fail(failure);
+                        break;
+                    }
+                };
+                jobs.send((layer.clone(), lock)).expect("the queue outlives this scope");
                 if shared.stop.load(Ordering::Relaxed) {
                     break;
                 }
@@ -149,16 +191,30 @@ impl LayerStore {
         }
     }
 
-    /// Takes a layer's lock; `None` when the layer was there by then.
-    fn lock_layer(&self, layer: &NeededLayer, shared: &Shared<'_>) -> Result<Option<LayerLock>> {
-        let lock = LayerLock::take(&self.places, &layer.diff_id, || {
-            shared.progress.note(&format!("waiting for another pull of layer {}", layer.blob.digest.short()));
+    /// Waits for a layer's lock.
+    fn lock_layer(&self, layer: &NeededLayer, patience: Duration, shared: &Shared<'_>) -> Result<Turn> {
+        let name = layer.blob.digest.short();
+        let wait = Waiting::for_layer(layer.blob.size, patience, &shared.stop);
+        let lock = LayerLock::take(&self.places, &layer.diff_id, wait, || {
+            shared.progress.note(&format!("waiting for another pull of layer {name}"));
         })?;
-        Ok(if self.has_layer(&layer.diff_id)? { None } else { Some(lock) })
+        if self.has_layer(&layer.diff_id)? {
+            return Ok(Turn::Present);
+        }
+        let Some(lock) = lock else {
+            if !patience.is_zero() && !shared.stop.load(Ordering::Relaxed) {
+                shared
+                    .progress
+                    .note(&format!("the other pull of layer {name} is too slow, fetching it here too"));
+            }
+            return Ok(Turn::Unlocked);
+        };
+        shared.heartbeat.add(&lock);
+        Ok(Turn::Locked(lock))
     }
 
     /// Fetches layers until there are no more.
-    fn work(&self, shared: &Shared<'_>, queue: &Mutex<Receiver<(NeededLayer, LayerLock)>>) {
+    fn work(&self, shared: &Shared<'_>, queue: &Mutex<Receiver<Job>>) {
         loop {
             let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok((layer, lock)) = job else { return };
@@ -175,11 +231,20 @@ impl LayerStore {
         }
     }
 
-    fn fetch_layer(&self, layer: &NeededLayer, lock: LayerLock, shared: &Shared<'_>) -> Result<HeldLayer> {
+    fn fetch_layer(
+        &self,
+        layer: &NeededLayer,
+        lock: Option<LayerLock>,
+        shared: &Shared<'_>,
+    ) -> Result<HeldLayer> {
         let digest = &layer.blob.digest;
         let what = format!("layer `{digest}` can't be unpacked");
         shared.progress.layer(digest, LayerProgress::Started { size: layer.blob.size });
-        let heard = |bytes| shared.progress.layer(digest, LayerProgress::Advanced { bytes });
+        let before = AtomicU64::new(0);
+        let heard = |bytes: u64| {
+            shared.heartbeat.advance(bytes.saturating_sub(before.swap(bytes, Ordering::Relaxed)));
+            shared.progress.layer(digest, LayerProgress::Advanced { bytes });
+        };
         let (blob, promise) = shared.place.blob(&layer.blob)?;
         let known_blob = promise.digest.clone();
         let staged = StagedLayer::new(&self.places)?;
@@ -187,7 +252,7 @@ impl LayerStore {
             budget: &shared.budget,
             stop: &shared.stop,
             algorithm: layer.diff_id.algorithm(),
-            spare_processor: shared.spare_processor,
+            own_thread: Means::is_worth_a_thread(shared.processors, shared.layers, layer.blob.size),
         };
         let streamed = unpack_stream(Intake::new(blob, promise, &heard), staged.diff()?, means, &what)?;
         if streamed.diff_id != layer.diff_id {
@@ -216,6 +281,7 @@ impl LayerStore {
     /// Finishes new layers with what only the layers below them tell, the lowest first. False when one of those has
     /// been removed.
     pub(crate) fn settle(&self, diff_ids: &[Digest], held: &mut Held) -> Result<bool> {
+        let budget = self.budget()?;
         let mut below = Vec::new();
         for (position, diff_id) in diff_ids.iter().enumerate() {
             if diff_ids[..position].contains(diff_id) {
@@ -226,7 +292,7 @@ impl LayerStore {
                     let directory = layer.staged.diff()?;
                     if !layer.settled {
                         let what = format!("layer `{diff_id}` can't be finished");
-                        settle(&directory, &layer.unpacked, &below)
+                        settle(&directory, &layer.unpacked, &below, &budget)
                             .map_err(|error| error.into_failure(what))?;
                         layer.settled = true;
                     }

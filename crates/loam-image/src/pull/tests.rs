@@ -3,6 +3,7 @@
 mod imports;
 mod lies;
 mod pulls;
+mod slow;
 mod snapshots;
 
 use loam_model::{Image, ImageSource, PullOptions, Result};

@@ -6,11 +6,12 @@ use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
 
-use loam_model::Result;
+use loam_model::{ErrorKind, Failure, Result};
 
 use super::files::FileRange;
 use crate::decompress::{Compression, decoder, sniff};
 use crate::error::{failed, invalid, unwrap_io};
+use crate::space::Space;
 use crate::staging::make_directory;
 
 /// The most members that an archive of an image may have: two or three a layer, and a few.
@@ -39,10 +40,15 @@ pub(super) fn plain(file: File, size: u64, path: &Path, spool: &Path) -> Result<
     }
     make_directory(spool)?;
     let input = BufReader::with_capacity(128 * 1024, FileRange::new(file, 0, size));
-    let mut reader = decoder(input, compression).map_err(|error| unwrap_io(error, what))?;
+    let reader = decoder(input, compression).map_err(|error| unwrap_io(error, what))?;
     let mut spooled = tempfile::tempfile_in(spool)
         .map_err(|error| failed(format!("no file can be made in `{}`", spool.display()), error))?;
-    io::copy(&mut reader, &mut spooled).map_err(|error| unwrap_io(error, what))?;
+    let free = Space::look(&spooled).map_err(|error| failed(what(), error))?.bytes;
+    let copied = io::copy(&mut reader.take(free), &mut spooled).map_err(|error| unwrap_io(error, what))?;
+    if copied == free {
+        let cause = format!("it needs more than the {free} bytes that are free in the image store");
+        return Err(Failure::new(ErrorKind::Exhausted, what()).caused_by(io::Error::other(cause)));
+    }
     spooled.rewind().map_err(|error| failed(what(), error))?;
     Ok(spooled)
 }

@@ -52,6 +52,12 @@ impl Attributes {
         texts + size_of_val(&self.xattrs[..])
     }
 
+    /// How many bytes the extended attributes of an entry take on the disk, about.
+    pub(super) fn stored_bytes(entry: &Entry) -> u64 {
+        let kept = entry.xattrs.iter().filter(|(name, _)| allowed(name));
+        kept.map(|(name, value)| (name.len() + value.len() + 32) as u64).sum()
+    }
+
     pub(super) fn times(&self) -> Timestamps {
         Timestamps { last_access: self.mtime, last_modification: self.mtime }
     }

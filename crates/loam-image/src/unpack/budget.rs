@@ -1,35 +1,168 @@
 //! How much a pull may unpack.
+//!
+//! Two things are counted. What is *read* is every byte of the decompressed streams, headers and padding too: it may be
+//! as much as was free at the beginning, and is never given back, so that nothing decompresses without end. What is
+//! *written* is what entries take on the disk, at the most; as the file system knows better, it is asked again every
+//! few thousand entries, which also shows what others write.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use loam_model::Failure;
 
 use super::UnpackError;
+use super::cost::Cost;
+use crate::space::Space;
 
-/// What an entry without data is counted as: a file system needs about that for an inode and a name.
-const ENTRY_COST: u64 = 512;
+/// After so many bytes, or entries, the file system is asked again.
+const LOOK_BYTES: u64 = 32 << 20;
+const LOOK_ENTRIES: u64 = 4096;
 
-/// Bytes that all layers of an image together may unpack to.
-#[derive(Debug)]
+/// Asks the file system.
+type Look = Box<dyn Fn() -> Result<Space, Failure> + Send + Sync>;
+
+/// What all layers of an image together may take.
 pub(crate) struct Budget {
-    limit: u64,
-    /// Whether the limit is the free space.
-    by_space: bool,
-    left: AtomicU64,
+    look: Look,
+    /// What the configuration allows, in bytes.
+    limit: Option<u64>,
+    /// What was free at the beginning.
+    first: Space,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Bytes of decompressed streams so far.
+    read: u64,
+    /// What entries were charged so far.
+    written: Cost,
+    /// What is free, less what is pending.
+    left: Space,
+    /// What was charged and is not on the disk yet.
+    pending: Cost,
+    /// What was charged since the file system was last asked.
+    recent: Cost,
+    entries: u64,
 }
 
 impl Budget {
-    pub(crate) fn new(limit: u64, by_space: bool) -> Self {
-        Self { limit, by_space, left: AtomicU64::new(limit) }
+    /// Makes a budget of what `look` finds, and of at most `limit` bytes.
+    pub(crate) fn new(
+        look: impl Fn() -> Result<Space, Failure> + Send + Sync + 'static,
+        limit: Option<u64>,
+    ) -> Result<Self, Failure> {
+        let first = look()?;
+        let none = Cost::default();
+        let state = State { read: 0, written: none, left: first, pending: none, recent: none, entries: 0 };
+        Ok(Self { look: Box::new(look), limit, first, state: Mutex::new(state) })
     }
 
-    /// Takes what an entry with so many bytes of data needs.
-    pub(super) fn take(&self, bytes: u64) -> Result<(), UnpackError> {
-        let cost = bytes.saturating_add(ENTRY_COST);
-        self.left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(cost))
-            .map(drop)
-            .map_err(|_| match self.by_space {
-                true => UnpackError::NoSpace { free: self.limit },
-                false => UnpackError::TooLarge { limit: self.limit },
-            })
+    /// Bytes of the file system's block.
+    pub(crate) fn block(&self) -> u64 {
+        self.first.block
+    }
+
+    /// Counts bytes of a decompressed stream.
+    pub(super) fn read(&self, bytes: u64) -> Result<(), UnpackError> {
+        let mut state = self.state();
+        let read = state.read.saturating_add(bytes);
+        self.within_limit(read)?;
+        if read > self.first.bytes {
+            return Err(UnpackError::NoSpace { free: self.first.bytes });
+        }
+        state.read = read;
+        Ok(())
+    }
+
+    /// Takes what something that is about to be made needs.
+    pub(crate) fn take(&self, cost: Cost) -> Result<Charge<'_>, UnpackError> {
+        let mut state = self.state();
+        let written = state.written.plus(cost);
+        self.within_limit(written.bytes)?;
+        let due = state.recent.bytes >= LOOK_BYTES || state.entries >= LOOK_ENTRIES;
+        if due || !state.holds(cost) {
+            state.look_again((self.look)()?);
+        }
+        if state.left.bytes < cost.bytes {
+            let free = state.written.bytes.saturating_add(state.left.bytes);
+            return Err(UnpackError::NoSpace { free: free.min(self.first.bytes) });
+        }
+        if !state.holds(cost) {
+            let left = state.left.inodes.unwrap_or(u64::MAX);
+            let free = state.written.inodes.saturating_add(left);
+            return Err(UnpackError::NoInodes { free: free.min(self.first.inodes.unwrap_or(free)) });
+        }
+        state.charge(cost);
+        state.written = written;
+        Ok(Charge { budget: self, left: cost })
+    }
+
+    fn within_limit(&self, bytes: u64) -> Result<(), UnpackError> {
+        match self.limit {
+            Some(limit) if bytes > limit => Err(UnpackError::TooLarge { limit }),
+            _ => Ok(()),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl State {
+    fn holds(&self, cost: Cost) -> bool {
+        self.left.bytes >= cost.bytes && self.left.inodes.is_none_or(|inodes| inodes >= cost.inodes)
+    }
+
+    fn charge(&mut self, cost: Cost) {
+        self.left.bytes -= cost.bytes;
+        self.left.inodes = self.left.inodes.map(|inodes| inodes - cost.inodes);
+        self.pending = self.pending.plus(cost);
+        self.recent = self.recent.plus(cost);
+        self.entries += 1;
+    }
+
+    fn look_again(&mut self, found: Space) {
+        self.left.bytes = found.bytes.saturating_sub(self.pending.bytes);
+        // A file system that counts inodes, and then gives none, has none left.
+        let pending = self.pending.inodes;
+        self.left.inodes = self.left.inodes.map(|_| found.inodes.unwrap_or(0).saturating_sub(pending));
+        (self.recent, self.entries) = (Cost::default(), 0);
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("Budget");
+        shown.field("limit", &self.limit).field("first", &self.first).field("state", &self.state);
+        shown.finish_non_exhaustive()
+    }
+}
+
+/// What was taken for something that is being made. When this ends, it is on the disk, or given up.
+#[derive(Debug)]
+pub(crate) struct Charge<'a> {
+    budget: &'a Budget,
+    left: Cost,
+}
+
+impl Charge<'_> {
+    /// Notes that bytes have been written: the file system counts them from now on.
+    pub(super) fn spent(&mut self, bytes: usize) {
+        let bytes = self.left.bytes.min(bytes as u64);
+        self.left.bytes -= bytes;
+        self.budget.state().pending.bytes -= bytes;
+    }
+}
+
+impl Drop for Charge<'_> {
+    fn drop(&mut self) {
+        let mut state = self.budget.state();
+        state.pending.bytes -= self.left.bytes;
+        state.pending.inodes -= self.left.inodes;
+    }
+}
+
+#[cfg(test)]
+mod tests;

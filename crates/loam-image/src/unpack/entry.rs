@@ -8,9 +8,10 @@ use std::rc::Rc;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Uid, XattrFlags};
 use rustix::io::Errno;
 
+use super::budget::Charge;
 use super::tree::{Found, Made, is_directory, is_whiteout, stat};
 use super::{
-    Attributes, DanglingLink, Directory, UnpackError, Unpacked, Unpacker, parent_and_name, relative,
+    Attributes, Cost, DanglingLink, Directory, UnpackError, Unpacked, Unpacker, parent_and_name, relative,
 };
 use crate::archive::{Archive, Entry, EntryKind};
 use crate::blocks::Blocks;
@@ -38,7 +39,6 @@ impl Unpacker<'_> {
         entry: &Entry,
     ) -> Result<(), UnpackError> {
         let path = relative(&entry.path)?;
-        self.budget.take(entry.size)?;
         if path.is_empty() {
             if entry.kind != EntryKind::Directory {
                 return Err(UnpackError::entry(&entry.path, "names the root, but is no directory"));
@@ -52,10 +52,12 @@ impl Unpacker<'_> {
         if let Some(hidden) = name.strip_prefix(WHITEOUT) {
             return self.whiteout(&path, parent, name, hidden);
         }
+        // Held until the entry is made.
+        let charge = self.budget.take(Cost::of(entry, self.budget.block()))?;
         let parent = self.directory(parent, &path)?;
         match entry.kind {
             EntryKind::Directory => self.listed_directory(&parent, path, entry),
-            EntryKind::File => self.file(archive, &parent, name, &path, entry),
+            EntryKind::File => self.file(archive, &parent, name, &path, (entry, charge)),
             EntryKind::Symlink => self.symlink(&parent, name, &path, entry),
             EntryKind::HardLink => self.hard_link(&parent, name, &path, entry),
             EntryKind::CharacterDevice => self.node(&parent, name, &path, entry, FileType::CharacterDevice),
@@ -75,6 +77,7 @@ impl Unpacker<'_> {
             }
             let implicit = directory.attributes.is_none();
             let attributes = directory.attributes.unwrap_or_else(Attributes::of_implicit_directory);
+            let _charge = self.budget.take(Cost::of_attributes(attributes.weight(), self.budget.block()))?;
             attributes.apply(fd.as_fd(), None).map_err(system)?;
             if implicit {
                 self.done.implicit.push(path);
@@ -95,6 +98,7 @@ impl Unpacker<'_> {
         if obstacle.is_some_and(|stat| !is_whiteout(&stat) && !is_directory(&stat)) {
             return Err(UnpackError::entry(entry, "lies below something that is no directory"));
         }
+        let _charge = self.budget.take(Cost::directory(self.budget.block()))?;
         let (made, fd) = self.tree.make_directory(&parent, path)?;
         let record = self.record(path.to_vec())?;
         record.opaque |= made == Made::Replaced;
@@ -160,6 +164,7 @@ impl Unpacker<'_> {
         if matches!(hidden, b"" | b"." | b"..") {
             return Err(UnpackError::entry(path, "is a whiteout of nothing"));
         }
+        let _charge = self.budget.take(Cost::node(self.budget.block()))?;
         let fd = self.directory(parent, path)?;
         match rustix::fs::mknodat(&*fd, hidden, FileType::CharacterDevice, Mode::empty(), 0) {
             Ok(()) => Ok(()),
@@ -181,7 +186,7 @@ impl Unpacker<'_> {
         parent: &OwnedFd,
         name: &[u8],
         path: &[u8],
-        entry: &Entry,
+        (entry, mut charge): (&Entry, Charge<'_>),
     ) -> Result<(), UnpackError> {
         let attributes = Attributes::of_entry(entry)?;
         let made_with = attributes.mode & 0o777;
@@ -189,28 +194,7 @@ impl Unpacker<'_> {
         let fd = self.make(parent, name, path, || {
             rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(made_with))
         })?;
-        match &entry.sparse {
-            None => loop {
-                let data = archive.data()?;
-                if data.is_empty() {
-                    break;
-                }
-                write_all(&fd, data).map_err(|error| UnpackError::system(path, "written", error))?;
-            },
-            Some((segments, length)) => {
-                let system = |error: Errno| UnpackError::system(path, "written", error);
-                rustix::fs::ftruncate(&fd, *length).map_err(system)?;
-                for segment in segments {
-                    rustix::fs::seek(&fd, SeekFrom::Start(segment.offset)).map_err(system)?;
-                    let mut left = segment.length;
-                    while left > 0 {
-                        let data = archive.data_up_to(left)?;
-                        write_all(&fd, data).map_err(system)?;
-                        left -= data.len() as u64;
-                    }
-                }
-            }
-        }
+        write_data(archive, &fd, path, (entry, &mut charge))?;
         attributes
             .apply(fd.as_fd(), Some(made_with))
             .map_err(|error| UnpackError::system(path, "given its attributes", error))?;
@@ -346,6 +330,38 @@ fn finish_node(
         rustix::fs::chmodat(parent, name, mode, AtFlags::empty()).map_err(system)?;
     }
     rustix::fs::utimensat(parent, name, &attributes.times(), AtFlags::SYMLINK_NOFOLLOW).map_err(system)
+}
+
+/// Writes a file's data where it belongs.
+fn write_data<B: Blocks>(
+    archive: &mut Archive<B>,
+    fd: &OwnedFd,
+    path: &[u8],
+    (entry, charge): (&Entry, &mut Charge<'_>),
+) -> Result<(), UnpackError> {
+    let system = |error: Errno| UnpackError::system(path, "written", error);
+    let Some((segments, length)) = &entry.sparse else {
+        loop {
+            let data = archive.data()?;
+            if data.is_empty() {
+                return Ok(());
+            }
+            write_all(fd, data).map_err(system)?;
+            charge.spent(data.len());
+        }
+    };
+    rustix::fs::ftruncate(fd, *length).map_err(system)?;
+    for segment in segments {
+        rustix::fs::seek(fd, SeekFrom::Start(segment.offset)).map_err(system)?;
+        let mut left = segment.length;
+        while left > 0 {
+            let data = archive.data_up_to(left)?;
+            write_all(fd, data).map_err(system)?;
+            charge.spent(data.len());
+            left -= data.len() as u64;
+        }
+    }
+    Ok(())
 }
 
 fn write_all(fd: &OwnedFd, mut data: &[u8]) -> rustix::io::Result<()> {

@@ -19,11 +19,14 @@ pub(crate) enum UnpackError {
     #[error("entry `{entry}` {rule}")]
     Entry { entry: String, rule: String },
     /// The layer is larger than allowed.
-    #[error("it holds more than {limit} bytes unpacked")]
+    #[error("it takes more than {limit} bytes unpacked")]
     TooLarge { limit: u64 },
     /// The layer is larger than what is free.
     #[error("it needs more than the {free} bytes that are free in the image store")]
     NoSpace { free: u64 },
+    /// The layer has more entries than there are inodes.
+    #[error("it has more files and directories than the {free} inodes that are free in the image store")]
+    NoInodes { free: u64 },
     /// The kernel refused.
     #[error("entry `{entry}` can't be {action}")]
     System { entry: String, action: &'static str, source: io::Error },
@@ -47,7 +50,9 @@ impl UnpackError {
         let kind = match &self {
             UnpackError::Source(_) => None,
             UnpackError::Malformed(_) | UnpackError::Entry { .. } => Some(ErrorKind::Invalid),
-            UnpackError::TooLarge { .. } | UnpackError::NoSpace { .. } => Some(ErrorKind::Exhausted),
+            UnpackError::TooLarge { .. } | UnpackError::NoSpace { .. } | UnpackError::NoInodes { .. } => {
+                Some(ErrorKind::Exhausted)
+            }
             UnpackError::System { source, .. } => Some(kind_of(source)),
         };
         match (self, kind) {

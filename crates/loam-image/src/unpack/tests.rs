@@ -11,7 +11,11 @@ use loam_model::DigestAlgorithm;
 use super::*;
 use crate::blocks::Filler;
 use crate::fixture::{Tar, is_root};
+use crate::space::Space;
 use crate::staging::open_directory;
+
+/// A file system on which everything fits.
+const PLENTY: Space = Space { block: 4096, bytes: 1 << 50, inodes: None };
 
 /// A directory to unpack into, beside a tree that must stay as it is.
 struct Place {
@@ -43,10 +47,14 @@ impl Place {
     }
 
     fn unpack_within(&self, tar: &[u8], limit: u64) -> Result<Unpacked, UnpackError> {
+        self.unpack_on(tar, &Budget::new(|| Ok(PLENTY), Some(limit)).expect("a budget"))
+    }
+
+    fn unpack_on(&self, tar: &[u8], budget: &Budget) -> Result<Unpacked, UnpackError> {
         let root = open_directory(&self.layer()).expect("opens");
         let stop = AtomicBool::new(false);
         let mut archive = Archive::new(Filler::new(tar, DigestAlgorithm::Sha256, &stop));
-        unpack(&mut archive, root, &Budget::new(limit, false))
+        unpack(&mut archive, root, budget)
     }
 
     fn state_of_canary(&self) -> (u32, i64, Vec<String>, String) {
@@ -319,10 +327,80 @@ fn a_layer_larger_than_allowed_stops_early() {
     let place = Place::new();
     let tar = Tar::default().file("a", &[0; 400_000]).file("b", &[0; 700_000]).end();
     let error = place.unpack_within(&tar, 1_000_000).expect_err("too large");
-    assert_eq!(error.to_string(), "it holds more than 1000000 bytes unpacked");
+    assert_eq!(error.to_string(), "it takes more than 1000000 bytes unpacked");
     assert!(!place.layer().join("b").exists(), "nothing of it is written");
-    let names = (0..100).fold(Tar::default(), |tar, i| tar.directory(&format!("d{i}"), 0o755)).end();
-    assert!(Place::new().unpack_within(&names, 10_000).is_err(), "inodes count, too");
+}
+
+#[test]
+fn small_things_are_charged_what_they_take() {
+    if !is_root("small_things_are_charged_what_they_take") {
+        return;
+    }
+    let many = |entry: &dyn Fn(Tar, usize) -> Tar| (0..200).fold(Tar::default(), entry).end();
+    let (long, value) = ("x".repeat(99), vec![b'x'; 3000]);
+    let cases = [
+        ("files", many(&|tar, i| tar.file(&format!("f{i}"), b"x")), 2),
+        ("directories", many(&|tar, i| tar.directory(&format!("d{i}"), 0o755)), 2),
+        ("links", many(&|tar, i| tar.symlink(&format!("l{i}"), &long)), 2),
+        ("directories not listed", many(&|tar, i| tar.file(&format!("d{i}/a/b/f"), b"")), 7),
+        ("whiteouts", many(&|tar, i| tar.file(&format!(".wh.w{i}"), b"")), 1),
+        (
+            "attributes",
+            many(&|tar, i| tar.pax(&[("SCHILY.xattr.user.k", &value)]).file(&format!("f{i}"), b"")),
+            2,
+        ),
+    ];
+    for (case, tar, blocks) in cases {
+        // On a file system that never tells how much is left after the first time.
+        let disk = |blocks: u64, inodes| {
+            let space = Space { bytes: blocks * 4096, inodes, ..PLENTY };
+            let first = std::sync::Once::new();
+            let look = move || {
+                let bytes = if inodes.is_some() { space.bytes } else { 0 };
+                let mut now = Space { bytes, inodes: Some(0), ..space };
+                first.call_once(|| now = space);
+                Ok(now)
+            };
+            Place::new().unpack_on(&tar, &Budget::new(look, None).expect("a budget"))
+        };
+        disk(200 * blocks + 10, None).unwrap_or_else(|error| panic!("{case}: {error}"));
+        let error = disk(200 * blocks - 10, None).expect_err(case);
+        assert!(matches!(error, UnpackError::NoSpace { .. }), "{case}: {error}");
+        let error = disk(10_000, Some(150)).expect_err(case);
+        assert!(matches!(error, UnpackError::NoInodes { free: 150 }), "{case}: {error}");
+    }
+}
+
+#[test]
+fn a_sparse_file_takes_what_its_islands_take() {
+    if !is_root("a_sparse_file_takes_what_its_islands_take") {
+        return;
+    }
+    let tar = Tar::default()
+        .pax(&[("GNU.sparse.size", b"1099511627776"), ("GNU.sparse.map", b"0,3,1000000000000,4")])
+        .file("s", b"abcdefg")
+        .end();
+    let space = Space { bytes: 5 * 4096, ..PLENTY };
+    let budget = Budget::new(move || Ok(space), None).expect("a budget");
+    Place::new().unpack_on(&tar, &budget).expect("five blocks are enough for a terabyte of holes");
+}
+
+#[test]
+fn what_is_no_entry_s_data_is_charged_too() {
+    if !is_root("what_is_no_entry_s_data_is_charged_too") {
+        return;
+    }
+    let budget = || Budget::new(|| Ok(Space { bytes: 1 << 20, ..PLENTY }), None).expect("a budget");
+    let comment = vec![b'x'; 60_000];
+    let global =
+        Tar::default().raw(b'g', b"g", b"", &[b"60011 comment=", &comment[..59_996], b"\n"].concat(), |_| {});
+    let chatty = Tar(global.0.repeat(20)).file("f", b"").end();
+    let hidden = Tar::default().raw(b'0', b".wh.x", b"", &vec![0; 2 << 20], |_| {}).end();
+    for (case, tar) in [("extensions", chatty), ("data of a whiteout", hidden)] {
+        Place::new().unpack(&tar).unwrap_or_else(|error| panic!("{case}: {error}"));
+        let error = Place::new().unpack_on(&tar, &budget()).expect_err(case);
+        assert!(matches!(error, UnpackError::NoSpace { free: 1_048_576 }), "{case}: {error}");
+    }
 }
 
 #[test]

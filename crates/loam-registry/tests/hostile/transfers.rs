@@ -177,20 +177,13 @@ fn one_that_always_breaks_off_is_given_up() {
 }
 
 #[test]
-fn silence_and_trickling_end_in_an_error() {
+fn silence_ends_in_an_error() {
     let image = image(100_000);
-    let (digest, size, bytes) = layer(&image);
+    let (digest, size, _) = layer(&image);
     let options = ClientOptions { retries: 0, ..quick() };
     let silent = Liar::start(image, Lie::Stalled);
-    let trickling = Server::start(move |_| {
-        let mut answer = Answer::new(200).says_length(bytes.len() as u64);
-        for byte in &bytes[..1000] {
-            answer = answer.body([*byte]).pause(Duration::from_millis(50));
-        }
-        answer
-    });
     let mute = Server::start(|_| Answer::none().pause(Duration::from_secs(60)));
-    for host in [silent.host(), trickling.host(), mute.host()] {
+    for host in [silent.host(), mute.host()] {
         let (client, _) = client(options.clone());
         let began = Instant::now();
         let error = run(read(&client, &reference(&host, "a:t"), &digest, size)).expect_err("too slow");
@@ -205,6 +198,45 @@ fn silence_and_trickling_end_in_an_error() {
         assert!(matches!(error, RegistryError::Silent { .. }), "{error:?}");
         assert!(began.elapsed() < Duration::from_secs(30));
     }
+}
+
+/// A registry that sends a blob of so many bytes in pieces of this size, with so many milliseconds after each.
+fn in_pieces(total: usize, size: usize, pause: u64) -> (Server, loam_model::Digest, u64) {
+    let image = image(total);
+    let (digest, length, bytes) = layer(&image);
+    let server = Server::start(move |_| {
+        let answer = Answer::new(200).says_length(bytes.len() as u64);
+        bytes
+            .chunks(size)
+            .fold(answer, |answer, piece| answer.body(piece.to_vec()).pause(Duration::from_millis(pause)))
+    });
+    (server, digest, length)
+}
+
+#[test]
+fn a_trickle_ends_in_an_error_also_when_it_never_pauses_for_long() {
+    let options = ClientOptions { retries: 0, slow_timeout: Duration::from_millis(500), ..quick() };
+    for (size, pause) in [(1, 50), (2048, 50)] {
+        let (server, digest, length) = in_pieces(100_000, size, pause);
+        let (client, _) = client(options.clone());
+        let error =
+            run(read(&client, &reference(&server.host(), "a:t"), &digest, length)).expect_err("too slow");
+        let RegistryError::Slow { bytes, .. } = error else { panic!("{error:?}") };
+        assert!((1..65_536).contains(&bytes), "{bytes}");
+        let told = error.into_failure().chain();
+        let expected = format!("`{}` has sent no more than {bytes} bytes in 0.5 seconds", server.host());
+        assert_eq!(told, expected);
+    }
+}
+
+#[test]
+fn a_slow_link_that_gets_on_is_waited_for() {
+    // The whole takes longer than any 64 KiB of it may.
+    let options = ClientOptions { retries: 0, slow_timeout: Duration::from_secs(1), ..quick() };
+    let (server, digest, length) = in_pieces(400_000, 16_384, 60);
+    let (client, _) = client(options);
+    let read = run(read(&client, &reference(&server.host(), "a:t"), &digest, length));
+    assert_eq!(read.expect("gets on").len() as u64, length);
 }
 
 #[test]

@@ -94,6 +94,42 @@ fn a_bomb_is_stopped_by_the_limit() {
     let tar = layer("zeros", &vec![0; 8 << 20]);
     let failure = pull(&store, &Liar::with(&[(gzip(&tar), sha256(&tar))]), "x").expect_err("too large");
     assert_eq!(failure.kind(), ErrorKind::Exhausted);
-    assert!(failure.chain().ends_with("it holds more than 1048576 bytes unpacked"), "{}", failure.chain());
+    assert!(failure.chain().ends_with("it takes more than 1048576 bytes unpacked"), "{}", failure.chain());
+    assert_eq!(leftovers(root.path()), [""; 0]);
+}
+
+#[test]
+fn copies_for_hard_links_into_lower_layers_are_charged() {
+    if !is_root("copies_for_hard_links_into_lower_layers_are_charged") {
+        return;
+    }
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let database = Database::open(&root.path().join("loam.db"), &[SCHEMA]).expect("a database");
+    let config = StoreConfig { unpacked_limit: Some(8 << 20), ..StoreConfig::new(root.path()) };
+    let store = LayerStore::open(config, database);
+    // One file of a mebibyte with many names, and as many links to those names in the layer above.
+    let names =
+        (0..20).fold(Tar::default().file("f", &vec![1; 1 << 20]), |tar, i| tar.link(&format!("n{i}"), "f"));
+    let links = (0..20).fold(Tar::default(), |tar, i| tar.link(&format!("l{i}"), &format!("n{i}")));
+    let failure = pull(&store, &Liar::honest(&[names.end(), links.end()]), "x").expect_err("20 copies");
+    assert_eq!(failure.kind(), ErrorKind::Exhausted);
+    assert!(failure.chain().ends_with("it takes more than 8388608 bytes unpacked"), "{}", failure.chain());
+    assert_eq!((leftovers(root.path()), layer_count(&store)), (vec![], 0));
+}
+
+#[test]
+fn what_has_no_end_is_refused_while_it_is_imported() {
+    if !is_root("what_has_no_end_is_refused_while_it_is_imported") {
+        return;
+    }
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let store = store(root.path());
+    let tar = layer("a", b"x");
+    let mut endless = std::io::Read::chain(&tar[..], std::io::repeat(0));
+    let failure = store.import(&mut endless, "x", &loam_model::ImageConfig::default()).expect_err("endless");
+    assert_eq!(
+        failure.chain(),
+        "the root file system can't be unpacked: the archive is malformed: more than 1048576 bytes follow its end"
+    );
     assert_eq!(leftovers(root.path()), [""; 0]);
 }
