@@ -42,7 +42,7 @@ pub use runtime::{
 };
 pub use stats::Stats;
 pub use supervisor::{
-    ArchiveDirection, ArchiveRequest, OnStall, Shim, ShimLaunch, ShimStatus, Streams, Supervisor,
+    ArchiveDirection, ArchiveHold, ArchiveRequest, OnStall, Shim, ShimLaunch, ShimStatus, Streams, Supervisor,
 };
 pub use text::{escaped, shown, shown_bytes};
 
