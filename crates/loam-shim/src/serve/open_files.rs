@@ -15,7 +15,7 @@ const MOST_CLIENTS: usize = 512;
 const MARGIN: u64 = 64;
 
 /// The limits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct OpenFiles {
     inherited: Rlimit,
     raised: Rlimit,
@@ -26,7 +26,7 @@ impl OpenFiles {
     pub(super) fn raise() -> std::result::Result<Self, Errno> {
         let inherited = rustix::process::getrlimit(Resource::Nofile);
         let raised = Rlimit { current: inherited.maximum, maximum: inherited.maximum };
-        rustix::process::setrlimit(Resource::Nofile, raised.clone())?;
+        rustix::process::setrlimit(Resource::Nofile, raised)?;
         Ok(Self { inherited, raised })
     }
 
@@ -52,11 +52,11 @@ impl OpenFiles {
     /// Lets something run programs with the limit that the shim was started with, unless it has more open than that.
     pub(super) fn as_inherited<T>(&self, work: impl FnOnce() -> T) -> T {
         let lowered = has_below(soft(&self.inherited).saturating_sub(MARGIN))
-            && rustix::process::setrlimit(Resource::Nofile, self.inherited.clone()).is_ok();
+            && rustix::process::setrlimit(Resource::Nofile, self.inherited).is_ok();
         let result = work();
         if lowered {
             // Up to the hard limit, which has not changed, anybody may.
-            rustix::process::setrlimit(Resource::Nofile, self.raised.clone()).ok();
+            rustix::process::setrlimit(Resource::Nofile, self.raised).ok();
         }
         result
     }

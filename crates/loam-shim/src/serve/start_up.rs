@@ -90,7 +90,7 @@ impl Shim {
             listener,
             deaf_until: None,
             connections: Vec::new(),
-            container: Container::new(equipment, files.clone()),
+            container: Container::new(equipment, files),
             files,
             buffer: Buffer::default(),
             life: Life::default(),
