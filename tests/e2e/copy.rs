@@ -1,5 +1,8 @@
 //! `loam cp`.
 
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
 use loam_tests::Host;
 
 #[test]
@@ -36,5 +39,68 @@ fn links_in_the_container_lead_nowhere_on_the_host() {
     assert_eq!(std::fs::read_to_string(scratch.join("secret")).unwrap(), "host's");
     let out = host.loam(&["cp", "c:/up/secret", "-"]);
     assert!(!out.stdout.contains("host's"), "{out:?}");
+    host.finish();
+}
+
+#[test]
+fn a_copy_that_stalls_does_not_keep_its_container_from_removal() {
+    let host = Host::with_small_image();
+    for stalls_reading in [false, true] {
+        host.loam(&["create", "--name", "c", "small", "sleep", "1000"]).ok();
+        let ends = if stalls_reading { ["-", "c:/tmp"] } else { ["c:/", "-"] };
+        let mut copy = host
+            .loam_command(&["cp", ends[0], ends[1]])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let locks = host.root().join("containers");
+        loam_tests::until("the archive process holds the lock", || {
+            let container = std::fs::read_dir(&locks).ok()?.next()?.ok()?.path();
+            std::fs::read_to_string(container.join("lock")).ok().filter(|text| text.ends_with('\n'))
+        });
+        // Others wait, and say for whom.
+        let begin = Instant::now();
+        let waiting = host.sh(&format!(
+            "timeout 4 {} --root {} --run {} start c",
+            host.loam_command(&[]).get_args().nth(4).unwrap().display(),
+            host.root().display(),
+            host.run_directory().display()
+        ));
+        assert_eq!(waiting.code, 124, "{waiting:?}");
+        assert!(waiting.stderr.contains("which is changing container `c`"), "{waiting:?}");
+        assert!(waiting.stderr.starts_with("waiting for process ") && waiting.stderr.lines().count() == 1);
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        let begin = Instant::now();
+        host.loam(&["rm", "-f", "c"]).ok();
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        // The copy learns it when its other end moves again.
+        if stalls_reading {
+            drop(copy.stdin.take());
+        }
+        let copied = copy.wait_with_output().unwrap();
+        assert_eq!(copied.status.code(), Some(125), "{copied:?}");
+        let said = String::from_utf8_lossy(&copied.stderr).into_owned();
+        assert!(said.contains("container `c` was removed while it was copied"), "{said}");
+    }
+    host.finish();
+}
+
+#[test]
+fn a_sparse_file_fills_no_disk() {
+    let host = Host::with_small_image();
+    let scratch = host.scratch();
+    host.start(&["--name", "c", "small", "sleep", "1000"]);
+    let line = "dd if=/dev/zero of=/tmp/some bs=1M count=0 seek=64; echo end >> /tmp/some; mkdir /tmp/tree; dd if=/dev/zero of=/tmp/tree/huge bs=1M count=0 seek=8388608";
+    host.loam(&["exec", "c", "sh", "-c", line]).ok();
+    host.loam(&["cp", "c:/tmp/some", &scratch.display().to_string()]).ok();
+    let some = std::fs::metadata(scratch.join("some")).unwrap();
+    let taken = std::os::unix::fs::MetadataExt::blocks(&some) * 512;
+    assert!(some.len() == (64 << 20) + 4 && taken < 1 << 20, "{some:?}");
+    let begin = Instant::now();
+    host.loam(&["cp", "c:/tmp/tree", &scratch.display().to_string()]).refused(125, "tree/huge");
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    assert!(!scratch.join("tree/huge").exists());
     host.finish();
 }

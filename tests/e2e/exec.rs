@@ -1,5 +1,8 @@
 //! A further process in a running container.
 
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
 use loam_tests::Host;
 
 #[test]
@@ -101,5 +104,28 @@ fn many_execs_leave_nothing_behind() {
     assert_eq!(open(), before, "descriptors of the shim");
     let processes = host.loam(&["exec", "c", "sh", "-c", "ls -d /proc/[0-9]* | wc -l"]);
     assert!(processes.ok().parse::<u32>().unwrap() <= 4, "{processes:?}");
+    host.finish();
+}
+
+#[test]
+fn a_container_that_stops_everything_is_stopped_all_the_same() {
+    let host = Host::with_small_image();
+    let script = "sh -c 'while :; do kill -STOP -1; done' & while :; do sleep 1000; done";
+    host.start(&["--name", "c", "small", "sh", "-c", script]);
+    let execs: Vec<_> = (0..20)
+        .map(|_| {
+            let mut command = host.loam_command(&["exec", "c", "true"]);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let begin = Instant::now();
+    host.loam(&["stop", "-t", "1", "c"]).ok();
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+    for exec in execs {
+        let output = exec.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let known = said.contains("container `c` is not running") || said.contains("was not ready within");
+        assert!(matches!(output.status.code(), Some(0 | 137)) || known, "{:?}: {said}", output.status);
+    }
     host.finish();
 }

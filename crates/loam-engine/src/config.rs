@@ -25,10 +25,41 @@ pub struct EngineConfig {
     pub id_pool: (u32, u32),
     /// The host's resolver configurations, the preferred first.
     pub resolver_files: Vec<PathBuf>,
+    /// What is said to the person who waits.
+    pub notes: Notes,
+}
+
+/// Takes sentences for a person: neither failures nor data.
+#[derive(Clone)]
+pub struct Notes(Arc<dyn Fn(&str) + Send + Sync>);
+
+impl Notes {
+    /// Gives each sentence to `say`.
+    pub fn to(say: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(say))
+    }
+
+    pub(crate) fn say(&self, sentence: &str) {
+        (self.0)(sentence);
+    }
+}
+
+impl Default for Notes {
+    /// Nobody listens.
+    fn default() -> Self {
+        Self::to(|_| {})
+    }
+}
+
+impl fmt::Debug for Notes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Notes")
+    }
 }
 
 impl EngineConfig {
-    /// The usual configuration for these two directories, without `on_exit` and without an init program.
+    /// The usual configuration for these two directories, without `on_exit`, an init program and
+    /// somebody who listens to notes.
     pub fn new(root: impl Into<PathBuf>, run: impl Into<PathBuf>) -> Self {
         Self {
             root: root.into(),
@@ -37,6 +68,7 @@ impl EngineConfig {
             init_program: &[],
             id_pool: (0x4000_0000, 0x3000_0000),
             resolver_files: vec!["/etc/resolv.conf".into(), "/run/systemd/resolve/resolv.conf".into()],
+            notes: Notes::default(),
         }
     }
 

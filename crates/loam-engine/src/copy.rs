@@ -2,23 +2,23 @@
 
 use std::io::{Read, Write};
 
-use loam_model::{ArchiveDirection, ArchiveRequest, ErrorKind, Failure, Result, Stats};
+use loam_model::{ArchiveDirection, ArchiveHold, ArchiveRequest, ErrorKind, Failure, Result, Stats};
 
-use crate::Engine;
 use crate::record::{MainProcess, Record};
+use crate::{Engine, store};
 
 impl Engine {
     /// Copies a file or directory of a container out as a tar stream.
     pub fn copy_out(&self, name: &str, path: &str, sink: &mut (dyn Write + Send)) -> Result<()> {
-        self.with_archive(name, path, ArchiveDirection::Out, |engine, request| {
-            engine.core.seams.supervisor.archive_out(request, sink)
+        self.with_archive(name, path, ArchiveDirection::Out, |engine, request, hold| {
+            engine.core.seams.supervisor.archive_out(request, hold, sink)
         })
     }
 
     /// Unpacks a tar stream into a directory of a container.
     pub fn copy_in(&self, name: &str, path: &str, source: &mut (dyn Read + Send)) -> Result<()> {
-        self.with_archive(name, path, ArchiveDirection::In, |engine, request| {
-            engine.core.seams.supervisor.archive_in(request, source)
+        self.with_archive(name, path, ArchiveDirection::In, |engine, request, hold| {
+            engine.core.seams.supervisor.archive_in(request, hold, source)
         })
     }
 
@@ -33,7 +33,7 @@ impl Engine {
         name: &str,
         path: &str,
         direction: ArchiveDirection,
-        body: impl FnOnce(&Engine, &ArchiveRequest) -> Result<()>,
+        body: impl FnOnce(&Engine, &ArchiveRequest, Option<ArchiveHold<'_>>) -> Result<()>,
     ) -> Result<()> {
         if path.is_empty() || path.contains('\0') {
             return Err(Failure::new(ErrorKind::Invalid, "the path in the container is empty or not valid"));
@@ -45,12 +45,28 @@ impl Engine {
             status => status?,
         };
         if status.is_some_and(|status| status.pid.is_some()) {
-            return body(self, &self.archive_request(&record, path, direction, record.process)?);
+            return body(self, &self.archive_request(&record, path, direction, record.process)?, None);
         }
-        // Held to the end, so that nobody starts the container while its file system is mounted here.
-        let (_lock, record) = self.lock_settled(record.id.as_str())?;
+        let (lock, record) = self.lock_settled(record.id.as_str())?;
         let process = record.process.filter(|_| record.state.is_live());
-        body(self, &self.archive_request(&record, path, direction, process)?)
+        let request = self.archive_request(&record, path, direction, process)?;
+        // Held until the archive process ends, so that nobody starts the container while its file system is mounted
+        // there; and by that process alone, so that its end is enough.
+        let descriptor = lock.hand_over()?;
+        let mut lock = Some(lock);
+        let mut started = |pid: i32| {
+            if let Some(lock) = lock.take() {
+                lock.name_archive(pid);
+            }
+        };
+        let copied = body(self, &request, Some(ArchiveHold { descriptor, started: &mut started }));
+        match copied {
+            Err(error) if store::get(&self.core.database, &record.id).is_ok_and(|row| row.is_none()) => {
+                let message = format!("container `{}` was removed while it was copied", record.name);
+                Err(Failure::new(ErrorKind::Conflict, message).caused_by(error))
+            }
+            copied => copied,
+        }
     }
 
     fn archive_request(

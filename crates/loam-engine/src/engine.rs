@@ -67,7 +67,16 @@ impl Engine {
     /// Locks a container and reads its row, which then stays as it is for others. Waits for a live command; `None`
     /// when the container is gone.
     pub(crate) fn lock(&self, id: &ContainerId) -> Result<Option<Locked>> {
-        ContainerLock::wait(&self.core.directories, id, || store::get(&self.core.database, id))
+        let row = || store::get(&self.core.database, id);
+        let note = |holder: Option<String>| {
+            let name = row().ok().flatten().map_or_else(|| id.short().to_owned(), |row| row.name.to_string());
+            let holder = holder.unwrap_or_else(|| "another command".to_owned());
+            self.core
+                .config
+                .notes
+                .say(&format!("waiting for {holder}, which is changing container `{name}`"));
+        };
+        ContainerLock::wait(&self.core.directories, id, &note, row)
     }
 }
 

@@ -11,6 +11,7 @@ use loam_model::{
 };
 
 use crate::directories::failure;
+use crate::wait::not_running;
 use crate::{ContainerState, Engine};
 
 /// More than any configuration that the engine writes.
@@ -97,7 +98,16 @@ impl Engine {
         let process = ProcessSpec { user, ..process.clone() };
         let oci = self.core.seams.bundler.process(&config, &process)?;
         let terminal = process.terminal.then(|| size.unwrap_or_default());
-        let id = self.answered(&record, shim.exec(&oci, process.user.as_deref(), terminal, streams))?;
+        let begun = match shim.exec(&oci, process.user.as_deref(), terminal, streams) {
+            // It is paused, or ended meanwhile.
+            Err(error)
+                if error.kind() == ErrorKind::Conflict && !shim.status().is_ok_and(|now| now.paused) =>
+            {
+                return Err(not_running(&record));
+            }
+            begun => begun,
+        };
+        let id = self.answered(&record, begun)?;
         Ok(RunningExec { shim, container: record.id, id })
     }
 

@@ -20,7 +20,8 @@
 //!
 //! **Locks.** Whoever changes a container holds `flock` on its `lock` file; the lock dies with its process. A row in
 //! `creating`, `starting` or `removing` whose lock is free was left by a dead command. Nobody holds the lock while
-//! waiting for a container to end.
+//! waiting for a container to end. While files of a stopped container are copied, the archive process alone holds it,
+//! and a forced removal ends that process: the other end of a copy may stall for ever. Whoever waits is told for whom.
 
 mod config;
 mod copy;
@@ -33,6 +34,7 @@ mod exec;
 mod inspect;
 mod list;
 mod lock;
+mod lock_holder;
 mod logs;
 mod names;
 mod record;
@@ -49,7 +51,7 @@ mod teardown;
 mod validate;
 mod wait;
 
-pub use config::{EngineConfig, Seams};
+pub use config::{EngineConfig, Notes, Seams};
 pub use create::CreatedContainer;
 pub use engine::Engine;
 pub use exec::{Control, RunningExec};

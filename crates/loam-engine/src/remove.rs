@@ -3,15 +3,21 @@
 use loam_model::{ContainerId, ErrorKind, Failure, Result};
 use loam_state::Durability;
 
+use crate::lock::ContainerLock;
 use crate::settle::surely_lives;
 use crate::teardown::Leftovers;
 use crate::{ContainerState, Engine, store};
 
 impl Engine {
-    /// Removes a container with everything of it. One that runs is a conflict, or killed with `force`. What can't be
+    /// Removes a container with everything of it. One that runs is a conflict, or killed with `force`, which also
+    /// ends a copy of its files. What can't be
     /// removed is tried again by the next command that sees the container.
     pub fn remove(&self, name: &str, force: bool) -> Result<ContainerId> {
         let found = self.find(name)?;
+        if force {
+            // The other end of a copy may stall for ever.
+            ContainerLock::end_archive(&self.core.directories, &found.id);
+        }
         // When another command removes it first, that is what was wanted.
         let Some((lock, record)) = self.lock(&found.id)? else { return Ok(found.id) };
         let (lock, record) = match force && record.state.is_live() {

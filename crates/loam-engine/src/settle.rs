@@ -224,6 +224,12 @@ pub(crate) fn surely_lives(process: &MainProcess) -> bool {
     start_time == process.start_time && parent == process.parent && !matches!(state, 'Z' | 'X')
 }
 
+/// When a living process was started, in clock ticks since boot.
+pub(crate) fn start_time(pid: i32) -> Option<u64> {
+    let (_, start_time, state) = read_stat(pid)?;
+    (!matches!(state, 'Z' | 'X')).then_some(start_time)
+}
+
 /// Parent, start time and state of a process (proc(5), `/proc/PID/stat`, fields 4, 22 and 3).
 fn read_stat(pid: i32) -> Option<(i32, u64, char)> {
     let text = fs::read(format!("/proc/{pid}/stat")).ok()?;

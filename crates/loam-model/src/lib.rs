@@ -37,12 +37,12 @@ pub use network::{
 pub use process::{ExitRecord, ExitStatus, ProcessSpec, ProcessTarget, TerminalSize};
 pub use rootfs::{IdMapping, IdRange, MountPreparation, RootfsPlan};
 pub use runtime::{
-    Bundle, BundleInput, Bundler, CreateRequest, CreatedProcess, EngineFile, ExecRequest, ProcessStdio,
-    Runtime,
+    BegunProcess, Bundle, BundleInput, Bundler, CreateRequest, CreatedProcess, EngineFile, ExecRequest,
+    ProcessStdio, Runtime, StartingProcess,
 };
 pub use stats::Stats;
 pub use supervisor::{
-    ArchiveDirection, ArchiveRequest, OnStall, Shim, ShimLaunch, ShimStatus, Streams, Supervisor,
+    ArchiveDirection, ArchiveHold, ArchiveRequest, OnStall, Shim, ShimLaunch, ShimStatus, Streams, Supervisor,
 };
 pub use text::{escaped, shown, shown_bytes};
 

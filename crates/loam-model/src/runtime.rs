@@ -3,7 +3,7 @@
 //! Two traits, because two processes are involved. The engine asks a [`Bundler`] for the `config.json`; the shim hands
 //! that to a [`Runtime`] and keeps the processes.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxResources, Process, Spec};
@@ -125,6 +125,37 @@ pub struct ExecRequest<'a> {
     pub stdio: ProcessStdio,
 }
 
+/// A further process that was begun and may not run yet. Dropped before it runs, it is killed and taken out of the
+/// process table.
+pub trait StartingProcess {
+    /// The process id as the shim sees it.
+    fn pid(&self) -> i32;
+
+    /// Becomes readable when [`advance`](Self::advance) has something to do.
+    fn descriptor(&self) -> BorrowedFd<'_>;
+
+    /// Does what can be done without waiting; gives the process once it runs the user's program. To be called when the
+    /// descriptor is readable, and now and then else: it gives up by itself when the process takes too long.
+    fn advance(&mut self) -> Result<Option<CreatedProcess>>;
+}
+
+/// How far [`Runtime::begin_exec`] has come.
+pub enum BegunProcess {
+    /// The process runs.
+    Runs(CreatedProcess),
+    /// It is on its way.
+    Starts(Box<dyn StartingProcess>),
+}
+
+impl std::fmt::Debug for BegunProcess {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            BegunProcess::Runs(process) => formatter.debug_tuple("Runs").field(process).finish(),
+            BegunProcess::Starts(process) => formatter.debug_tuple("Starts").field(&process.pid()).finish(),
+        }
+    }
+}
+
 /// An OCI runtime with one container, inside a shim (runtime specification 1.2, runtime.md). The shim is
 /// single-threaded; implementations may fork.
 ///
@@ -147,6 +178,12 @@ pub trait Runtime {
 
     /// Runs a further process in the container with the container's namespaces, cgroup, seccomp filter and labels.
     fn exec(&mut self, request: ExecRequest<'_>) -> Result<CreatedProcess>;
+
+    /// The same as [`exec`](Self::exec) for a caller that has more to do than to wait: the container's processes can hold
+    /// up one that is made among them.
+    fn begin_exec(&mut self, request: ExecRequest<'_>) -> Result<BegunProcess> {
+        self.exec(request).map(BegunProcess::Runs)
+    }
 
     /// Sends a signal to the main process, or to every process of the container. [`crate::ErrorKind::Conflict`] when
     /// it has ended.

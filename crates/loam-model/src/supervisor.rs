@@ -106,6 +106,21 @@ pub struct ArchiveRequest {
     pub direction: ArchiveDirection,
 }
 
+/// What keeps others from a container as long as an archive process has its file system mounted, and no longer: however
+/// long the other end of the stream takes, ending that process sets the container free.
+pub struct ArchiveHold<'a> {
+    /// The archive process keeps it open until it ends; the caller has no other.
+    pub descriptor: OwnedFd,
+    /// Is told the archive process's id before it can be in anybody's way.
+    pub started: &'a mut (dyn FnMut(i32) + Send),
+}
+
+impl std::fmt::Debug for ArchiveHold<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("ArchiveHold").field("descriptor", &self.descriptor).finish_non_exhaustive()
+    }
+}
+
 /// Launches shims and finds them again.
 pub trait Supervisor: Send + Sync {
     /// Starts a shim for a container. It has made its socket when this returns, and nothing of the container yet.
@@ -117,11 +132,21 @@ pub trait Supervisor: Send + Sync {
     /// Reads how the container's main process ended, from what its shim left behind. `None` when it left nothing.
     fn exit_record(&self, id: &ContainerId) -> Result<Option<ExitRecord>>;
 
-    /// Copies a path of a container out as tar: `sink` gets the stream.
-    fn archive_out(&self, request: &ArchiveRequest, sink: &mut (dyn Write + Send)) -> Result<()>;
+    /// Copies a path of a container out as tar: `sink` gets the stream. `hold` is there for one that does not run.
+    fn archive_out(
+        &self,
+        request: &ArchiveRequest,
+        hold: Option<ArchiveHold<'_>>,
+        sink: &mut (dyn Write + Send),
+    ) -> Result<()>;
 
-    /// Unpacks a tar stream below a path of a container.
-    fn archive_in(&self, request: &ArchiveRequest, source: &mut (dyn Read + Send)) -> Result<()>;
+    /// Unpacks a tar stream below a path of a container. `hold` is there for one that does not run.
+    fn archive_in(
+        &self,
+        request: &ArchiveRequest,
+        hold: Option<ArchiveHold<'_>>,
+        source: &mut (dyn Read + Send),
+    ) -> Result<()>;
 }
 
 /// One connection to a shim. A call that waits occupies its connection; other connections go on meanwhile.

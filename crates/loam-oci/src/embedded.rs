@@ -25,6 +25,7 @@ mod container;
 mod create;
 mod device_plan;
 mod exec_process;
+mod exec_wait;
 mod execute;
 mod explain;
 mod haste;
@@ -49,7 +50,9 @@ mod terminal;
 use std::path::PathBuf;
 
 use loam_model::oci_spec::runtime::LinuxResources;
-use loam_model::{CreateRequest, CreatedProcess, ErrorKind, ExecRequest, Failure, Result, Runtime, Stats};
+use loam_model::{
+    BegunProcess, CreateRequest, CreatedProcess, ErrorKind, ExecRequest, Failure, Result, Runtime, Stats,
+};
 
 use container::Container;
 use step::Fault;
@@ -106,7 +109,13 @@ impl Runtime for EmbeddedRuntime {
 
     fn exec(&mut self, request: ExecRequest<'_>) -> Result<CreatedProcess> {
         let fault = self.fault;
-        exec_process::exec(fault, self.container()?, request)
+        exec_process::begin(fault, self.container()?, request)?.finish()
+    }
+
+    fn begin_exec(&mut self, request: ExecRequest<'_>) -> Result<BegunProcess> {
+        let fault = self.fault;
+        let starting = exec_process::begin(fault, self.container()?, request)?;
+        Ok(BegunProcess::Starts(Box::new(starting)))
     }
 
     fn signal(&mut self, signal: i32, all: bool) -> Result<()> {

@@ -47,7 +47,8 @@ fn run(socket: BorrowedFd<'_>, work: impl FnOnce(&ArchiveRequest) -> Result<()>)
     if settle_in().is_err() {
         return ExitCode::FAILURE;
     }
-    let Ok((Request::Archive(request), _)) = protocol::receive::<Request>(socket) else {
+    // What came along is held until the end.
+    let Ok((Request::Archive(request), _held)) = protocol::receive::<Request>(socket) else {
         return ExitCode::FAILURE;
     };
     let reply = Reply::from_result(work(&request));

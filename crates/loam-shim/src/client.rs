@@ -9,7 +9,8 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use loam_model::{
-    ArchiveRequest, ContainerId, ErrorKind, ExitRecord, Failure, Result, Shim, ShimLaunch, Supervisor,
+    ArchiveHold, ArchiveRequest, ContainerId, ErrorKind, ExitRecord, Failure, Result, Shim, ShimLaunch,
+    Supervisor,
 };
 use rustix::io::Errno;
 
@@ -74,11 +75,21 @@ impl Supervisor for ShimSupervisor {
         serde_json::from_slice(&text).map(Some).map_err(|error| failure(error.into()))
     }
 
-    fn archive_out(&self, request: &ArchiveRequest, sink: &mut (dyn std::io::Write + Send)) -> Result<()> {
-        archives::copy_out(&self.program, request, sink)
+    fn archive_out(
+        &self,
+        request: &ArchiveRequest,
+        hold: Option<ArchiveHold<'_>>,
+        sink: &mut (dyn std::io::Write + Send),
+    ) -> Result<()> {
+        archives::copy_out(&self.program, request, hold, sink)
     }
 
-    fn archive_in(&self, request: &ArchiveRequest, source: &mut (dyn Read + Send)) -> Result<()> {
-        archives::copy_in(&self.program, request, source)
+    fn archive_in(
+        &self,
+        request: &ArchiveRequest,
+        hold: Option<ArchiveHold<'_>>,
+        source: &mut (dyn Read + Send),
+    ) -> Result<()> {
+        archives::copy_in(&self.program, request, hold, source)
     }
 }

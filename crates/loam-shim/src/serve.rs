@@ -2,7 +2,8 @@
 //!
 //! One thread, one loop: it polls its socket, its connections, the streams of its processes and the signal of ended
 //! children, lets each do what it can without waiting, and then looks whether something is to be answered or to be
-//! ended. Only the runtime's own work (creating, starting, deleting) holds the loop up.
+//! ended. Only the runtime's own work (creating, starting, deleting) holds the loop up; a further process is waited for
+//! by the loop itself, because the container's processes can hold it up.
 //!
 //! Files: `shim.sock` and `exit.json` in the container's run directory, made by this process alone. `exit.json` is
 //! written beside and renamed, before anyone is told. A shim that is killed leaves the socket, to which nobody answers
@@ -13,6 +14,7 @@ mod connection;
 mod container;
 mod exit;
 mod life;
+mod open_files;
 mod process;
 mod requests;
 mod start_up;
@@ -21,16 +23,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use loam_model::oci_spec::runtime::Process as ProcessSettings;
-use loam_model::{Result, Runtime, ShimLaunch};
+use loam_model::{ErrorKind, Failure, Result, Runtime, ShimLaunch};
 use loam_sys::ChildSignal;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
+use crate::protocol::{Reply, WireFailure};
 use crate::relay::Buffer;
 use crate::socket::Listener;
 use connection::Connection;
 use container::Container;
 use exit::OnExit;
 use life::Life;
+use open_files::OpenFiles;
 
 pub use start_up::serve;
 
@@ -54,11 +58,17 @@ impl std::fmt::Debug for Equipment {
 /// How long memory for streams is kept after they fell silent.
 const BUFFER_LINGER: Duration = Duration::from_secs(1);
 
+/// How long the listener is left alone after a client could not be accepted: it would stay ready all the time.
+const DEAFNESS: Duration = Duration::from_millis(100);
+
 /// All that the shim holds.
 struct Shim {
     launch: ShimLaunch,
     children: ChildSignal,
     listener: Listener,
+    /// Until when nobody is accepted, because no descriptor was free for a client.
+    deaf_until: Option<Instant>,
+    files: OpenFiles,
     connections: Vec<Connection>,
     container: Container,
     on_exit: OnExit,
@@ -80,7 +90,8 @@ impl Shim {
     }
 
     fn poll(&mut self, timeout: Option<Duration>) -> Vec<PollFlags> {
-        let timeout = if self.container.has_work() { Some(Duration::ZERO) } else { timeout };
+        let timeout =
+            if self.container.has_work() || self.has_request() { Some(Duration::ZERO) } else { timeout };
         let holds_buffer = self.buffer.is_held();
         let timeout = if holds_buffer { Some(timeout.unwrap_or(BUFFER_LINGER)) } else { timeout };
         let timeout = timeout.map(|timeout| Timespec {
@@ -103,9 +114,10 @@ impl Shim {
     }
 
     fn polls(&self) -> Vec<PollFd<'_>> {
+        let listening = if self.deaf_until.is_none() { PollFlags::IN } else { PollFlags::empty() };
         let mut polls = vec![
             PollFd::new(&self.children, PollFlags::IN),
-            PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.listener.as_fd(), listening),
         ];
         polls.extend(self.connections.iter().map(Connection::interest));
         self.container.interest(&mut polls);
@@ -114,6 +126,7 @@ impl Shim {
 
     fn dispatch(&mut self, events: &[PollFlags]) {
         let mut events = events.iter().copied();
+        let listens_again = self.deaf_until.take_if(|until| *until <= Instant::now()).is_some();
         let children = events.next().is_some_and(|event| !event.is_empty());
         let listener = events.next().is_some_and(|event| !event.is_empty());
         for connection in &mut self.connections {
@@ -126,7 +139,7 @@ impl Shim {
         }
         self.container.work(&mut self.buffer);
         self.serve_connections();
-        if listener {
+        if listener || listens_again {
             self.accept();
         }
         self.answer_waiters();
@@ -134,16 +147,26 @@ impl Shim {
     }
 
     fn accept(&mut self) {
-        while let Some(socket) = self.listener.accept() {
-            self.add_connection(socket);
+        loop {
+            match self.listener.accept() {
+                Ok(Some(socket)) => self.add_connection(socket),
+                Ok(None) => return,
+                Err(_) => {
+                    self.deaf_until = Some(Instant::now() + DEAFNESS);
+                    return;
+                }
+            }
         }
     }
 
     fn add_connection(&mut self, socket: OwnedFd) {
-        // More than this many clients of one container are refused.
-        const MOST: usize = 512;
-        if self.connections.len() < MOST {
-            self.connections.push(Connection::new(socket));
+        let mut connection = Connection::new(socket);
+        if self.connections.len() >= self.files.most_clients() {
+            let message = "the shim serves as many clients of the container as it can";
+            let failure = Failure::new(ErrorKind::Exhausted, message);
+            connection.send(&Reply::Failed(WireFailure::new(&failure)));
+            return;
         }
+        self.connections.push(connection);
     }
 }

@@ -52,13 +52,14 @@ impl Listener {
         Ok(Self(socket))
     }
 
-    /// Takes the next client that may speak to us.
-    pub(crate) fn accept(&self) -> Option<OwnedFd> {
+    /// Takes the next client that may speak to us. A failure says that one may be waiting all the same.
+    pub(crate) fn accept(&self) -> std::result::Result<Option<OwnedFd>, Errno> {
         loop {
             match rustix::net::accept_with(&self.0, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-                Ok(socket) if is_allowed(&socket) => return Some(socket),
+                Ok(socket) if is_allowed(&socket) => return Ok(Some(socket)),
                 Ok(_) | Err(Errno::INTR | Errno::CONNABORTED) => {}
-                Err(_) => return None,
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(errno) => return Err(errno),
             }
         }
     }
@@ -115,7 +116,8 @@ mod tests {
         let mode = std::fs::metadata(path.join(SOCKET_NAME)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         connect_in(&path).unwrap();
-        assert!(live.accept().is_some());
+        assert!(live.accept().unwrap().is_some());
+        assert!(live.accept().unwrap().is_none());
         assert_eq!(Listener::new(&path).unwrap_err().kind(), ErrorKind::AlreadyExists);
     }
 

@@ -9,12 +9,13 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
-use loam_engine::{Engine, EngineConfig};
+use loam_engine::{Engine, EngineConfig, Notes};
 use loam_image::{LayerStore, StoreConfig};
 use loam_model::{ErrorKind, Failure, Image, ImageStore};
 use loam_state::Database;
 
 use crate::arguments::Global;
+use crate::render;
 
 /// The name of the shim's program.
 const SHIM: &str = "loam-shim";
@@ -46,6 +47,7 @@ impl Wiring {
         let mut config = EngineConfig::new(&root, &run);
         config.on_exit = on_exit(&program, &root, &run)?;
         config.init_program = loam_freestanding::INIT;
+        config.notes = Notes::to(render::note);
         Ok(self.engine.get_or_init(|| Engine::new(config, database, seams)))
     }
 

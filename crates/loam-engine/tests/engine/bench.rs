@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use loam_engine::{ContainerState, Engine, EngineConfig, SCHEMA, Seams};
+use loam_engine::{ContainerState, Engine, EngineConfig, Notes, SCHEMA, Seams};
 use loam_model::{ContainerSpec, PortMapping, Protocol};
 use loam_state::Database;
 use loam_testkit::seams::{Left, SimulatedSupervisor, World};
@@ -21,20 +21,26 @@ impl Bench {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         std::fs::create_dir(directory.path().join("root")).expect("made");
-        Self::open(Arc::new(directory), World::with_images(&["small", "other"]))
+        Self::open(Arc::new(directory), World::with_images(&["small", "other"]), Notes::default())
     }
 
     /// The same machine as another process sees it.
     pub(crate) fn again(&self) -> Self {
-        Self::open(Arc::clone(&self.directory), Arc::clone(&self.world))
+        Self::open(Arc::clone(&self.directory), Arc::clone(&self.world), Notes::default())
     }
 
-    fn open(directory: Arc<tempfile::TempDir>, world: Arc<World>) -> Self {
+    /// The same with somebody who listens.
+    pub(crate) fn again_with_notes(&self, listen: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self::open(Arc::clone(&self.directory), Arc::clone(&self.world), Notes::to(listen))
+    }
+
+    fn open(directory: Arc<tempfile::TempDir>, world: Arc<World>, notes: Notes) -> Self {
         let root = directory.path().join("root");
         let database = Database::open(&root.join("loam.db"), &[SCHEMA]).expect("opened");
         let mut config = EngineConfig::new(root, directory.path().join("run"));
         config.on_exit = vec!["settle".to_owned()];
         config.init_program = b"init";
+        config.notes = notes;
         config.resolver_files = vec![directory.path().join("resolv.conf")];
         let seams = Seams {
             images: world.clone(),

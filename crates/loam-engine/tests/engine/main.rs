@@ -9,3 +9,4 @@ mod processes;
 mod recovery;
 mod refusals;
 mod views;
+mod waiting;

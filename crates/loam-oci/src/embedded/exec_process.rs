@@ -2,9 +2,8 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
 
-use loam_model::{CreatedProcess, ErrorKind, ExecRequest, Failure, Result};
+use loam_model::{ErrorKind, ExecRequest, Failure, Result};
 use loam_sys::{CloneFlags, Spawned};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::DumpableBehavior;
@@ -12,8 +11,9 @@ use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType as Kind};
 
 use super::cgroup_entry::unified_directory;
 use super::channel::{Channel, Message};
-use super::child::{adjust_oom_score, kill_and_reap, raise_limits};
+use super::child::{adjust_oom_score, raise_limits};
 use super::container::Container;
+use super::exec_wait::{FirstProcess, Starting, Undo, not_running};
 use super::execute::{execute, give_up};
 use super::explain::Explain;
 use super::identity::{LabelFiles, become_root, look_up, take_on};
@@ -25,17 +25,23 @@ use super::streams::{self, Streams};
 use super::terminal::Terminal;
 use crate::seccomp::Filter;
 
-/// How long a process may take for each of its two steps: to be ready, and to become the user's program.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Makes a process in a container, up to and with the user's program.
-pub(super) fn exec(fault: Fault, container: &Container, request: ExecRequest<'_>) -> Result<CreatedProcess> {
+/// Begins to make a process in a container. When the container has ended, or does so meanwhile, that is what is wrong.
+pub(super) fn begin(fault: Fault, container: &Container, request: ExecRequest<'_>) -> Result<Starting> {
     if container.has_ended() {
-        return Err(Failure::new(ErrorKind::Conflict, "the container is not running"));
+        return Err(not_running());
     }
     if container.paused {
         return Err(Failure::new(ErrorKind::Conflict, "the container is paused"));
     }
+    let first = FirstProcess::of(container)?;
+    match spawn_and_join(fault, container, request) {
+        Ok((spawned, ours)) => Ok(Starting::new(spawned, ours, first)),
+        Err(failure) => Err(first.explain(failure)),
+    }
+}
+
+/// Makes the process and moves it into the container's cgroup.
+fn spawn_and_join(fault: Fault, container: &Container, request: ExecRequest<'_>) -> Result<(Undo, Channel)> {
     let process = ProcessPlan::from(request.process, container.personality.as_ref())?;
     let plan = ExecPlan {
         fault,
@@ -47,11 +53,8 @@ pub(super) fn exec(fault: Fault, container: &Container, request: ExecRequest<'_>
     };
     let (ours, theirs) = Channel::pair()?;
     let start_cgroup = unified_directory(&container.cgroup);
-    let spawned = spawn(&plan, theirs, start_cgroup.as_ref().map(AsFd::as_fd))?;
-    let undo = Undo(Some(spawned));
-    let Some(child) = &undo.0 else {
-        return Err(Failure::new(ErrorKind::Internal, "the process is gone"));
-    };
+    let undo = Undo::new(spawn(&plan, theirs, start_cgroup.as_ref().map(AsFd::as_fd))?);
+    let child = undo.child()?;
     raise_limits(child.pid, &plan.process.limits);
     if let Some(adjust) = plan.process.oom_score_adjust {
         adjust_oom_score(child.pid, adjust)?;
@@ -60,37 +63,7 @@ pub(super) fn exec(fault: Fault, container: &Container, request: ExecRequest<'_>
         fault.reach(Step::CgroupJoin)?;
         container.cgroup.join(child.pid)?;
     }
-    drop(plan);
-    let terminal = match ours.receive_within(PATIENCE, child.pidfd.as_fd())? {
-        Some(Message::Ready(terminal)) => terminal,
-        Some(Message::Failed(failure)) => return Err(failure),
-        _ => return Err(Failure::new(ErrorKind::Internal, "the process ended while it was being made")),
-    };
-    ours.send(&Message::Start)?;
-    if let Some(Message::Failed(failure)) = ours.receive_within(PATIENCE, child.pidfd.as_fd())? {
-        return Err(failure);
-    }
-    undo.keep(terminal)
-}
-
-/// Kills the process when it is not wanted after all.
-struct Undo(Option<Spawned>);
-
-impl Undo {
-    fn keep(mut self, terminal: Option<std::os::fd::OwnedFd>) -> Result<CreatedProcess> {
-        match self.0.take() {
-            Some(Spawned { pid, pidfd }) => Ok(CreatedProcess { pid, pidfd, terminal }),
-            None => Err(Failure::new(ErrorKind::Internal, "the process is gone")),
-        }
-    }
-}
-
-impl Drop for Undo {
-    fn drop(&mut self) {
-        if let Some(child) = &self.0 {
-            kill_and_reap(child);
-        }
-    }
+    Ok((undo, ours))
 }
 
 /// All that a later process needs to know.

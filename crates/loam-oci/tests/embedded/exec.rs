@@ -12,6 +12,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("exec::a_changed_bundle_has_no_effect", a_changed_bundle_has_no_effect),
     ("exec::unknown_and_unusable_commands", unknown_and_unusable_commands),
     ("exec::ended_container", ended_container),
+    ("exec::container_that_is_ending", container_that_is_ending),
     ("exec::terminal", terminal),
     ("exec::users_and_directories", users_and_directories),
     ("exec::many", many),
@@ -167,5 +168,20 @@ fn many() {
     }
     assert_eq!(std::fs::read_dir("/proc/self/fd").unwrap().count(), before, "descriptors are left open");
     container.runtime.signal(15, true).unwrap();
+    container.delete();
+}
+
+fn container_that_is_ending() {
+    let bundle = waiting(false);
+    let mut container = started(&bundle);
+    // The first process of a namespace ends only when all others in there are reaped, and nobody reaps this one yet.
+    let further = container.spawn(false, arguments(&["sleep", "1000"])).unwrap();
+    container.runtime.signal(9, false).unwrap();
+    for _ in 0..3 {
+        let failure = container.exec(arguments(&["true"])).unwrap_err();
+        assert_eq!(failure.kind(), ErrorKind::Conflict, "{failure:?}");
+        assert_eq!(failure.to_string(), "the container is not running");
+    }
+    further.reap();
     container.delete();
 }

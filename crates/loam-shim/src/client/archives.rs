@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Stdio};
 
-use loam_model::{ArchiveRequest, ErrorKind, Failure, Result};
+use loam_model::{ArchiveHold, ArchiveRequest, ErrorKind, Failure, Result};
 
 use super::launch::connection_pair;
 use super::program::Program;
@@ -17,15 +17,16 @@ const PIECE: usize = 64 * 1024;
 pub(super) fn copy_out(
     program: &Program,
     request: &ArchiveRequest,
+    hold: Option<ArchiveHold<'_>>,
     sink: &mut (dyn Write + Send),
 ) -> Result<()> {
     let (ours, theirs) = connection_pair()?;
-    send(&ours, request)?;
     let mut command = program.command()?;
     command.arg("archive-out").stdin(Stdio::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::null());
     let child = ArchiveProcess(command.spawn().map_err(|error| program.failure(error))?);
     drop(command);
     child.finish(|child| {
+        ask(&ours, request, child, hold)?;
         let mut stream = child.stdout.take().ok_or_else(|| io::Error::other("no stream"));
         let copied = stream
             .as_mut()
@@ -45,15 +46,16 @@ pub(super) fn copy_out(
 pub(super) fn copy_in(
     program: &Program,
     request: &ArchiveRequest,
+    hold: Option<ArchiveHold<'_>>,
     source: &mut (dyn Read + Send),
 ) -> Result<()> {
     let (ours, theirs) = connection_pair()?;
-    send(&ours, request)?;
     let mut command = program.command()?;
     command.arg("archive-in").stdin(Stdio::piped()).stdout(Stdio::from(theirs)).stderr(Stdio::null());
     let child = ArchiveProcess(command.spawn().map_err(|error| program.failure(error))?);
     drop(command);
     child.finish(|child| {
+        ask(&ours, request, child, hold)?;
         let mut stream = child
             .stdin
             .take()
@@ -100,8 +102,21 @@ fn copy(source: &mut (impl Read + ?Sized), sink: &mut (impl Write + ?Sized)) -> 
     }
 }
 
-fn send(socket: &OwnedFd, request: &ArchiveRequest) -> Result<()> {
-    protocol::send(socket.as_fd(), &Request::Archive(Box::new(request.clone())), &[]).map_err(|error| {
+/// Sends the request, with what the process alone is to hold from then on.
+fn ask(
+    socket: &OwnedFd,
+    request: &ArchiveRequest,
+    child: &Child,
+    hold: Option<ArchiveHold<'_>>,
+) -> Result<()> {
+    let mut held = None;
+    if let Some(ArchiveHold { descriptor, started }) = hold {
+        started(i32::try_from(child.id()).unwrap_or(0));
+        held = Some(descriptor);
+    }
+    let descriptors: Vec<_> = held.iter().map(AsFd::as_fd).collect();
+    let request = Request::Archive(Box::new(request.clone()));
+    protocol::send(socket.as_fd(), &request, &descriptors).map_err(|error| {
         Failure::new(ErrorKind::Internal, "the archive process can't be asked").caused_by(error)
     })
 }

@@ -58,7 +58,11 @@ impl ShimConnection {
         descriptors: &[OwnedFd],
     ) -> std::result::Result<Reply, PacketError> {
         let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-        protocol::send(self.socket.as_fd(), request, &descriptors)?;
+        match protocol::send(self.socket.as_fd(), request, &descriptors) {
+            // A shim that takes no more clients has said so.
+            Err(PacketError::Closed) => return Ok(protocol::receive(self.socket.as_fd())?.0),
+            sent => sent?,
+        }
         if let Some(limit) = time_limit(request)
             && !wait_for(&self.socket, limit)?
         {

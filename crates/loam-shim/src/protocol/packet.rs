@@ -124,9 +124,9 @@ fn receive_packet(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, V
         let mut slices = [IoSliceMut::new(buffer)];
         match rustix::net::recvmsg(socket, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC) {
             Ok(received) => break received,
-            Err(Errno::INTR) => {}
+            // A peer that went away without reading everything is told of first, once; what it said comes after.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             Err(Errno::AGAIN) => return Err(PacketError::NothingYet),
-            Err(Errno::CONNRESET) => return Err(PacketError::Closed),
             Err(errno) => return Err(errno.into()),
         }
     };

@@ -3,6 +3,7 @@
 mod creation;
 mod execs;
 mod relaying;
+mod starting;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
@@ -12,11 +13,13 @@ use loam_model::{ErrorKind, ExitStatus, Failure, ProcessTarget, Result, Runtime,
 use loam_sys::ChildSignal;
 use rustix::process::Pid;
 
+use super::open_files::OpenFiles;
 use super::process::Process;
 use super::{Equipment, FinishProcess};
 use crate::log::Log;
 use crate::relay::Output;
 use crate::rootfs::MountNamespace;
+use starting::Starting;
 
 /// `SIGKILL`.
 const KILL: i32 = 9;
@@ -24,10 +27,13 @@ const KILL: i32 = 9;
 /// The container, from nothing to its end.
 pub(super) struct Container {
     runtime: Box<dyn Runtime>,
+    files: OpenFiles,
     finish_process: FinishProcess,
     mounts: Option<MountNamespace>,
     pub(super) main: Option<Process>,
     pub(super) execs: BTreeMap<u64, Process>,
+    /// Further processes that do not run yet.
+    starting: BTreeMap<u64, Starting>,
     last_exec: u64,
     /// Streams of ended processes that others write to: they would die of a closed pipe.
     left_open: VecDeque<Output>,
@@ -38,13 +44,15 @@ pub(super) struct Container {
 }
 
 impl Container {
-    pub(super) fn new(equipment: Equipment) -> Self {
+    pub(super) fn new(equipment: Equipment, files: OpenFiles) -> Self {
         Self {
             runtime: equipment.runtime,
+            files,
             finish_process: equipment.finish_process,
             mounts: None,
             main: None,
             execs: BTreeMap::new(),
+            starting: BTreeMap::new(),
             last_exec: 0,
             left_open: VecDeque::new(),
             log: None,
@@ -64,7 +72,7 @@ impl Container {
         }
         // From now on there is output, also from a program that fails at once.
         main.started = true;
-        with_runtime(&mut self.runtime, children, |runtime| runtime.start())
+        with_runtime((&mut self.runtime, &self.files), children, |runtime| runtime.start())
     }
 
     fn check_running(&self) -> Result<()> {
@@ -99,20 +107,18 @@ impl Container {
             return Err(Failure::new(ErrorKind::Conflict, "the process has ended already"));
         }
         if *target == ProcessTarget::Main || all {
-            return with_runtime(&mut self.runtime, children, |runtime| runtime.signal(signal, all));
+            return with_runtime((&mut self.runtime, &self.files), children, |runtime| {
+                runtime.signal(signal, all)
+            });
         }
         process.signal(signal)
     }
 
     pub(super) fn pause(&mut self, children: &ChildSignal, pause: bool) -> Result<()> {
         self.check_running()?;
-        with_runtime(
-            &mut self.runtime,
-            children,
-            |runtime| {
-                if pause { runtime.pause() } else { runtime.resume() }
-            },
-        )?;
+        with_runtime((&mut self.runtime, &self.files), children, |runtime| {
+            if pause { runtime.pause() } else { runtime.resume() }
+        })?;
         self.paused = pause;
         Ok(())
     }
@@ -120,12 +126,12 @@ impl Container {
     pub(super) fn update(&mut self, children: &ChildSignal, resources: &LinuxResources) -> Result<()> {
         self.main.as_ref().ok_or_else(not_created)?;
         self.has_memory_limit |= has_memory_limit(Some(resources));
-        with_runtime(&mut self.runtime, children, |runtime| runtime.update(resources))
+        with_runtime((&mut self.runtime, &self.files), children, |runtime| runtime.update(resources))
     }
 
     pub(super) fn stats(&mut self, children: &ChildSignal) -> Result<loam_model::Stats> {
         self.main.as_ref().ok_or_else(not_created)?;
-        with_runtime(&mut self.runtime, children, |runtime| runtime.stats())
+        with_runtime((&mut self.runtime, &self.files), children, |runtime| runtime.stats())
     }
 
     pub(super) fn reopen_log(&mut self) -> Result<()> {
@@ -136,13 +142,14 @@ impl Container {
     pub(super) fn out_of_memory(&mut self, children: &ChildSignal, status: ExitStatus) -> bool {
         let possible = self.has_memory_limit || status != ExitStatus::Exited(0);
         possible
-            && with_runtime(&mut self.runtime, children, |runtime| runtime.stats())
+            && with_runtime((&mut self.runtime, &self.files), children, |runtime| runtime.stats())
                 .is_ok_and(|stats| stats.out_of_memory_kills.is_some_and(|kills| kills > 0))
     }
 
     /// Kills every process.
     pub(super) fn kill(&mut self, children: &ChildSignal) {
-        let killed = with_runtime(&mut self.runtime, children, |runtime| runtime.signal(KILL, true));
+        let killed =
+            with_runtime((&mut self.runtime, &self.files), children, |runtime| runtime.signal(KILL, true));
         if killed.is_err()
             && let Some(main) = &self.main
         {
@@ -160,7 +167,7 @@ impl Container {
 
     /// Kills what is left and removes what the runtime made.
     pub(super) fn delete(&mut self, children: &ChildSignal) -> Result<()> {
-        with_runtime(&mut self.runtime, children, |runtime| runtime.delete())?;
+        with_runtime((&mut self.runtime, &self.files), children, |runtime| runtime.delete())?;
         self.kept.clear();
         Ok(())
     }
@@ -189,18 +196,21 @@ impl Container {
         }
         if let Some(process) = self.execs.values_mut().find(|process| process.is(pid)) {
             process.ended(status);
+        } else {
+            self.starting_ended(pid, status);
         }
         false
     }
 }
 
-/// Lets the runtime work, with the signal of ended children let through.
+/// Lets the runtime work, with the signal of ended children let through, and with the limit on open files that the
+/// programs that it runs shall have.
 fn with_runtime<T>(
-    runtime: &mut Box<dyn Runtime>,
+    (runtime, files): (&mut Box<dyn Runtime>, &OpenFiles),
     children: &ChildSignal,
     work: impl FnOnce(&mut dyn Runtime) -> Result<T>,
 ) -> Result<T> {
-    children.let_through(|| work(runtime.as_mut())).map_err(|error| {
+    children.let_through(|| files.as_inherited(|| work(runtime.as_mut()))).map_err(|error| {
         Failure::new(ErrorKind::Internal, "the signal mask can't be changed").caused_by(error)
     })?
 }

@@ -21,6 +21,9 @@ const DEATH: Duration = Duration::from_secs(10);
 /// more than a pipe or a terminal can hold (1 MiB), so that others who still write can't hold the end up.
 const LAST_ROUNDS: u32 = 16;
 
+/// How often a further process on its way is looked at though it says nothing.
+const NUDGE: Duration = Duration::from_millis(100);
+
 /// How far the container has come.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Life {
@@ -69,6 +72,10 @@ impl Shim {
     pub(super) fn answer_waiters(&mut self) {
         let mut heard = Vec::new();
         for connection in &mut self.connections {
+            if let Some(reply) = connection.begins.and_then(|id| self.container.begun(id)) {
+                connection.send(&reply);
+                connection.begins = None;
+            }
             let Some(target) = &connection.waits_for else { continue };
             let outcome = match self.container.process(target) {
                 Ok(process) if connection.hears_out => process.outcome().map(Reply::Ended),
@@ -91,6 +98,11 @@ impl Shim {
     pub(super) fn look_at_life(&mut self) {
         let before = self.connections.len();
         let owners = self.connections.iter().filter(|connection| connection.owner).count();
+        for connection in self.connections.iter().filter(|connection| connection.closed) {
+            if let Some(id) = connection.begins {
+                self.container.give_up(id);
+            }
+        }
         self.connections.retain(|connection| !connection.closed);
         if self.connections.iter().filter(|connection| connection.owner).count() < owners {
             self.life.abandoned = true;
@@ -124,8 +136,8 @@ impl Shim {
     fn tell(&mut self) {
         // A container that runs on is told of again when it has ended.
         self.life.told = true;
-        let on_exit = &mut self.on_exit;
-        match self.container.on_host(|| on_exit.spawn()) {
+        let (on_exit, files) = (&mut self.on_exit, &self.files);
+        match self.container.on_host(|| files.as_inherited(|| on_exit.spawn())) {
             Ok(()) | Err(_) => {}
         }
     }
@@ -155,11 +167,13 @@ impl Shim {
             _ => None,
         };
         let leave = self.life.alone_since.map(|since| since + LINGER);
-        [stalled, tell, leave].into_iter().flatten().min()
+        let nudge = self.container.is_starting_one().then(|| now + NUDGE);
+        [stalled, tell, leave, nudge, self.deaf_until].into_iter().flatten().min()
     }
 
     /// Kills and removes the container; the loop ends after this.
     pub(super) fn shut_down(&mut self) -> loam_model::Result<()> {
+        self.container.give_all_up();
         if self.container.main.as_ref().is_some_and(|main| main.exit.is_none()) {
             self.container.kill(&self.children);
             // The first process of a PID namespace ends only when all others in there are reaped: ours are by us.

@@ -53,7 +53,8 @@ fn make_pipes(open_stdin: bool) -> std::result::Result<(ProcessStdio, StreamEnds
 #[derive(Debug)]
 pub(super) struct Process {
     pid: i32,
-    pidfd: OwnedFd,
+    /// `None` when it has ended and was let go.
+    pidfd: Option<OwnedFd>,
     terminal: Option<OwnedFd>,
     input: Input,
     outputs: Vec<Output>,
@@ -88,7 +89,7 @@ impl Process {
         for (end, name) in ends.outputs {
             outputs.push(Output::new(Pollable::own(end)?, name));
         }
-        Ok(Self { pid, pidfd, terminal, input, outputs, started, exit: None })
+        Ok(Self { pid, pidfd: Some(pidfd), terminal, input, outputs, started, exit: None })
     }
 
     pub(super) fn pid(&self) -> i32 {
@@ -119,11 +120,11 @@ impl Process {
 
     /// Sends a signal to this process alone.
     pub(super) fn signal(&self, signal: i32) -> Result<()> {
-        loam_sys::send_signal(self.pidfd.as_fd(), signal).map_err(|error| {
+        let ended = || Failure::new(ErrorKind::Conflict, "the process has ended already");
+        let pidfd = self.pidfd.as_ref().ok_or_else(ended)?;
+        loam_sys::send_signal(pidfd.as_fd(), signal).map_err(|error| {
             let failure = match error.raw_os_error() {
-                Some(raw) if raw == Errno::SRCH.raw_os_error() => {
-                    Failure::new(ErrorKind::Conflict, "the process has ended already")
-                }
+                Some(raw) if raw == Errno::SRCH.raw_os_error() => ended(),
                 _ => Failure::new(ErrorKind::Invalid, format!("signal {signal} can't be sent")),
             };
             failure.caused_by(error)
@@ -150,9 +151,14 @@ impl Process {
         self.outputs.iter().any(Output::has_work)
     }
 
-    /// The streams that others still hold open, when the process is heard out and forgotten.
-    pub(super) fn into_open_outputs(self) -> impl Iterator<Item = Output> {
-        self.outputs.into_iter().filter(Output::is_open)
+    /// Once it has ended and was heard out: lets go of all descriptors, and gives the streams that others still hold
+    /// open.
+    pub(super) fn let_go(&mut self) -> Vec<Output> {
+        if self.outcome().is_none() {
+            return Vec::new();
+        }
+        (self.pidfd, self.terminal) = (None, None);
+        std::mem::take(&mut self.outputs).into_iter().filter(Output::is_open).collect()
     }
 
     pub(super) fn interest<'a>(&'a self, polls: &mut Vec<PollFd<'a>>) {

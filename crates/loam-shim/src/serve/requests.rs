@@ -9,22 +9,41 @@ use super::connection::Connection;
 use crate::protocol::{Reply, Request, StreamSet, WireFailure};
 
 impl Shim {
-    /// Serves the next request of each connection that has one.
+    /// Serves the next request of each connection that has one. Of those for a further process only one is served, and
+    /// after all others: however many there are, a signal or the end does not wait for them.
     pub(super) fn serve_connections(&mut self) {
+        self.connections.iter_mut().for_each(Connection::hear);
         for index in 0..self.connections.len() {
-            let Some((request, descriptors)) = self.connections[index].next_request() else { continue };
-            // Taken out while it is served, because everything else may be needed for that.
-            let mut connection = self.connections.swap_remove(index);
-            if let Some(reply) = self.answer(&mut connection, request, descriptors) {
-                connection.send(&reply);
-            }
-            self.connections.push(connection);
-            let last = self.connections.len() - 1;
-            self.connections.swap(index, last);
-            if self.finished {
-                break;
+            if !self.finished && !self.connections[index].asks_for_exec() {
+                self.serve(index);
             }
         }
+        if let Some(index) = self.connections.iter().position(|connection| connection.asks_for_exec())
+            && !self.finished
+        {
+            self.serve(index);
+        }
+    }
+
+    /// Whether a request has come that is not served yet.
+    pub(super) fn has_request(&self) -> bool {
+        self.connections.iter().any(|connection| connection.request.is_some())
+    }
+
+    fn serve(&mut self, index: usize) {
+        let connection = &mut self.connections[index];
+        let Some((request, descriptors)) = connection.request.take() else { return };
+        if connection.closed {
+            return;
+        }
+        // Taken out while it is served, because everything else may be needed for that.
+        let mut connection = self.connections.swap_remove(index);
+        if let Some(reply) = self.answer(&mut connection, request, descriptors) {
+            connection.send(&reply);
+        }
+        self.connections.push(connection);
+        let last = self.connections.len() - 1;
+        self.connections.swap(index, last);
     }
 
     /// Serves one request. `None` when the answer was given, or comes later.
@@ -42,11 +61,20 @@ impl Shim {
                 Ok(Reply::Done)
             }
             Request::Exec { process, user, terminal, streams } => {
-                join(streams, descriptors).and_then(|streams| {
-                    self.container
-                        .exec(&self.launch, &self.children, *process, (user, terminal), streams)
-                        .map(Reply::Running)
-                })
+                let begun = join(streams, descriptors).and_then(|streams| {
+                    // The connection is not among them while it is served.
+                    self.files.check_for_process(self.connections.len() + 1)?;
+                    self.container.exec(&self.launch, &self.children, *process, (user, terminal), streams)
+                });
+                match begun {
+                    Ok(id) => {
+                        // Answered at the end of a round of the loop: this one, when it runs already.
+                        connection.begins = Some(id);
+                        self.reap();
+                        return None;
+                    }
+                    Err(failure) => Err(failure),
+                }
             }
             Request::Stats => self.container.stats(&self.children).map(|stats| Reply::Stats(Box::new(stats))),
             Request::Status => {

@@ -13,6 +13,7 @@ use rustix::process::DumpableBehavior;
 use super::container::Container;
 use super::exit::OnExit;
 use super::life::Life;
+use super::open_files::OpenFiles;
 use super::{Equipment, Shim};
 use crate::protocol::{self, Reply, Request};
 use crate::relay::Buffer;
@@ -21,11 +22,12 @@ use crate::socket::Listener;
 /// Runs the shim: the whole of its program. Standard input is the connection of the one who launched it.
 pub fn serve(equip: impl FnOnce(&ShimLaunch) -> Equipment) -> ExitCode {
     let Ok(socket) = settle_in() else { return ExitCode::FAILURE };
+    let Ok(files) = OpenFiles::raise() else { return ExitCode::FAILURE };
     let launch = match protocol::receive::<Request>(socket.as_fd()) {
         Ok((Request::Launch(launch), _)) => *launch,
         _ => return ExitCode::FAILURE,
     };
-    match Shim::new(launch, equip) {
+    match Shim::new(launch, files, equip) {
         Ok(mut shim) => {
             let sent = protocol::send(socket.as_fd(), &Reply::Done, &[]);
             if sent.is_err() || shim.adopt(socket).is_err() {
@@ -64,7 +66,11 @@ pub(crate) fn settle_in() -> std::result::Result<OwnedFd, Errno> {
 }
 
 impl Shim {
-    fn new(launch: ShimLaunch, equip: impl FnOnce(&ShimLaunch) -> Equipment) -> Result<Self> {
+    fn new(
+        launch: ShimLaunch,
+        files: OpenFiles,
+        equip: impl FnOnce(&ShimLaunch) -> Equipment,
+    ) -> Result<Self> {
         if !launch.directory.is_absolute() {
             let message = format!("`{}` is not an absolute path", launch.directory.display());
             return Err(Failure::new(ErrorKind::Invalid, message));
@@ -82,8 +88,10 @@ impl Shim {
             launch,
             children,
             listener,
+            deaf_until: None,
             connections: Vec::new(),
-            container: Container::new(equipment),
+            container: Container::new(equipment, files),
+            files,
             buffer: Buffer::default(),
             life: Life::default(),
             finished: false,

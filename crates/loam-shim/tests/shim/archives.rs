@@ -15,7 +15,7 @@ type Listing = BTreeMap<String, (u64, u32, EntryType, String)>;
 fn copy_out(fixture: &Fixture, path: &str, pid: Option<i32>) -> loam_model::Result<Listing> {
     let mut bytes = Vec::new();
     let request = fixture.archive(path, ArchiveDirection::Out, pid);
-    fixture.supervisor.archive_out(&request, &mut bytes)?;
+    fixture.supervisor.archive_out(&request, None, &mut bytes)?;
     let mut listing = Listing::new();
     for entry in Archive::new(bytes.as_slice()).entries().unwrap() {
         let mut entry = entry.unwrap();
@@ -44,7 +44,7 @@ fn copy_in(fixture: &Fixture, path: &str, pid: Option<i32>, owner: u64) -> loam_
     builder.append_data(&mut header, "new/file", &b"hello"[..]).unwrap();
     let bytes = builder.into_inner().unwrap();
     let request = fixture.archive(path, ArchiveDirection::In, pid);
-    fixture.supervisor.archive_in(&request, &mut bytes.as_slice())
+    fixture.supervisor.archive_in(&request, None, &mut bytes.as_slice())
 }
 
 fn started(script: &str) -> Running {
@@ -102,12 +102,12 @@ fn a_process_that_only_has_the_main_process_s_id_is_refused() {
     let right = request.start_time.unwrap();
     for wrong in [None, Some(0), Some(right + 1)] {
         request.start_time = wrong;
-        let failure = running.fixture.supervisor.archive_out(&request, &mut Vec::new()).unwrap_err();
+        let failure = running.fixture.supervisor.archive_out(&request, None, &mut Vec::new()).unwrap_err();
         assert_eq!(failure.kind(), ErrorKind::Conflict);
         assert!(failure.to_string().ends_with("is not running any more"), "{failure}");
     }
     request.start_time = Some(right);
-    running.fixture.supervisor.archive_out(&request, &mut Vec::new()).unwrap();
+    running.fixture.supervisor.archive_out(&request, None, &mut Vec::new()).unwrap();
 }
 
 #[test]

@@ -45,6 +45,8 @@ pub(crate) struct Fixture {
     pub(crate) supervisor: ShimSupervisor,
     pub(crate) launch: ShimLaunch,
     pub(crate) spec: ContainerSpec,
+    /// Whether the configuration names no resource limits.
+    pub(crate) without_limits: bool,
 }
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -89,7 +91,7 @@ impl Fixture {
         };
         let command = Some(["/bin/sh", "-c", script].map(str::to_owned).to_vec());
         let spec = ContainerSpec { command, ..ContainerSpec::default() };
-        Self { base, supervisor, launch, spec }
+        Self { base, supervisor, launch, spec, without_limits: false }
     }
 
     pub(crate) fn with_terminal(mut self) -> Self {
@@ -121,7 +123,10 @@ impl Fixture {
             files: &[],
             init_program: None,
         });
-        let bundle = bundle.unwrap();
+        let mut bundle = bundle.unwrap();
+        if let Some(process) = bundle.config.process_mut().as_mut().filter(|_| self.without_limits) {
+            process.set_rlimits(None);
+        }
         let text = serde_json::to_vec(&bundle.config).unwrap();
         std::fs::write(self.launch.directory.join("config.json"), text).unwrap();
     }

@@ -8,4 +8,5 @@ mod attach;
 mod fixture;
 mod hygiene;
 mod life;
+mod pressure;
 mod processes;

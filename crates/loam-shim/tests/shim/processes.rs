@@ -9,7 +9,7 @@ use loam_model::{
 
 use crate::fixture::{Fixture, Running, needs_root, outputs, pipe, read_all, wait_until};
 
-fn process(running: &Running, arguments: &[&str]) -> Process {
+pub(crate) fn process(running: &Running, arguments: &[&str]) -> Process {
     let config = std::fs::read(running.fixture.directory().join("config.json")).unwrap();
     let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     let further = ProcessSpec { arguments, ..ProcessSpec::default() };

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use loam_model::oci_spec::runtime::{LinuxResources, Process};
 use loam_model::{
-    ArchiveRequest, ContainerId, ErrorKind, ExitRecord, ExitStatus, Failure, OnStall, ProcessTarget, Result,
-    Shim, ShimLaunch, ShimStatus, Stats, Streams, Supervisor, TerminalSize,
+    ArchiveHold, ArchiveRequest, ContainerId, ErrorKind, ExitRecord, ExitStatus, Failure, OnStall,
+    ProcessTarget, Result, Shim, ShimLaunch, ShimStatus, Stats, Streams, Supervisor, TerminalSize,
 };
 
 use super::{ShimState, State, Step, World};
@@ -61,7 +61,12 @@ impl Supervisor for SimulatedSupervisor {
         Ok(text.map(|text| serde_json::from_slice(&text).expect("an exit record")))
     }
 
-    fn archive_out(&self, request: &ArchiveRequest, sink: &mut (dyn Write + Send)) -> Result<()> {
+    fn archive_out(
+        &self,
+        request: &ArchiveRequest,
+        _hold: Option<ArchiveHold<'_>>,
+        sink: &mut (dyn Write + Send),
+    ) -> Result<()> {
         self.0.call(Step::Archive, |state| {
             state.archives.push(request.clone());
             sink.write_all(b"archive")
@@ -69,7 +74,12 @@ impl Supervisor for SimulatedSupervisor {
         })
     }
 
-    fn archive_in(&self, request: &ArchiveRequest, source: &mut (dyn Read + Send)) -> Result<()> {
+    fn archive_in(
+        &self,
+        request: &ArchiveRequest,
+        _hold: Option<ArchiveHold<'_>>,
+        source: &mut (dyn Read + Send),
+    ) -> Result<()> {
         self.0.call(Step::Archive, |state| {
             state.archives.push(request.clone());
             std::io::copy(source, &mut std::io::sink())

@@ -1,10 +1,13 @@
 //! Unpacking a tar stream that a container made, on the host.
 //!
 //! Every path is resolved beneath the directory's descriptor, through no link (openat2(2)), whatever else changes in
-//! the directory meanwhile. Devices are left out; set-user-id and set-group-id bits too, unless owners are kept. Nothing
+//! the directory meanwhile. Blocks of zeros become holes, and no more is written than there is room for, less a reserve.
+//! Devices are left out; set-user-id and set-group-id bits too, unless owners are kept. Nothing
 //! is held in memory that grows with the archive.
 
 mod destination;
+mod room;
+mod sparse;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -13,13 +16,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use loam_model::{ErrorKind, Failure, shown_bytes};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, linkat, mkdirat, mknodat, openat2, symlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, linkat, mkdirat, mknodat, openat2, symlinkat, unlinkat};
 use rustix::io::Errno;
 use tar::{Archive, Entry, EntryType};
 
 use super::Naming;
 use crate::render;
 use destination::{Attributes, Destination, beneath, replacing};
+use room::Room;
 
 /// Unpacks one stream.
 #[derive(Debug)]
@@ -29,13 +33,14 @@ pub(super) struct Unpacker {
     /// The directories that the archive is in, the outermost first. Their modes and times are set when it has left them:
     /// before, files are made in them.
     entered: Vec<(PathBuf, Attributes)>,
+    room: Room,
 }
 
 impl Unpacker {
     /// Unpacks into this directory.
     pub(super) fn new(directory: &Path, naming: Naming, keep_owners: bool) -> io::Result<Self> {
         let destination = Destination::open(directory, keep_owners)?;
-        Ok(Self { destination, naming, entered: Vec::new() })
+        Ok(Self { destination, naming, entered: Vec::new(), room: Room::default() })
     }
 
     /// Unpacks the whole stream.
@@ -52,8 +57,11 @@ impl Unpacker {
             }
             self.leave_all_but_parents_of(&path)?;
             self.entry(&mut entry, &path).map_err(|error| {
-                Failure::new(ErrorKind::Internal, format!("`{}` can't be written", path.display()))
-                    .caused_by(error)
+                let kind = match error.kind() {
+                    io::ErrorKind::StorageFull => ErrorKind::Exhausted,
+                    _ => ErrorKind::Internal,
+                };
+                Failure::new(kind, format!("`{}` can't be written", path.display())).caused_by(error)
             })?;
         }
         while let Some((path, attributes)) = self.entered.pop() {
@@ -99,8 +107,12 @@ impl Unpacker {
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
                 let make = || openat2(&parent, &name, flags, Mode::RUSR | Mode::WUSR, beneath());
-                let mut file = File::from(replacing(&parent, &name, make)?);
-                io::copy(entry, &mut file)?;
+                let file = File::from(replacing(&parent, &name, make)?);
+                if let Err(error) = self.fill(file, entry) {
+                    // Half of a file is worse than none.
+                    unlinkat(&parent, &name, AtFlags::empty())?;
+                    return Err(error);
+                }
             }
             EntryType::Symlink => {
                 let target = link_target(entry)?;
@@ -123,6 +135,12 @@ impl Unpacker {
         }
         let is_link = entry.header().entry_type() == EntryType::Symlink;
         self.destination.finish(path, &attributes, !is_link)
+    }
+
+    /// Writes an entry's data, when there is room for it.
+    fn fill(&mut self, mut file: File, entry: &mut Entry<'_, impl Read>) -> io::Result<()> {
+        self.room.take(&file, entry.size())?;
+        sparse::copy(entry, &mut file)
     }
 
     /// Remembers a directory that the archive is in now. The same once more only has other attributes.

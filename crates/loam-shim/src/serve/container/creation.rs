@@ -40,6 +40,7 @@ impl Container {
         let mut spec = config::read(&launch.directory)?;
         if let Some(process) = spec.process_mut() {
             (self.finish_process)(&root, launch.user.as_deref(), process)?;
+            self.files.hand_down(process);
         }
         drop(root);
         if launch.runtime != RuntimeChoice::Embedded {
@@ -50,7 +51,9 @@ impl Container {
             has_memory_limit(spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()));
         let (stdio, ends) = make_streams(launch.terminal, launch.open_stdin)?;
         let request = CreateRequest { id: &launch.id, bundle: &launch.directory, spec: &spec, stdio };
-        let created = with_runtime(&mut self.runtime, children, |runtime| runtime.create(request, announce))?;
+        let created = with_runtime((&mut self.runtime, &self.files), children, |runtime| {
+            runtime.create(request, announce)
+        })?;
         self.main = Some(Process::new(created, ends, false)?);
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags};
 
 use super::Container;
+use super::starting::Starting;
 use crate::relay::Buffer;
 use crate::serve::process::Process;
 
@@ -20,6 +21,7 @@ impl Container {
         for output in &self.left_open {
             output.interest(true, polls);
         }
+        polls.extend(self.starting.values().filter_map(Starting::interest));
     }
 
     /// Whether there is something to do at once, without a poll.
@@ -32,9 +34,11 @@ impl Container {
         for output in &mut self.left_open {
             output.polled(true, events);
         }
+        // Those on their way look for themselves.
     }
 
     pub(in crate::serve) fn work(&mut self, buffer: &mut Buffer) {
+        self.advance_starting();
         let Self { main, execs, log, .. } = self;
         if let Some(main) = main {
             main.work(buffer, log);
@@ -47,6 +51,7 @@ impl Container {
             output.work(true, buffer, &mut None);
             output.is_open()
         });
+        self.let_go_of_ended();
     }
 
     pub(in crate::serve) fn drop_stalled(&mut self, now: Instant) -> Option<Instant> {

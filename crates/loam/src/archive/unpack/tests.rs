@@ -138,3 +138,73 @@ fn only_the_directories_that_the_archive_is_in_are_remembered() {
     unpack(directory.path(), named("top"), &again).expect("unpacked");
     assert!(directory.path().join("top/a/c").is_dir());
 }
+
+fn file_header(size: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_path("top/file").expect("short");
+    header.set_entry_type(EntryType::Regular);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(size);
+    header.set_cksum();
+    header
+}
+
+#[test]
+fn blocks_of_zeros_become_holes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut content = vec![0; 32 << 20];
+    for at in [0, 4095, 4096, 1_000_000, 8 << 20, (32 << 20) - 9000] {
+        content[at] = 7;
+    }
+    let mut builder = Builder::new(Vec::new());
+    builder.append(&file_header(content.len() as u64), content.as_slice()).expect("written");
+    let bytes = builder.into_inner().expect("finished");
+    // In pieces that fit no block.
+    struct Slow<'a>(&'a [u8]);
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = buffer.len().min(5000);
+            self.0.read(&mut buffer[..length])
+        }
+    }
+    let mut unpacker = Unpacker::new(directory.path(), named("file"), false).expect("a directory");
+    let top = archive(&[("top", EntryType::Directory, "")]);
+    unpacker.unpack(Slow(&[&top[..512], &bytes].concat())).expect("unpacked");
+    let path = directory.path().join("file/file");
+    assert!(fs::read(&path).expect("read") == content);
+    let taken = path.metadata().expect("there").blocks() * 512;
+    assert!(taken < 1 << 20, "{taken}");
+}
+
+#[test]
+fn a_file_larger_than_the_disk_has_room_for_is_named_and_not_waited_for() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("kept");
+    fs::write(&file, "before").expect("written");
+    let top = archive(&[("top", EntryType::Directory, "")]);
+    // 8 EiB of zeros, which nobody could read to their end.
+    let header = file_header(8 << 60);
+    let stream = top[..512].chain(&header.as_bytes()[..]).chain(io::repeat(0));
+    let mut unpacker = Unpacker::new(directory.path(), named("to"), false).expect("a directory");
+    let failure = unpacker.unpack(stream).expect_err("too large");
+    assert_eq!(failure.kind(), ErrorKind::Exhausted);
+    assert!(failure.chain().starts_with("`to/file` can't be written: it needs 9223372036854775808 bytes"));
+    assert_eq!(fs::read_dir(directory.path().join("to")).expect("made").count(), 0);
+    assert_eq!(fs::read_to_string(&file).expect("read"), "before");
+}
+
+#[test]
+fn many_files_together_take_no_more_than_there_is_room_for() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = File::open(directory.path()).expect("opened");
+    let mut room = Room::default();
+    room.take(&place, 0).expect("some");
+    let status = rustix::fs::fstatvfs(&place).expect("known");
+    let third = status.f_bavail.saturating_mul(status.f_frsize) / 3;
+    // Holes take nothing of the disk, and are counted all the same.
+    assert_eq!((0..3).filter(|_| room.take(&place, third).is_ok()).count(), 2);
+    room.take(&place, 0).expect("a small file still has room");
+}
