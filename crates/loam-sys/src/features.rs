@@ -8,6 +8,8 @@
 
 use std::sync::OnceLock;
 
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+
 /// The environment variable that turns features off: names of [`ALL`], with commas between them.
 pub const VARIABLE: &str = "LOAM_WITHOUT";
 
@@ -35,6 +37,24 @@ pub fn is_off(name: &str) -> bool {
     debug_assert!(ALL.contains(&name), "the feature `{name}` is not in the list");
     static OFF: OnceLock<Vec<String>> = OnceLock::new();
     OFF.get_or_init(|| names(&value()).map(str::to_owned).collect()).iter().any(|off| off == name)
+}
+
+/// Whether the kernel, or a sandbox around this process, lets it use the mount calls of [`MOUNT_API`].
+pub fn has_mount_api() -> bool {
+    use rustix::mount::OpenTreeFlags;
+    // Without a clone that is no more than opening a directory.
+    !is_off(MOUNT_API) && rustix::mount::open_tree(CWD, "/", OpenTreeFlags::OPEN_TREE_CLOEXEC).is_ok()
+}
+
+/// Whether openat2(2) may be used.
+pub fn has_openat2() -> bool {
+    let (flags, how) = (OFlags::PATH | OFlags::CLOEXEC, ResolveFlags::empty());
+    !is_off(OPENAT2) && rustix::fs::openat2(CWD, "/", flags, Mode::empty(), how).is_ok()
+}
+
+/// Whether processes can be opened.
+pub fn has_pidfd() -> bool {
+    crate::open_process(rustix::process::getpid()).is_ok()
 }
 
 /// What the environment turns off, to be handed on to a program that is to do the same; empty for nothing.

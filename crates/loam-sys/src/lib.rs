@@ -10,6 +10,7 @@ mod descriptors;
 mod execute;
 pub mod features;
 mod id_mapped_mount;
+pub mod kernel;
 mod mount_attributes;
 mod namespaces;
 mod own_process;

@@ -5,7 +5,7 @@ mod walk;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, Result};
 use rustix::path::Arg;
 
@@ -62,10 +62,7 @@ pub fn openat2(
 /// Whether openat2(2) is refused whatever is opened.
 fn is_refused() -> bool {
     static REFUSED: OnceLock<bool> = OnceLock::new();
-    *REFUSED.get_or_init(|| {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        rustix::fs::openat2(CWD, "/", flags, Mode::empty(), ResolveFlags::empty()).is_err()
-    })
+    *REFUSED.get_or_init(|| !features::has_openat2())
 }
 
 /// The mount that an open file is on.

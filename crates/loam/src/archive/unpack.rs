@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use loam_model::{ErrorKind, Failure, shown_bytes};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, linkat, mkdirat, mknodat, openat2, symlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, linkat, mkdirat, mknodat, symlinkat};
 use rustix::io::Errno;
 use tar::{Archive, Entry, EntryType};
 
@@ -98,7 +98,7 @@ impl Unpacker {
             }
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-                let make = || openat2(&parent, &name, flags, Mode::RUSR | Mode::WUSR, beneath());
+                let make = || loam_sys::openat2(&parent, &name, flags, Mode::RUSR | Mode::WUSR, beneath());
                 let mut file = File::from(replacing(&parent, &name, make)?);
                 io::copy(entry, &mut file)?;
             }
