@@ -23,7 +23,9 @@ fn the_default_profile_is_loaded_and_applied() {
     host.sh("echo -n loam-default >/sys/kernel/security/apparmor/.remove; true").ok();
     let dry = host.loam(&["create", "--name", "dry", "small", "true"]);
     dry.ok();
-    let look = |host: &Host| host.sh("grep -c '^loam-default (enforce)' /sys/kernel/security/apparmor/profiles").stdout;
+    let look = |host: &Host| {
+        host.sh("grep -c '^loam-default (enforce)' /sys/kernel/security/apparmor/profiles").stdout
+    };
     assert_eq!(look(&host).trim(), "0", "looking loads nothing");
     assert_eq!(host.inspect("dry")["effective"]["apparmor_profile"], "loam-default");
     // Several commands at once, each of which finds it missing.
@@ -39,7 +41,10 @@ fn the_default_profile_is_loaded_and_applied() {
     assert_eq!(look(&host).trim(), "1");
     host.start(&["--name", "c", "small", "sleep", "1000"]);
     assert_eq!(host.loam(&["exec", "c", "sh", "-c", CURRENT]).ok(), "loam-default (enforce)");
-    assert_eq!(host.loam(&["exec", "--user", "1000", "c", "sh", "-c", CURRENT]).ok(), "loam-default (enforce)");
+    assert_eq!(
+        host.loam(&["exec", "--user", "1000", "c", "sh", "-c", CURRENT]).ok(),
+        "loam-default (enforce)"
+    );
     assert_eq!(host.inspect("c")["effective"]["apparmor_profile"], "loam-default");
     // Signals of the engine's arrive.
     host.loam(&["stop", "--time", "1", "c"]).ok();
@@ -57,8 +62,16 @@ fn the_default_profile_holds_when_everything_else_is_loosened() {
         return;
     }
     let (_alone, host) = (alone(), Host::with_small_image());
-    let loose =
-        ["--userns", "host", "--cap-add", "ALL", "--security-opt", "seccomp=unconfined", "--security-opt", "unmask=ALL"];
+    let loose = [
+        "--userns",
+        "host",
+        "--cap-add",
+        "ALL",
+        "--security-opt",
+        "seccomp=unconfined",
+        "--security-opt",
+        "unmask=ALL",
+    ];
     let run = |more: &[&str], line: &str| {
         host.loam(&[&["run", "--rm"], &loose[..], more, &["small", "sh", "-c", line]].concat()).stdout
     };

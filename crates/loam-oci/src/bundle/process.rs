@@ -40,7 +40,8 @@ pub(super) fn main(input: &BundleInput<'_>, host: &Host, warnings: &mut Vec<Stri
         .expect("every member of a process has a default");
     // Left out rather than false: runtimes have taken the mere presence for a yes.
     process.set_no_new_privileges((!spec.security.allow_new_privileges).then_some(true));
-    process.set_apparmor_profile(apparmor::resolve(spec.security.apparmor.as_deref(), host.apparmor.as_ref())?);
+    process
+        .set_apparmor_profile(apparmor::resolve(spec.security.apparmor.as_deref(), host.apparmor.as_ref())?);
     process.set_oom_score_adj(oom_score(spec.limits.oom_score_adjust, host, warnings)?);
     Ok(process)
 }

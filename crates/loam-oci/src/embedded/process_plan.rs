@@ -207,11 +207,7 @@ fn labels(process: &Process) -> Result<Vec<Label>> {
         if !lsm::selinux::is_on() {
             return Err(lacks("SELinux", &label));
         }
-        labels.push(Label {
-            file: "self/attr/keycreate",
-            text: label.clone(),
-            target: LabelTarget::Keyring,
-        });
+        labels.push(Label { file: "self/attr/keycreate", text: label.clone(), target: LabelTarget::Keyring });
         labels.push(Label { file: "self/attr/exec", text: label, target: LabelTarget::Program });
     }
     Ok(labels)

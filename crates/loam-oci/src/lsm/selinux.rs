@@ -101,9 +101,12 @@ pub(crate) fn resolve(
     };
     let [mut user, mut role, mut kind] = default_of(&host.contexts, "process", PROCESS);
     let [file_user, file_role, mut file_kind] = default_of(&host.contexts, "file", FILES);
-    for (place, value) in
-        [(&mut user, &asked.user), (&mut role, &asked.role), (&mut kind, &asked.kind), (&mut file_kind, &asked.file_kind)]
-    {
+    for (place, value) in [
+        (&mut user, &asked.user),
+        (&mut role, &asked.role),
+        (&mut kind, &asked.kind),
+        (&mut file_kind, &asked.file_kind),
+    ] {
         if let Some(value) = value {
             place.clone_from(value);
         }

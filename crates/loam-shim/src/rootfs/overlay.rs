@@ -61,7 +61,11 @@ fn mount_shifted(plan: &RootfsPlan, layers: &Layers, target: &Path) -> Result<Ow
 fn mount_failure(target: &Path, errno: Errno) -> Failure {
     let message = format!("the root file system can't be mounted at `{}`", target.display());
     let failure = Failure::new(kind_of(errno), message).caused_by(errno);
-    if errno == Errno::BUSY { failure.hint("another overlay uses the same writable directory") } else { failure }
+    if errno == Errno::BUSY {
+        failure.hint("another overlay uses the same writable directory")
+    } else {
+        failure
+    }
 }
 
 /// The ways that may be tried.

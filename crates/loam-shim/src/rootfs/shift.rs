@@ -41,7 +41,8 @@ pub(super) fn has_begun(plan: &RootfsPlan) -> bool {
 /// Writes down that they may.
 pub(super) fn begin(plan: &RootfsPlan) -> Result<()> {
     let Some(mark) = mark(plan) else {
-        let message = "a read-only root file system can't be mounted with shifted ids: no idmapped mounts here";
+        let message =
+            "a read-only root file system can't be mounted with shifted ids: no idmapped mounts here";
         return Err(Failure::new(ErrorKind::Unsupported, message).hint("use `--userns host`"));
     };
     std::fs::File::create(&mark).map(drop).map_err(|error| {

@@ -85,7 +85,9 @@ pub(super) fn volume(text: &str, working_directory: &Path) -> Parsed<MountSpec> 
     let mut bind = Bind::default();
     for (key, value) in options::list(parts.next().unwrap_or("")) {
         if matches!(key, "z" | "Z") && loam_oci::lsm::selinux::is_on() {
-            return Err(format!("the option `{key}` would relabel files for SELinux, which is not supported"));
+            return Err(format!(
+                "the option `{key}` would relabel files for SELinux, which is not supported"
+            ));
         }
         if value.is_some() || !bind.option(key) {
             return options::unknown(key);

@@ -89,8 +89,10 @@ fn label(text: &str) -> Parsed<SecurityOption> {
         "level" => LabelPart::Level,
         "filetype" => LabelPart::FileKind,
         _ => {
-            return Err("a label is disable, or one of user, role, type, level and filetype, a colon, and its value"
-                .to_owned());
+            return Err(
+                "a label is disable, or one of user, role, type, level and filetype, a colon, and its value"
+                    .to_owned(),
+            );
         }
     };
     if value.is_empty() {

@@ -15,7 +15,8 @@ fn labels(asked: &SelinuxOptions, contexts: &str) -> Option<Labels> {
 }
 
 fn shown_labels(asked: &SelinuxOptions, contexts: &str) -> String {
-    labels(asked, contexts).map_or_else(|| "none".to_owned(), |labels| format!("{} {}", labels.process, labels.files))
+    labels(asked, contexts)
+        .map_or_else(|| "none".to_owned(), |labels| format!("{} {}", labels.process, labels.files))
 }
 
 #[test]
@@ -50,7 +51,8 @@ fn each_part_can_be_chosen() {
 fn labels_are_refused_where_they_can_not_be_had() {
     let id = ContainerId::from_random([7; 32]);
     let on = Selinux::default();
-    let refused = |asked: &SelinuxOptions, host| resolve(asked, &id, None, host).expect_err("refused").chain();
+    let refused =
+        |asked: &SelinuxOptions, host| resolve(asked, &id, None, host).expect_err("refused").chain();
     let kind = options(|options| options.kind = Some("spc_t".to_owned()));
     assert_eq!(
         refused(&kind, None),

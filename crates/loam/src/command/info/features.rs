@@ -73,7 +73,10 @@ mod tests {
         };
         assert_eq!(lacking(Some(KernelVersion(6, 18))), [""; 0]);
         assert_eq!(lacking(Some(KernelVersion(6, 1))), ["layer-descriptors", "lowerdir+"]);
-        assert_eq!(lacking(Some(KernelVersion(5, 15))), ["layer-descriptors", "lowerdir+", "idmapped-mounts"]);
+        assert_eq!(
+            lacking(Some(KernelVersion(5, 15))),
+            ["layer-descriptors", "lowerdir+", "idmapped-mounts"]
+        );
         assert_eq!(look(None, false).len(), features::ALL.len());
     }
 }
