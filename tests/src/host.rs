@@ -131,6 +131,13 @@ impl Host {
         Ran::new(&self.loam_command(arguments).output().expect("loam runs"))
     }
 
+    /// Runs `loam` with these environment variables.
+    pub fn loam_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
+        let mut command = self.loam_command(arguments);
+        command.envs(variables.iter().copied());
+        Ran::new(&command.output().expect("loam runs"))
+    }
+
     /// Runs `loam` with this host's state on the network of the machine, where the test's own registries listen.
     pub fn loam_outside(&self, arguments: &[&str]) -> Ran {
         let mut command = Command::new("nsenter");

@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use loam_model::{ContainerId, ErrorKind, Failure, Result};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, openat, openat2, unlinkat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, openat, unlinkat};
 use rustix::io::Errno;
 
 use crate::config::EngineConfig;
@@ -217,10 +217,10 @@ fn remove_directory(parent: &OwnedFd, name: &CStr) -> rustix::io::Result<()> {
     Ok(())
 }
 
-fn open_below<P: rustix::path::Arg>(parent: BorrowedFd<'_>, name: P) -> rustix::io::Result<OwnedFd> {
+fn open_below<P: rustix::path::Arg + Copy>(parent: BorrowedFd<'_>, name: P) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    openat2(parent, name, flags, Mode::empty(), resolve)
+    loam_sys::openat2(parent, name, flags, Mode::empty(), resolve)
 }
 
 /// Makes nothing out of a thing that is not there.

@@ -181,6 +181,7 @@ impl Start<'_> {
         let rootfs = seams.images.rootfs(&record.id, mapping.as_ref())?;
         let (etc, mounts) = EtcFiles::write(self.core, record, run)?;
         let bundle = seams.bundler.bundle(&bundle_input(record, mapping.as_ref(), run, &mounts))?;
+        seams.bundler.prepare_host(&bundle.config)?;
         write_config(run, &bundle)?;
         let launch = self.launch(record, run, rootfs, &bundle, terminal_size);
         record.warnings = bundle.warnings;

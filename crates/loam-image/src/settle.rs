@@ -53,9 +53,9 @@ fn inherit(layer: &OwnedFd, path: &[u8], below: &[OwnedFd]) -> io::Result<()> {
     let path = if path.is_empty() { &b"."[..] } else { path };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     for lower in below {
-        match rustix::fs::openat2(lower, path, flags, Mode::empty(), BENEATH) {
+        match loam_sys::openat2(lower, path, flags, Mode::empty(), BENEATH) {
             Ok(covered) => {
-                let directory = match rustix::fs::openat2(layer, path, flags, Mode::empty(), BENEATH) {
+                let directory = match loam_sys::openat2(layer, path, flags, Mode::empty(), BENEATH) {
                     Ok(directory) => directory,
                     // It was made behind a link within the layer.
                     Err(Errno::LOOP) => return Ok(()),
@@ -124,7 +124,7 @@ fn copy_up(
 fn open_parent(root: &OwnedFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
     let path = if path.is_empty() { &b"."[..] } else { path };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat2(root, path, flags, Mode::empty(), BENEATH)
+    loam_sys::openat2(root, path, flags, Mode::empty(), BENEATH)
 }
 
 fn copy_file(from: BorrowedFd<'_>, source: &[u8], to: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {

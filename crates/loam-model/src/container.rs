@@ -154,12 +154,32 @@ pub struct Security {
     pub allow_new_privileges: bool,
     /// The seccomp profile.
     pub seccomp: SeccompChoice,
-    /// The AppArmor profile; an error where the kernel has none.
+    /// The AppArmor profile, or `unconfined`; one that can't be applied is an error. When absent, Loam's own where the
+    /// kernel runs AppArmor.
     pub apparmor: Option<String>,
-    /// The SELinux process label; an error where the kernel has none.
-    pub selinux_label: Option<String>,
+    /// The parts of the SELinux labels that are chosen; an error where the kernel does not run SELinux.
+    pub selinux: SelinuxOptions,
     /// Paths of the default masked and read-only lists that are left alone; `ALL` for all.
     pub unmask: Vec<String>,
+}
+
+/// Parts of a container's SELinux labels, `user:role:type:level`. What is absent comes from the host's policy, the level
+/// from the container itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SelinuxOptions {
+    /// Whether the container gets no labels at all.
+    pub disable: bool,
+    /// The user of its processes.
+    pub user: Option<String>,
+    /// The role of its processes.
+    pub role: Option<String>,
+    /// The type of its processes.
+    pub kind: Option<String>,
+    /// The level of its processes and files.
+    pub level: Option<String>,
+    /// The type of its files.
+    pub file_kind: Option<String>,
 }
 
 /// One `--cap-add` or `--cap-drop`.

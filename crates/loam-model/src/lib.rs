@@ -23,7 +23,7 @@ mod text;
 
 pub use container::{
     CapabilityChange, ContainerSpec, LabelMap, Limits, MountKind, MountSpec, Namespace, NetworkMode,
-    Propagation, RuntimeChoice, SeccompChoice, Security, UserNamespace,
+    Propagation, RuntimeChoice, SeccompChoice, Security, SelinuxOptions, UserNamespace,
 };
 pub use error::{ErrorKind, Failure, Result};
 pub use id::{ContainerId, ContainerName, Digest, DigestAlgorithm, InvalidName, NetworkName};

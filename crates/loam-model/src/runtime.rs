@@ -67,6 +67,12 @@ pub trait Bundler: Send + Sync {
     /// Makes the bundle of a container. Refuses what this host can't do when security would suffer.
     fn bundle(&self, input: &BundleInput<'_>) -> Result<Bundle>;
 
+    /// Makes this host ready for a container with this configuration: loads what the kernel must have before, such as
+    /// an AppArmor profile. Called before each start; to do it again costs little.
+    fn prepare_host(&self, _config: &Spec) -> Result<()> {
+        Ok(())
+    }
+
     /// Makes the `process` of a further process from the container's own configuration. The user is looked up by the
     /// shim, as for [`Bundle::user`].
     fn process(&self, container: &Spec, spec: &crate::ProcessSpec) -> Result<Process>;

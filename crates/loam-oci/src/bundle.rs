@@ -12,6 +12,7 @@ use loam_model::oci_spec::runtime::{LinuxBuilder, Process, RootBuilder, Spec, Sp
 use loam_model::{Bundle, BundleInput, Bundler, ErrorKind, Failure, Namespace, ProcessSpec, Result, shown};
 
 use crate::cgroup::Cgroup;
+use crate::lsm::{apparmor, selinux};
 use crate::mounts::{self, Mounts};
 use crate::{masks, user};
 
@@ -38,6 +39,11 @@ impl Bundler for OciBundler {
         bundle(input, &Host::detect())
     }
 
+    fn prepare_host(&self, config: &Spec) -> Result<()> {
+        let process = config.process().as_ref();
+        apparmor::load_for(process.and_then(|process| process.apparmor_profile().as_deref()))
+    }
+
     fn process(&self, container: &Spec, spec: &ProcessSpec) -> Result<Process> {
         process::further(container, spec, &Host::detect())
     }
@@ -55,7 +61,9 @@ fn bundle(input: &BundleInput<'_>, host: &Host) -> Result<Bundle> {
         user::check(user)?;
     }
     let Mounts { mounts, preparations, propagation } = mounts::resolve(input, &mut warnings)?;
-    let process = process::main(input, host, &mut warnings)?;
+    let mut process = process::main(input, host, &mut warnings)?;
+    let labels = selinux::resolve(&spec.security.selinux, input.id, input.mapping, host.selinux.as_ref())?;
+    process.set_selinux_label(labels.as_ref().map(|labels| labels.process.clone()));
     let bounding =
         process.capabilities().as_ref().and_then(|sets| sets.bounding().clone()).unwrap_or_default();
     let mut linux = LinuxBuilder::default()
@@ -68,6 +76,7 @@ fn bundle(input: &BundleInput<'_>, host: &Host) -> Result<Bundle> {
         .build()
         .expect("every member of the Linux part has a default");
     linux.set_devices(None);
+    linux.set_mount_label(labels.map(|labels| labels.files));
     linux.set_seccomp(security::seccomp(&spec.security.seccomp, &bounding)?);
     linux.set_sysctl(namespaces::sysctl(input));
     let ids = input.mapping.map(namespaces::id_mappings);

@@ -31,7 +31,7 @@ use loam_model::{
     ContainerId, CreateRequest, CreatedProcess, ErrorKind, ExecRequest, Failure, ProcessStdio, Result,
     Runtime, Stats, TerminalSize,
 };
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use crate::cgroup::Cgroup;
 use call::{Call, Streams};
@@ -111,7 +111,7 @@ impl ExecRuntime {
             read_small(pid_file).map_err(|error| strange("its file can't be read").caused_by(error))?;
         let pid = text.trim().parse().ok().filter(|&pid: &i32| pid > 1).and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| strange("its file holds no process id"))?;
-        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())
+        let pidfd = loam_sys::open_process(pid)
             .map_err(|error| strange("the process is gone").caused_by(io::Error::from(error)))?;
         // Only a child of ours has an end that we hear of.
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;

@@ -16,6 +16,7 @@ mod mounts;
 mod rlimits;
 mod user;
 
+pub mod lsm;
 pub mod seccomp;
 
 pub use bundle::OciBundler;

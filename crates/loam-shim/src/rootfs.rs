@@ -8,6 +8,7 @@ mod id_maps;
 mod layers;
 mod overlay;
 mod preparation;
+mod shift;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;

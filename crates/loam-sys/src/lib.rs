@@ -8,14 +8,16 @@ mod confinement;
 mod covered_spawn;
 mod descriptors;
 mod execute;
+pub mod features;
 mod id_mapped_mount;
+pub mod kernel;
 mod mount_attributes;
 mod namespaces;
 mod own_process;
+mod processes;
 mod resolution;
 mod scheduling;
 mod signal_queue;
-mod signals;
 
 pub use child_signal::ChildSignal;
 pub use clone::{CloneFlags, Spawned, spawn};
@@ -27,7 +29,7 @@ pub use id_mapped_mount::{set_mount_id_mapping, set_mount_read_only, user_namesp
 pub use mount_attributes::{MountChange, MountPropagation, change_mount};
 pub use namespaces::{bring_loopback_up, unshare_cgroup, unshare_time_for_children};
 pub use own_process::{close_from, new_mount_namespace, release_free_memory, set_file_access_ids};
-pub use resolution::open_in_root;
+pub use processes::{open_process, send_signal, start_time};
+pub use resolution::{open_in_root, openat2};
 pub use scheduling::{SchedulerSettings, set_io_priority, set_personality, set_scheduler};
 pub use signal_queue::SignalQueue;
-pub use signals::send_signal;

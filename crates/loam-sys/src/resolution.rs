@@ -1,10 +1,15 @@
-//! Resolving a path of a container beneath its root.
+//! Resolving a path beneath a directory.
 
-use std::os::fd::{AsFd, OwnedFd};
+mod walk;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, Result};
 use rustix::path::Arg;
+
+use crate::features;
 
 /// How often a path is resolved anew when something was renamed meanwhile. Somebody who renames without end gets the
 /// caller EAGAIN, not an endless loop.
@@ -24,10 +29,47 @@ pub fn open_in_root(
     let flags = flags | OFlags::CLOEXEC;
     let how = how | ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     for _ in 1..MAX_TRIES {
-        match rustix::fs::openat2(&root, path, flags, Mode::empty(), how) {
+        match openat2(&root, path, flags, Mode::empty(), how) {
             Err(Errno::AGAIN | Errno::INTR) => {}
             other => return other,
         }
     }
     Err(Errno::AGAIN)
 }
+
+/// Opens a path relative to `root` with restrictions on its resolution (openat2(2)). Where that call is refused, the
+/// path is walked name by name with the same result; `how` must then contain `IN_ROOT` or `BENEATH`.
+///
+/// # Errors
+/// The kernel's; `AGAIN` when something was renamed meanwhile; `NOSYS` when the path can't be walked as `how` says.
+pub fn openat2(
+    root: impl AsFd,
+    path: impl Arg + Copy,
+    flags: OFlags,
+    mode: Mode,
+    how: ResolveFlags,
+) -> Result<OwnedFd> {
+    if !features::is_off(features::OPENAT2) {
+        match rustix::fs::openat2(&root, path, flags, mode, how) {
+            // The answer of an older kernel; or that of a sandbox, or to who may not open the file.
+            Err(Errno::NOSYS | Errno::PERM) if is_refused() => {}
+            other => return other,
+        }
+    }
+    path.into_with_c_str(|path| walk::open(root.as_fd(), path.to_bytes(), flags, mode, how))
+}
+
+/// Whether openat2(2) is refused whatever is opened.
+fn is_refused() -> bool {
+    static REFUSED: OnceLock<bool> = OnceLock::new();
+    *REFUSED.get_or_init(|| !features::has_openat2())
+}
+
+/// The mount that an open file is on.
+fn mount_of(file: BorrowedFd<'_>) -> Result<u64> {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    Ok(statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?.stx_mnt_id)
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use loam_engine::{Engine, EngineConfig, Notes};
 use loam_image::{LayerStore, StoreConfig};
-use loam_model::{ErrorKind, Failure, Image, ImageStore};
+use loam_model::{ErrorKind, Failure, Image, ImageStore, shown};
 use loam_state::Database;
+use loam_sys::{features, kernel};
 
 use crate::arguments::Global;
 use crate::render;
@@ -83,6 +84,7 @@ impl Wiring {
         if let Some(database) = self.database.get() {
             return Ok(database);
         }
+        check_kernel()?;
         require_root()?;
         let root = self.root()?;
         make_directory(&root)?;
@@ -105,6 +107,21 @@ fn require_root() -> Result<(), Failure> {
     }
     let message = "containers and images can be handled by root only";
     Err(Failure::new(ErrorKind::Denied, message).hint("run it again with `sudo`"))
+}
+
+/// Refuses a kernel that is too old, and a developers' switch that is misspelt.
+fn check_kernel() -> Result<(), Failure> {
+    if let Some(objection) = kernel::objection(&kernel::release()) {
+        return Err(Failure::new(ErrorKind::Unsupported, objection));
+    }
+    match features::unknown_name() {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!("`{}` in `{}` is no kernel feature", shown(&name), features::VARIABLE);
+            let known = format!("known are {}", features::ALL.join(", "));
+            Err(Failure::new(ErrorKind::Invalid, message).hint(known))
+        }
+    }
 }
 
 /// Makes a directory that everybody may pass and nobody else may list: containers' users are others on the host.

@@ -7,12 +7,16 @@ use loam_model::{ContainerId, ProcessTarget, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::Pid;
+use rustix::time::Timespec;
 
 use crate::Engine;
 use crate::directories::failure;
-use crate::record::Record;
+use crate::record::{MainProcess, Record};
 use crate::settle::surely_lives;
+
+/// How often a process is looked at where the kernel gives no descriptor of it.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Tells when a log may have grown, and when it is complete.
 #[derive(Debug)]
@@ -20,7 +24,7 @@ pub(super) struct Follow {
     engine: Engine,
     id: ContainerId,
     changes: OwnedFd,
-    process: Option<OwnedFd>,
+    process: Option<Watched>,
     complete: bool,
 }
 
@@ -51,13 +55,23 @@ impl Follow {
             return Ok(false);
         }
         let Some(process) = &self.process else { return self.wait_for_end() };
-        let mut descriptors =
-            [PollFd::new(&self.changes, PollFlags::IN), PollFd::new(process, PollFlags::IN)];
-        match poll(&mut descriptors, None) {
+        let mut descriptors = vec![PollFd::new(&self.changes, PollFlags::IN)];
+        let limit = match process {
+            Watched::Descriptor(descriptor) => {
+                descriptors.push(PollFd::new(descriptor, PollFlags::IN));
+                None
+            }
+            Watched::Number(_) => Some(&LOOK),
+        };
+        match poll(&mut descriptors, limit) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(failure(Path::new("/proc"), "can't be polled", errno.into())),
         }
-        if !descriptors[1].revents().is_empty() {
+        let has_ended = match process {
+            Watched::Descriptor(_) => !descriptors[1].revents().is_empty(),
+            Watched::Number(process) => !surely_lives(process),
+        };
+        if has_ended {
             return self.wait_for_end();
         }
         self.drain();
@@ -82,9 +96,20 @@ impl Follow {
     }
 }
 
-/// A descriptor of the main process, unless it has ended.
-fn open_process(record: &Record) -> Option<OwnedFd> {
+/// The main process, by a descriptor, or by its id where the kernel gives none.
+#[derive(Debug)]
+enum Watched {
+    Descriptor(OwnedFd),
+    Number(MainProcess),
+}
+
+/// Opens the main process, unless it has ended.
+fn open_process(record: &Record) -> Option<Watched> {
     let process = record.process?;
-    let descriptor = pidfd_open(Pid::from_raw(process.pid)?, PidfdFlags::empty()).ok()?;
-    surely_lives(&process).then_some(descriptor)
+    let watched = match loam_sys::open_process(Pid::from_raw(process.pid)?) {
+        Ok(descriptor) => Watched::Descriptor(descriptor),
+        Err(Errno::NOSYS) => Watched::Number(process),
+        Err(_) => return None,
+    };
+    surely_lives(&process).then_some(watched)
 }

@@ -61,7 +61,7 @@ impl Tree {
         let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         // With O_NOFOLLOW a link in the last place would be taken for something that is no directory.
         let flags = LOOK_UP.difference(OFlags::NOFOLLOW);
-        let open = |resolve| rustix::fs::openat2(&*self.root, path, flags, Mode::empty(), resolve);
+        let open = |resolve| loam_sys::openat2(&*self.root, path, flags, Mode::empty(), resolve);
         let opened = match open(beneath | ResolveFlags::NO_SYMLINKS) {
             Err(Errno::LOOP) => match open(beneath) {
                 Err(Errno::NOENT) => {
@@ -108,7 +108,7 @@ impl Tree {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         let path_or_dot = if path.is_empty() { &b"."[..] } else { path };
-        rustix::fs::openat2(&*self.root, path_or_dot, flags, Mode::empty(), beneath)
+        loam_sys::openat2(&*self.root, path_or_dot, flags, Mode::empty(), beneath)
             .map_err(|error| UnpackError::system(path, "opened", error))
     }
 

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use loam_model::oci_spec::runtime::{Capabilities, Capability};
 
+use crate::lsm::apparmor::AppArmor;
+use crate::lsm::selinux::Selinux;
 use crate::{capabilities, cgroup};
 
 /// Facts about this host and this process.
@@ -20,10 +22,10 @@ pub(crate) struct Host {
     pub(crate) oom_score_adjust: i32,
     /// The processors that count how often they were throttled.
     pub(crate) throttled_processors: Vec<u32>,
-    /// Whether the kernel enforces AppArmor profiles.
-    pub(crate) apparmor: bool,
-    /// Whether the kernel enforces SELinux labels.
-    pub(crate) selinux: bool,
+    /// AppArmor, when the kernel runs it.
+    pub(crate) apparmor: Option<AppArmor>,
+    /// SELinux, when the kernel runs it.
+    pub(crate) selinux: Option<Selinux>,
 }
 
 impl Host {
@@ -36,8 +38,8 @@ impl Host {
             controllers: cgroup::available_controllers(),
             oom_score_adjust: text("/proc/self/oom_score_adj").trim().parse().unwrap_or(0),
             throttled_processors: throttled_processors(),
-            apparmor: text("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
-            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+            apparmor: AppArmor::detect(),
+            selinux: Selinux::detect(),
         }
     }
 

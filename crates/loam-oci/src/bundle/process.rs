@@ -8,7 +8,8 @@ use loam_model::oci_spec::runtime::{
 };
 use loam_model::{BundleInput, ErrorKind, Failure, ProcessSpec, Result};
 
-use super::{Host, command, security};
+use super::{Host, command};
+use crate::lsm::apparmor;
 use crate::{capabilities, rlimits};
 
 /// What a process's new files lack: writing by others (022).
@@ -39,8 +40,8 @@ pub(super) fn main(input: &BundleInput<'_>, host: &Host, warnings: &mut Vec<Stri
         .expect("every member of a process has a default");
     // Left out rather than false: runtimes have taken the mere presence for a yes.
     process.set_no_new_privileges((!spec.security.allow_new_privileges).then_some(true));
-    process.set_apparmor_profile(security::apparmor(&spec.security, host)?);
-    process.set_selinux_label(security::selinux(&spec.security, host)?);
+    process
+        .set_apparmor_profile(apparmor::resolve(spec.security.apparmor.as_deref(), host.apparmor.as_ref())?);
     process.set_oom_score_adj(oom_score(spec.limits.oom_score_adjust, host, warnings)?);
     Ok(process)
 }
@@ -64,6 +65,7 @@ pub(super) fn further(container: &Spec, spec: &ProcessSpec, host: &Host) -> Resu
         let own = namespaces.is_some_and(|list| list.iter().any(|one| one.typ() == LinuxNamespaceType::User));
         process.set_capabilities(Some(sets(host.grantable(own))));
         process.set_no_new_privileges(None);
+        process.set_apparmor_profile(None);
     }
     Ok(process)
 }

@@ -114,7 +114,7 @@ fn prepare(plan: &ExecPlan<'_>, channel: &Channel) -> Result<Option<CString>> {
     } else {
         LabelFiles::open(open_host_proc()?.as_fd(), &plan.process.labels)?
     };
-    session::begin(&plan.streams)?;
+    session::begin(&plan.streams, &labels)?;
     let rest = plan.namespaces & !Kind::PROCESS_ID;
     rustix::thread::move_into_thread_name_spaces(plan.init, rest)
         .explain(|| "joining the container's namespaces failed".to_owned())?;

@@ -11,7 +11,7 @@ use loam_model::{ErrorKind, Failure, Result};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::Pid;
 
 use super::explain::Explain;
 use super::process_plan::DEFAULT_PATH;
@@ -101,7 +101,7 @@ fn wait(child: &mut Child, timeout: Option<i64>) -> std::io::Result<Option<std::
     let seconds = timeout.filter(|seconds| *seconds > 0);
     if let Some(seconds) = seconds {
         let pid = Pid::from_child(child);
-        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+        let pidfd = loam_sys::open_process(pid)?;
         let limit = Duration::from_secs(seconds.unsigned_abs());
         let limit = Timespec::try_from(limit).map_err(std::io::Error::other)?;
         let ended = loop {

@@ -13,12 +13,12 @@ use rustix::process::Rlimit;
 use rustix::thread::CapabilitySet;
 
 use super::explain::{Explain, failure};
-use super::process_plan::{CapabilityPlan, Label, Limit, ProcessPlan};
+use super::process_plan::{CapabilityPlan, Label, LabelTarget, Limit, ProcessPlan};
 use crate::seccomp::Filter;
 
 /// The files that security labels are written to, opened on the host's procfs.
 #[derive(Debug, Default)]
-pub(super) struct LabelFiles(Vec<(OwnedFd, String)>);
+pub(super) struct LabelFiles(Vec<(OwnedFd, Label)>);
 
 impl LabelFiles {
     /// Opens them.
@@ -26,18 +26,32 @@ impl LabelFiles {
         let open = |label: &Label| {
             let file = open_in_root(proc, label.file, OFlags::WRONLY, ResolveFlags::NO_XDEV)
                 .explain(|| format!("opening `/proc/{}` failed", label.file))?;
-            Ok((file, label.text.clone()))
+            Ok((file, label.clone()))
         };
         labels.iter().map(open).collect::<Result<_>>().map(Self)
     }
 
+    /// Says what the program will be labelled.
     fn write(&self) -> Result<()> {
-        for (file, text) in &self.0 {
-            rustix::io::write(file, text.as_bytes())
-                .explain(|| format!("setting the security label `{text}` failed"))?;
-        }
-        Ok(())
+        let mut files = self.0.iter().filter(|(_, label)| label.target == LabelTarget::Program);
+        files.try_for_each(|(file, label)| write_label(file, label, &label.text))
     }
+
+    /// Makes a keyring that has the label of its process.
+    pub(super) fn around_keyring(&self, make: impl FnOnce() -> Result<()>) -> Result<()> {
+        let label = self.0.iter().find(|(_, label)| label.target == LabelTarget::Keyring);
+        let Some((file, label)) = label else { return make() };
+        write_label(file, label, &label.text)?;
+        make()?;
+        // An empty line takes it back.
+        write_label(file, label, "\n")
+    }
+}
+
+fn write_label(file: &OwnedFd, label: &Label, text: &str) -> Result<()> {
+    rustix::io::write(file, text.as_bytes())
+        .map(drop)
+        .explain(|| format!("setting the security label `{}` failed", label.text))
 }
 
 /// Becomes root of the user namespace that this process is in.

@@ -96,6 +96,12 @@ fn filter(linux: &Linux, seccomp_cache: &Path) -> Result<Option<Filter>> {
 
 /// Whether the configuration wants what this runtime can't do.
 pub(super) fn check_supported(spec: &Spec) -> Result<()> {
+    if !loam_sys::features::has_mount_api() {
+        let message = "the embedded runtime needs the mount calls of Linux 5.2 (`open_tree`, `fsopen`), which this \
+                       kernel or a sandbox around Loam refuses";
+        return Err(Failure::new(ErrorKind::Unsupported, message)
+            .hint("a runtime that does without them may work, such as `--runtime crun`"));
+    }
     let Some(linux) = spec.linux() else { return Ok(()) };
     let wants = [
         (linux.intel_rdt().is_some(), "linux.intelRdt"),

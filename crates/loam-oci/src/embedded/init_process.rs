@@ -54,7 +54,7 @@ impl InitProcess<'_> {
         let labels = self.begin()?;
         let root = self.become_root()?;
         plan.fault.reach(Step::Session)?;
-        session::begin(&plan.streams)?;
+        session::begin(&plan.streams, &labels)?;
         plan.fault.reach(Step::Network)?;
         if plan.namespaces.new.contains(CloneFlags::NEW_NETWORK) {
             loam_sys::bring_loopback_up().explain(|| "bringing up loopback failed".to_owned())?;

@@ -12,6 +12,8 @@ use loam_model::{ErrorKind, Failure, Result};
 use loam_sys::SchedulerSettings;
 use rustix::process::Resource;
 
+use crate::lsm;
+
 /// All that makes a process what it is, once it is in its namespaces.
 #[derive(Debug)]
 pub(super) struct ProcessPlan {
@@ -57,6 +59,16 @@ pub(super) struct Label {
     /// The file below `/proc`.
     pub(super) file: &'static str,
     pub(super) text: String,
+    pub(super) target: LabelTarget,
+}
+
+/// What gets a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LabelTarget {
+    /// The program that the process becomes.
+    Program,
+    /// The keyring that the process makes.
+    Keyring,
 }
 
 /// The search path of a process that has none.
@@ -184,18 +196,19 @@ fn labels(process: &Process) -> Result<Vec<Label>> {
     let mut labels = Vec::new();
     let given = |label: &Option<String>| label.clone().filter(|label| !label.is_empty());
     if let Some(profile) = given(process.apparmor_profile()) {
-        if !Path::new("/sys/module/apparmor").exists() {
+        if !lsm::apparmor::is_on() {
             return Err(lacks("AppArmor", &profile));
         }
         let own = Path::new("/proc/self/attr/apparmor").exists();
         let file = if own { "self/attr/apparmor/exec" } else { "self/attr/exec" };
-        labels.push(Label { file, text: format!("exec {profile}") });
+        labels.push(Label { file, text: format!("exec {profile}"), target: LabelTarget::Program });
     }
     if let Some(label) = given(process.selinux_label()) {
-        if !Path::new("/sys/fs/selinux/enforce").exists() {
+        if !lsm::selinux::is_on() {
             return Err(lacks("SELinux", &label));
         }
-        labels.push(Label { file: "self/attr/exec", text: label });
+        labels.push(Label { file: "self/attr/keycreate", text: label.clone(), target: LabelTarget::Keyring });
+        labels.push(Label { file: "self/attr/exec", text: label, target: LabelTarget::Program });
     }
     Ok(labels)
 }

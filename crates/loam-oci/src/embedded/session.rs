@@ -6,17 +6,18 @@ use loam_model::Result;
 use rustix::io::Errno;
 
 use super::explain::Explain;
+use super::identity::LabelFiles;
 use super::streams::Streams;
 use super::terminal::set_streams;
 
 /// Makes this process the leader of a new session with these streams; those of a terminal come with it, later.
-pub(super) fn begin(streams: &Streams) -> Result<()> {
+pub(super) fn begin(streams: &Streams, labels: &LabelFiles) -> Result<()> {
     let failed = || "making a session failed".to_owned();
     rustix::process::setsid().explain(failed)?;
     if let Streams::Descriptors([stdin, stdout, stderr]) = streams {
         set_streams(stdin.as_fd(), stdout.as_fd(), stderr.as_fd()).explain(failed)?;
     }
-    new_keyring()
+    labels.around_keyring(new_keyring)
 }
 
 /// Leaves the keys of whoever started the shim behind.

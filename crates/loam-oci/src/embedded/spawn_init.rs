@@ -6,7 +6,7 @@ use loam_model::{ErrorKind, Failure, Result};
 use loam_sys::{CloneFlags, Spawned};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::Pid;
 use rustix::thread::LinkNameSpaceType;
 
 use super::channel::{Channel, Message};
@@ -41,7 +41,7 @@ pub(super) fn spawn_init(
         let pid = i32::from_ne_bytes(bytes);
         let failed = || Failure::new(ErrorKind::Internal, making());
         let name = Pid::from_raw(pid).ok_or_else(failed)?;
-        let pidfd = rustix::process::pidfd_open(name, PidfdFlags::empty()).explain(making)?;
+        let pidfd = loam_sys::open_process(name).explain(making)?;
         return Ok(Spawned { pid, pidfd });
     }
     match ours.receive()? {

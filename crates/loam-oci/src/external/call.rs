@@ -13,7 +13,7 @@ use loam_model::{ErrorKind, Failure, Result, shown};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::{Pid, Signal};
 
 use super::console::Console;
 use super::{compatibility, explain, remove};
@@ -124,7 +124,7 @@ impl Call {
             let mut child = command.spawn()?;
             let pid =
                 i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id is positive");
-            let pidfd = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            let pidfd = match loam_sys::open_process(pid) {
                 Ok(pidfd) => pidfd,
                 Err(error) => {
                     child.kill()?;

@@ -107,7 +107,7 @@ fn mount(plan: &RootfsPlan) -> Result<OwnedFd> {
         .first()
         .ok_or_else(|| Failure::new(ErrorKind::Invalid, "a root file system needs at least one layer"))?;
     let lasting = RootfsPlan { volatile: false, ..plan.clone() };
-    rootfs::mount_root(&lasting, &mut IdMaps::default(), target)
+    rootfs::mount_root(&lasting, None, &mut IdMaps::default(), target)
 }
 
 /// A failure to do something with a path of the container.

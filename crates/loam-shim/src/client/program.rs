@@ -11,6 +11,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use loam_model::{ErrorKind, Failure, Result};
+use loam_sys::features;
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::mount::OpenTreeFlags;
 
@@ -41,6 +42,10 @@ impl Program {
         let mut command = Command::new(magic_link(sealed));
         std::os::unix::process::CommandExt::arg0(&mut command, "loam-shim");
         command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        let turned_off = features::value();
+        if !turned_off.is_empty() {
+            command.env(features::VARIABLE, turned_off);
+        }
         Ok(command)
     }
 
@@ -65,6 +70,9 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
 }
 
 fn clone_read_only(path: &Path) -> io::Result<OwnedFd> {
+    if features::is_off(features::MOUNT_API) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let mount = rustix::mount::open_tree(CWD, path, flags)?;
     loam_sys::set_mount_read_only(mount.as_fd())?;

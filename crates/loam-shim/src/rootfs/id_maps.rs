@@ -4,27 +4,42 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use loam_model::{ErrorKind, Failure, IdMapping, Result};
+use loam_sys::features;
+use rustix::io::Errno;
 
 /// Makes detached mounts idmapped; each mapping costs one short-lived process, however many mounts use it.
 #[derive(Debug, Default)]
 pub(crate) struct IdMaps(Vec<(IdMapping, OwnedFd)>);
 
 impl IdMaps {
-    /// Maps the ids of a detached mount. `path` is for the message.
+    /// Whether mounts with shifted ids may be tried at all.
+    pub(crate) fn are_possible() -> bool {
+        !features::is_off(features::IDMAPPED_MOUNTS) && !features::is_off(features::MOUNT_API)
+    }
+
+    /// Shifts the ids of a detached mount; `false` when its file system or this kernel can't. `path` is for the
+    /// message.
     pub(crate) fn apply(
         &mut self,
         mount: &OwnedFd,
         mapping: &IdMapping,
         recursive: bool,
         path: &Path,
-    ) -> Result<()> {
+    ) -> Result<bool> {
+        if !Self::are_possible() {
+            return Ok(false);
+        }
         let namespace = self.namespace(mapping)?;
-        loam_sys::set_mount_id_mapping(mount.as_fd(), namespace.as_fd(), recursive).map_err(|error| {
-            let message = format!("`{}` can't be mounted with mapped ids", path.display());
-            Failure::new(ErrorKind::Unsupported, message)
-                .caused_by(error)
-                .hint("its file system or this kernel has no idmapped mounts; use the host's user namespace")
-        })
+        let shifted = loam_sys::set_mount_id_mapping(mount.as_fd(), namespace.as_fd(), recursive);
+        match shifted.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)) {
+            Ok(()) => Ok(true),
+            // File systems learnt it one by one, and some kernels have none that can.
+            Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+            Err(errno) => {
+                let message = format!("`{}` can't be mounted with shifted ids", path.display());
+                Err(Failure::new(ErrorKind::Unsupported, message).caused_by(errno))
+            }
+        }
     }
 
     fn namespace(&mut self, mapping: &IdMapping) -> Result<&OwnedFd> {

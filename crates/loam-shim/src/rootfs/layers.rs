@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
-use super::{IdMaps, kind_of};
+use super::{IdMaps, kind_of, shift};
 
 /// The open directories of a plan.
 #[derive(Debug)]
@@ -19,22 +19,42 @@ pub(super) struct Layers {
     pub(super) work: Option<OwnedFd>,
     /// The idmapped mounts in which the directories were opened.
     pub(super) anchors: Vec<OwnedFd>,
+    /// Whether the ids are still to be shifted: the container has its own, and the directories are not idmapped.
+    pub(super) unmapped: bool,
+    /// The SELinux label of all files.
+    pub(super) label: Option<String>,
 }
 
 impl Layers {
     /// Opens the directories. With a mapping, one idmapped clone of a mount serves all directories in it: the
     /// overlay makes itself private clones of just the directories.
     pub(super) fn open(plan: &RootfsPlan, maps: &mut IdMaps) -> Result<Self> {
-        let paths: Vec<&Path> =
-            plan.lower.iter().chain(&plan.upper).chain(&plan.work).map(PathBuf::as_path).collect();
-        let (mut directories, anchors) = match &plan.mapping {
-            None => (open_plainly(&paths)?, Vec::new()),
-            Some(mapping) => open_mapped(&paths, mapping, maps)?,
+        let paths = paths(plan);
+        let mapped = match &plan.mapping {
+            Some(mapping) if !shift::has_begun(plan) => open_mapped(&paths, mapping, maps)?,
+            _ => None,
         };
+        match mapped {
+            Some((directories, anchors)) => Ok(Self::sort(plan, directories, anchors)),
+            None => Self::open_unmapped(plan),
+        }
+    }
+
+    /// Opens the directories as they are.
+    pub(super) fn open_unmapped(plan: &RootfsPlan) -> Result<Self> {
+        let layers = Self::sort(plan, open_plainly(&paths(plan))?, Vec::new());
+        Ok(Self { unmapped: plan.mapping.is_some(), ..layers })
+    }
+
+    fn sort(plan: &RootfsPlan, mut directories: Vec<OwnedFd>, anchors: Vec<OwnedFd>) -> Self {
         let work = plan.work.as_ref().and_then(|_| directories.pop());
         let upper = plan.upper.as_ref().and_then(|_| directories.pop());
-        Ok(Self { lower: directories, upper, work, anchors })
+        Self { lower: directories, upper, work, anchors, unmapped: false, label: None }
     }
+}
+
+fn paths(plan: &RootfsPlan) -> Vec<&Path> {
+    plan.lower.iter().chain(&plan.upper).chain(&plan.work).map(PathBuf::as_path).collect()
 }
 
 const DIRECTORY: OFlags =
@@ -52,11 +72,14 @@ fn open_plainly(paths: &[&Path]) -> Result<Vec<OwnedFd>> {
     paths.iter().map(open).collect()
 }
 
-fn open_mapped(
-    paths: &[&Path],
-    mapping: &IdMapping,
-    maps: &mut IdMaps,
-) -> Result<(Vec<OwnedFd>, Vec<OwnedFd>)> {
+/// Opened directories, and the idmapped mounts that they were opened in.
+type Mapped = (Vec<OwnedFd>, Vec<OwnedFd>);
+
+/// Opens the directories with shifted ids; `None` where a file system or the kernel can't shift them.
+fn open_mapped(paths: &[&Path], mapping: &IdMapping, maps: &mut IdMaps) -> Result<Option<Mapped>> {
+    if !IdMaps::are_possible() {
+        return Ok(None);
+    }
     let mut mounts = Vec::with_capacity(paths.len());
     for path in paths {
         mounts.push(mount_id(path).map_err(|errno| layer_failure(path, errno))?);
@@ -68,7 +91,9 @@ fn open_mapped(
             let together = paths.iter().zip(&mounts).filter(|(_, id)| *id == mount).map(|(path, _)| *path);
             let top = common_ancestor(together);
             let anchor = clone_mount(&top).map_err(|errno| layer_failure(&top, errno))?;
-            maps.apply(&anchor, mapping, false, &top)?;
+            if !maps.apply(&anchor, mapping, false, &top)? {
+                return Ok(None);
+            }
             anchors.push((*mount, top, anchor));
         }
         let anchor = anchors.iter().find(|(known, ..)| known == mount);
@@ -79,7 +104,7 @@ fn open_mapped(
             .map_err(|errno| layer_failure(path, errno))?;
         directories.push(directory);
     }
-    Ok((directories, anchors.into_iter().map(|(_, _, anchor)| anchor).collect()))
+    Ok(Some((directories, anchors.into_iter().map(|(_, _, anchor)| anchor).collect())))
 }
 
 fn mount_id(path: &Path) -> std::result::Result<u64, Errno> {

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use loam_model::{Failure, Result, RootfsPlan};
+use loam_sys::features;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -11,7 +12,7 @@ use rustix::mount::{
 };
 
 use super::layers::{self, Layers};
-use super::{IdMaps, as_container_root, kind_of};
+use super::{IdMaps, as_container_root, kind_of, shift};
 use crate::magic_link::magic_link;
 
 /// How the kernel is told of the layers, from the newest way to the oldest.
@@ -26,24 +27,56 @@ enum Way {
 }
 
 /// Mounts the plan's root file system at `target`, a directory in a mount namespace of our own, and gives a
-/// descriptor of its root.
-pub(crate) fn mount_root(plan: &RootfsPlan, maps: &mut IdMaps, target: &Path) -> Result<OwnedFd> {
+/// descriptor of its root. With a label, SELinux takes it for that of every file.
+pub(crate) fn mount_root(
+    plan: &RootfsPlan,
+    label: Option<&str>,
+    maps: &mut IdMaps,
+    target: &Path,
+) -> Result<OwnedFd> {
     layers::check(plan)?;
-    let layers = Layers::open(plan, maps)?;
+    let layers = Layers { label: label.map(str::to_owned), ..Layers::open(plan, maps)? };
+    if layers.unmapped {
+        return mount_shifted(plan, &layers, target);
+    }
     // The overlay works on its writable directory with the rights and ids of the one who mounts it.
-    as_container_root(plan.mapping.as_ref(), || mount_with_layers(plan, &layers, target))?
+    let mounted = as_container_root(plan.mapping.as_ref(), || mount_layers(plan, &layers, target, ways()))?;
+    match mounted {
+        // Before Linux 5.19 an overlay takes no idmapped layers.
+        Err(Errno::INVAL) if !layers.anchors.is_empty() => {
+            mount_shifted(plan, &Layers { label: layers.label, ..Layers::open_unmapped(plan)? }, target)
+        }
+        mounted => mounted.map_err(|errno| mount_failure(target, errno)),
+    }
 }
 
-fn mount_with_layers(plan: &RootfsPlan, layers: &Layers, target: &Path) -> Result<OwnedFd> {
-    mount_layers(plan, layers, target, &[Way::Descriptors, Way::Paths, Way::OneString]).map_err(|errno| {
-        let message = format!("the root file system can't be mounted at `{}`", target.display());
-        let failure = Failure::new(kind_of(errno), message).caused_by(errno);
-        if errno == Errno::BUSY {
-            failure.hint("another overlay uses the same writable directory")
-        } else {
-            failure
-        }
-    })
+/// Mounts the layers with the ids that they have on the disk, and gives all files to the container's users.
+fn mount_shifted(plan: &RootfsPlan, layers: &Layers, target: &Path) -> Result<OwnedFd> {
+    shift::begin(plan)?;
+    let root = mount_layers(plan, layers, target, ways()).map_err(|errno| mount_failure(target, errno))?;
+    shift::shift(&root, plan.mapping.as_ref())?;
+    Ok(root)
+}
+
+fn mount_failure(target: &Path, errno: Errno) -> Failure {
+    let message = format!("the root file system can't be mounted at `{}`", target.display());
+    let failure = Failure::new(kind_of(errno), message).caused_by(errno);
+    if errno == Errno::BUSY {
+        failure.hint("another overlay uses the same writable directory")
+    } else {
+        failure
+    }
+}
+
+/// The ways that may be tried.
+fn ways() -> &'static [Way] {
+    if features::is_off(features::MOUNT_API) || features::is_off(features::LOWERDIR_PLUS) {
+        &[Way::OneString]
+    } else if features::is_off(features::LAYERS_BY_DESCRIPTOR) {
+        &[Way::Paths, Way::OneString]
+    } else {
+        &[Way::Descriptors, Way::Paths, Way::OneString]
+    }
 }
 
 fn mount_layers(
@@ -101,6 +134,11 @@ fn mount_layers(
 
 /// One read-only layer is no overlay.
 fn mount_single(layer: &OwnedFd, target: &Path) -> std::result::Result<OwnedFd, Errno> {
+    if features::is_off(features::MOUNT_API) {
+        rustix::mount::mount_bind(magic_link(layer), target)?;
+        rustix::mount::mount_remount(target, MountFlags::BIND | MountFlags::RDONLY, "")?;
+        return open_root(target);
+    }
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     let mount = rustix::mount::open_tree(layer, "", flags)?;
@@ -127,6 +165,12 @@ fn configure(plan: &RootfsPlan, layers: &Layers, way: Way) -> std::result::Resul
         if plan.volatile {
             rustix::mount::fsconfig_set_flag(&context, "volatile")?;
         }
+        if layers.unmapped {
+            rustix::mount::fsconfig_set_string(&context, "metacopy", "on")?;
+        }
+    }
+    if let Some(label) = &layers.label {
+        rustix::mount::fsconfig_set_string(&context, "context", label.as_str())?;
     }
     rustix::mount::fsconfig_create(&context)?;
     rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes(plan))
@@ -149,10 +193,21 @@ fn mount_with_one_string(
         if plan.volatile {
             options += ",volatile";
         }
+        if layers.unmapped {
+            options += ",metacopy=on";
+        }
+    }
+    if let Some(label) = &layers.label {
+        // Quoted, because a level contains commas.
+        options += &format!(",context=\"{label}\"");
     }
     let flags = if plan.mapping.is_some() { MountFlags::NODEV } else { MountFlags::empty() };
     let options = std::ffi::CString::new(options).map_err(|_| Errno::INVAL)?;
     rustix::mount::mount("overlay", target, "overlay", flags, options.as_c_str())?;
+    open_root(target)
+}
+
+fn open_root(target: &Path) -> std::result::Result<OwnedFd, Errno> {
     rustix::fs::open(target, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
@@ -204,6 +259,51 @@ mod tests {
         }
     }
 
+    /// Mounts a layer without idmapped mounts in each of the ways, twice.
+    fn try_shifted(mapping: &IdMapping) {
+        use std::os::unix::fs::PermissionsExt;
+        for way in [Way::Paths, Way::OneString] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = |name: &str| directory.path().join(name);
+            for name in ["low/d", "upper", "work", "root"] {
+                std::fs::create_dir_all(path(name)).unwrap();
+            }
+            std::fs::write(path("low/d/program"), vec![1; 1 << 20]).unwrap();
+            std::fs::set_permissions(path("low/d/program"), PermissionsExt::from_mode(0o4755)).unwrap();
+            std::os::unix::fs::symlink("nowhere", path("low/link")).unwrap();
+            std::os::unix::fs::chown(path("low/d"), Some(1000), Some(70_000)).unwrap();
+            let plan = RootfsPlan {
+                lower: vec![path("low")],
+                upper: Some(path("upper")),
+                work: Some(path("work")),
+                mapping: Some(mapping.clone()),
+                volatile: false,
+            };
+            for _ in 0..2 {
+                shift::begin(&plan).unwrap();
+                let layers = Layers::open(&plan, &mut IdMaps::default()).unwrap();
+                assert!(layers.unmapped && layers.anchors.is_empty(), "the mark counts");
+                let root = mount_layers(&plan, &layers, &path("root"), &[way]).unwrap();
+                shift::shift(&root, Some(mapping)).unwrap();
+                let owner = |name: &str| {
+                    let status = std::fs::symlink_metadata(path("root").join(name)).unwrap();
+                    (status.uid(), status.gid())
+                };
+                assert_eq!(owner(""), (100_000, 100_000), "{way:?}");
+                assert_eq!(owner("link"), (100_000, 100_000), "{way:?}");
+                assert_eq!(owner("d"), (101_000, 70_000), "{way:?}: what is not mapped stays");
+                assert_eq!(owner("d/program"), (100_000, 100_000), "{way:?}");
+                let program = std::fs::metadata(path("root/d/program")).unwrap();
+                assert_eq!((program.mode() & 0o7777, program.len()), (0o4755, 1 << 20), "{way:?}");
+                // The contents stay in the layer.
+                let above = std::fs::metadata(path("upper/d/program")).unwrap();
+                assert!(above.blocks() < 64, "{way:?}: {} blocks", above.blocks());
+                rustix::mount::unmount(path("root"), UnmountFlags::DETACH).unwrap();
+            }
+            assert_eq!(std::fs::metadata(path("low/d/program")).unwrap().uid(), 0);
+        }
+    }
+
     #[test]
     fn every_way_mounts_the_same_overlay() {
         if !rustix::process::geteuid().is_root() {
@@ -215,6 +315,7 @@ mod tests {
             let _namespace = MountNamespace::enter(Path::new("/tmp")).unwrap();
             try_ways(None, 0);
             try_ways(Some(&IdMapping::contiguous(100_000, 65_536)), 100_000);
+            try_shifted(&IdMapping::contiguous(100_000, 65_536));
         })
         .join()
         .unwrap();

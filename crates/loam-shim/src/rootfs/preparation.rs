@@ -5,13 +5,15 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-use loam_model::{ErrorKind, Failure, MountPreparation, Result};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use loam_model::{ErrorKind, Failure, IdMapping, MountPreparation, Result};
+use loam_sys::features;
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
 use super::overlay::move_to;
 use super::{IdMaps, kind_of};
+use crate::magic_link::magic_link;
 
 /// Makes one prepared mount below the run directory.
 pub(crate) fn prepare(preparation: &MountPreparation, run_directory: &Path, maps: &mut IdMaps) -> Result<()> {
@@ -35,30 +37,75 @@ pub(crate) fn prepare(preparation: &MountPreparation, run_directory: &Path, maps
         let message = format!("`{}` can't be mounted into the container", source.display());
         Failure::new(kind_of(errno), message).caused_by(errno)
     };
-    let mount = clone_mount(source, *follow_links, *recursive).map_err(refused)?;
+    let found = find(source, *follow_links).map_err(refused)?;
+    let mount = match features::is_off(features::MOUNT_API) {
+        true => None,
+        false => Some(clone_mount(&found, *recursive).map_err(refused)?),
+    };
     if let Some(mapping) = mapping {
-        maps.apply(&mount, mapping, *recursive, source)?;
+        let shifted = match &mount {
+            Some(mount) => maps.apply(mount, mapping, *recursive, source)?,
+            None => false,
+        };
+        if !shifted {
+            do_without_shift(preparation, &found, mapping, run_directory)?;
+        }
     }
-    let status = rustix::fs::fstat(&mount).map_err(refused)?;
+    let status = rustix::fs::fstat(&found).map_err(refused)?;
     let is_directory = FileType::from_raw_mode(status.st_mode) == FileType::Directory;
     make_target(prepared, is_directory).map_err(|error| {
         let message = format!("`{}` can't be made", prepared.display());
         Failure::new(ErrorKind::Internal, message).caused_by(error)
     })?;
-    move_to(&mount, prepared).map_err(refused)
+    let mounted = match mount {
+        Some(mount) => move_to(&mount, prepared),
+        None if *recursive => rustix::mount::mount_bind_recursive(magic_link(&found), prepared),
+        None => rustix::mount::mount_bind(magic_link(&found), prepared),
+    };
+    mounted.map_err(refused)
 }
 
-fn clone_mount(source: &Path, follow_links: bool, recursive: bool) -> std::result::Result<OwnedFd, Errno> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+/// Makes the best of a mount whose ids can't be shifted. The engine's own file is given to the container's root, or is
+/// a program that everybody may run; whose files a volume has is not ours to change.
+fn do_without_shift(
+    preparation: &MountPreparation,
+    found: &OwnedFd,
+    mapping: &IdMapping,
+    run_directory: &Path,
+) -> Result<()> {
+    let source = &preparation.source;
+    if !preparation.follow_links {
+        let message = format!(
+            "`{}` can't be mounted with shifted ids: its file system or this kernel has no idmapped mounts",
+            source.display()
+        );
+        return Err(Failure::new(ErrorKind::Unsupported, message)
+            .hint("mount it with the option `noidmap`, or use `--userns host`"));
+    }
+    let Some(root) = mapping.to_host(0).filter(|_| source.starts_with(run_directory)) else { return Ok(()) };
+    let (user, group) = (Uid::from_raw(root), Gid::from_raw(root));
+    rustix::fs::chownat(found, "", Some(user), Some(group), AtFlags::EMPTY_PATH).map_err(|errno| {
+        let message = format!("`{}` can't be given to the container's root", source.display());
+        Failure::new(kind_of(errno), message).caused_by(errno)
+    })
+}
+
+fn find(source: &Path, follow_links: bool) -> std::result::Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    if follow_links {
+        return rustix::fs::open(source, flags, Mode::empty());
+    }
+    let top = rustix::fs::open("/", flags | OFlags::DIRECTORY, Mode::empty())?;
+    loam_sys::open_in_root(&top, source, flags, ResolveFlags::NO_SYMLINKS)
+}
+
+fn clone_mount(found: &OwnedFd, recursive: bool) -> std::result::Result<OwnedFd, Errno> {
+    let mut flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     if recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
-    if follow_links {
-        return rustix::mount::open_tree(CWD, source, flags);
-    }
-    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let found = rustix::fs::openat2(CWD, source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?;
-    rustix::mount::open_tree(&found, "", flags | OpenTreeFlags::AT_EMPTY_PATH)
+    rustix::mount::open_tree(found, "", flags)
 }
 
 fn make_target(path: &Path, is_directory: bool) -> std::io::Result<()> {

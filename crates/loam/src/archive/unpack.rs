@@ -16,7 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use loam_model::{ErrorKind, Failure, shown_bytes};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, linkat, mkdirat, mknodat, openat2, symlinkat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, linkat, mkdirat, mknodat, symlinkat, unlinkat};
 use rustix::io::Errno;
 use tar::{Archive, Entry, EntryType};
 
@@ -106,7 +106,7 @@ impl Unpacker {
             }
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-                let make = || openat2(&parent, &name, flags, Mode::RUSR | Mode::WUSR, beneath());
+                let make = || loam_sys::openat2(&parent, &name, flags, Mode::RUSR | Mode::WUSR, beneath());
                 let file = File::from(replacing(&parent, &name, make)?);
                 if let Err(error) = self.fill(file, entry) {
                     // Half of a file is worse than none.

@@ -1,7 +1,7 @@
 //! `loam info`: what this host can do, and where things are. It needs no rights and makes nothing.
 
+mod features;
 mod host;
-mod kernel;
 
 use std::env;
 use std::path::{Path, PathBuf};

@@ -49,7 +49,7 @@ impl Bind {
             "nodev" => self.dev = false,
             "suid" => self.suid = true,
             "nosuid" => self.suid = false,
-            // Labels of SELinux, consistency on other systems: nothing to do here.
+            // Labels where SELinux does not run, consistency on other systems: nothing to do here.
             "z" | "Z" | "cached" | "delegated" | "consistent" => {}
             key => return self.propagation(key),
         }
@@ -84,6 +84,11 @@ pub(super) fn volume(text: &str, working_directory: &Path) -> Parsed<MountSpec> 
     };
     let mut bind = Bind::default();
     for (key, value) in options::list(parts.next().unwrap_or("")) {
+        if matches!(key, "z" | "Z") && loam_oci::lsm::selinux::is_on() {
+            return Err(format!(
+                "the option `{key}` would relabel files for SELinux, which is not supported"
+            ));
+        }
         if value.is_some() || !bind.option(key) {
             return options::unknown(key);
         }

@@ -19,8 +19,8 @@ pub(super) enum SecurityOption {
     NoNewPrivileges(bool),
     /// `apparmor=PROFILE`.
     AppArmor(String),
-    /// `label=LABEL`.
-    Label(String),
+    /// `label=disable`, or a part of the SELinux labels and its value.
+    Label(LabelPart, String),
     /// `unmask=ALL|PATH[:PATH…]`.
     Unmask(Vec<String>),
 }
@@ -48,7 +48,7 @@ pub(super) fn security_option(text: &str) -> Parsed<SecurityOption> {
             Some(_) => return Err("no-new-privileges is true or false".to_owned()),
         },
         "apparmor" => SecurityOption::AppArmor(needed()?.to_owned()),
-        "label" => SecurityOption::Label(needed()?.to_owned()),
+        "label" => label(needed()?)?,
         "unmask" => {
             let paths: Vec<String> = needed()?.split(':').map(str::to_owned).collect();
             if let Some(path) = paths.iter().find(|path| *path != "ALL" && !path.starts_with('/')) {
@@ -58,6 +58,47 @@ pub(super) fn security_option(text: &str) -> Parsed<SecurityOption> {
         }
         key => return Err(format!("the option `{}` is not known", shown(key))),
     })
+}
+
+/// A part of a container's SELinux labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LabelPart {
+    /// None: the container gets no labels.
+    Disable,
+    /// `user`.
+    User,
+    /// `role`.
+    Role,
+    /// `type`.
+    Kind,
+    /// `level`.
+    Level,
+    /// `filetype`.
+    FileKind,
+}
+
+fn label(text: &str) -> Parsed<SecurityOption> {
+    if text == "disable" {
+        return Ok(SecurityOption::Label(LabelPart::Disable, String::new()));
+    }
+    let (part, value) = text.split_once(':').unwrap_or((text, ""));
+    let part = match part {
+        "user" => LabelPart::User,
+        "role" => LabelPart::Role,
+        "type" => LabelPart::Kind,
+        "level" => LabelPart::Level,
+        "filetype" => LabelPart::FileKind,
+        _ => {
+            return Err(
+                "a label is disable, or one of user, role, type, level and filetype, a colon, and its value"
+                    .to_owned(),
+            );
+        }
+    };
+    if value.is_empty() {
+        return Err(format!("the label `{}` needs a value", shown(text)));
+    }
+    Ok(SecurityOption::Label(part, value.to_owned()))
 }
 
 /// Checks the form of a capability's name: with or without `CAP_`, or `ALL`. Whether the kernel knows it, the
@@ -86,7 +127,9 @@ mod tests {
             ("no-new-privileges:false", Is::NoNewPrivileges(false)),
             ("no-new-privileges=true", Is::NoNewPrivileges(true)),
             ("apparmor=x", Is::AppArmor("x".to_owned())),
-            ("label=type:container_t", Is::Label("type:container_t".to_owned())),
+            ("label=type:container_t", Is::Label(LabelPart::Kind, "container_t".to_owned())),
+            ("label:level:s0:c1,c2", Is::Label(LabelPart::Level, "s0:c1,c2".to_owned())),
+            ("label=disable", Is::Label(LabelPart::Disable, String::new())),
             ("unmask=ALL", Is::Unmask(vec!["ALL".to_owned()])),
             (
                 "unmask=/proc/kcore:/sys/firmware",

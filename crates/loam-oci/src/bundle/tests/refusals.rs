@@ -53,11 +53,11 @@ fn requests_that_make_no_sense_are_refused_by_name() {
         ),
         (
             |c| c.spec.security.apparmor = Some("x".into()),
-            "Unsupported: AppArmor profile `x` can't be applied: this kernel has no AppArmor",
+            "Unsupported: AppArmor profile `x` can't be applied: this kernel does not run AppArmor",
         ),
         (
-            |c| c.spec.security.selinux_label = Some("x:y".into()),
-            "Unsupported: SELinux label `x:y` can't be applied: this kernel has no SELinux",
+            |c| c.spec.security.selinux.kind = Some("x".into()),
+            "Unsupported: SELinux label `type:x` can't be applied: this kernel does not run SELinux",
         ),
         (
             |c| c.spec.security.seccomp = SeccompChoice::Profile("[".into()),

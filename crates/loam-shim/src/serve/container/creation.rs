@@ -36,8 +36,9 @@ impl Container {
         announce: &mut dyn FnMut(i32),
     ) -> Result<()> {
         self.log = launch.log.as_deref().map(Log::open).transpose()?;
-        let root = self.mount(launch)?;
         let mut spec = config::read(&launch.directory)?;
+        let label = spec.linux().as_ref().and_then(|linux| linux.mount_label().clone());
+        let root = self.mount(launch, label.as_deref())?;
         if let Some(process) = spec.process_mut() {
             (self.finish_process)(&root, launch.user.as_deref(), process)?;
             self.files.hand_down(process);
@@ -58,12 +59,12 @@ impl Container {
         Ok(())
     }
 
-    fn mount(&mut self, launch: &ShimLaunch) -> Result<OwnedFd> {
+    fn mount(&mut self, launch: &ShimLaunch, label: Option<&str>) -> Result<OwnedFd> {
         self.mounts = Some(MountNamespace::enter(&launch.directory)?);
         let mut maps = IdMaps::default();
         let target = launch.directory.join("rootfs");
         make_directory(&target)?;
-        let root = rootfs::mount_root(&launch.rootfs, &mut maps, &target)?;
+        let root = rootfs::mount_root(&launch.rootfs, label, &mut maps, &target)?;
         if launch.rootfs.upper.is_some() {
             rootfs::make_standard_directories(&root, launch.rootfs.mapping.as_ref())?;
         }

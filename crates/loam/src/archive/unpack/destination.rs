@@ -8,8 +8,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, open, openat2,
-    unlinkat, utimensat,
+    AtFlags, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, open, unlinkat,
+    utimensat,
 };
 use rustix::io::Errno;
 use tar::Header;
@@ -83,7 +83,7 @@ impl Destination {
     /// A path beneath it, opened.
     pub(super) fn child(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC;
-        Ok(openat2(&self.directory, path, flags, Mode::empty(), beneath())?)
+        Ok(loam_sys::openat2(&self.directory, path, flags, Mode::empty(), beneath())?)
     }
 }
 

@@ -3,15 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use loam_oci::lsm::apparmor::{AppArmor, DEFAULT_PROFILE, DefaultProfile};
+use loam_sys::kernel::KernelVersion;
 use serde::Serialize;
 
-use super::kernel::Version;
-
-/// The first kernel that mounts overlay layers with shifted ids.
-const OVERLAY_IDMAP: Version = Version(5, 19);
-
-/// The first kernel with the mount calls that take layers by descriptor (fsconfig of `lowerdir+`).
-const LAYERS_BY_DESCRIPTOR: Version = Version(6, 5);
+use super::features::{self, FeatureState};
 
 /// How cgroups are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -36,16 +32,16 @@ pub(super) struct Host {
     controllers: Vec<String>,
     user_namespaces: bool,
     overlay: bool,
-    overlay_shifted_ids: bool,
-    overlay_layers_by_descriptor: bool,
     seccomp: bool,
     apparmor: bool,
+    apparmor_default_profile: Option<&'static str>,
     selinux: bool,
     ipv6: bool,
     ip_forwarding: bool,
     missing_capabilities: Vec<String>,
     memory: Option<u64>,
     processors: usize,
+    features: Vec<FeatureState>,
 }
 
 impl Host {
@@ -54,7 +50,6 @@ impl Host {
         let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
         let exists = |path: &str| root.join(path).exists();
         let kernel = read("proc/sys/kernel/osrelease").trim().to_owned();
-        let is_at_least = |version| Version::parse(&kernel).is_some_and(|kernel| kernel >= version);
         let mounts = read("proc/self/mountinfo");
         let cgroups = layout(&mounts);
         // Loaded when it is first mounted, where it is a module.
@@ -68,10 +63,9 @@ impl Host {
             },
             user_namespaces: read("proc/sys/user/max_user_namespaces").trim().parse().unwrap_or(0_u64) > 0,
             overlay,
-            overlay_shifted_ids: overlay && is_at_least(OVERLAY_IDMAP),
-            overlay_layers_by_descriptor: overlay && is_at_least(LAYERS_BY_DESCRIPTOR),
             seccomp: read("proc/sys/kernel/seccomp/actions_avail").contains("errno"),
             apparmor: read("sys/module/apparmor/parameters/enabled").trim() == "Y",
+            apparmor_default_profile: AppArmor::detect().map(|apparmor| profile(apparmor.default_profile())),
             selinux: exists("sys/fs/selinux/enforce"),
             ipv6: exists("proc/net/if_inet6"),
             ip_forwarding: read("proc/sys/net/ipv4/ip_forward").trim() == "1",
@@ -82,6 +76,7 @@ impl Host {
             memory: memory(&read("proc/meminfo")),
             processors: std::thread::available_parallelism().map_or(1, usize::from),
             architecture: std::env::consts::ARCH,
+            features: features::look(KernelVersion::parse(&kernel), cgroups == CgroupLayout::Unified),
             kernel,
         }
     }
@@ -96,7 +91,11 @@ impl Host {
             CgroupLayout::Absent => "not mounted",
         };
         let missing = self.missing_capabilities.join(", ");
-        vec![
+        let apparmor = match self.apparmor_default_profile {
+            Some(profile) if self.apparmor => format!("yes, `{DEFAULT_PROFILE}` {profile}"),
+            _ => yes(self.apparmor),
+        };
+        let mut rows = vec![
             ("kernel", format!("{} on {}", self.kernel, self.architecture)),
             ("processors", self.processors.to_string()),
             ("memory", self.memory.map_or_else(|| "unknown".to_owned(), crate::human::bytes)),
@@ -104,15 +103,25 @@ impl Host {
             ("controllers", self.controllers.join(" ")),
             ("user namespaces", yes(self.user_namespaces)),
             ("overlay", yes(self.overlay)),
-            ("overlay, shifted ids", yes(self.overlay_shifted_ids)),
-            ("overlay, layers by fd", yes(self.overlay_layers_by_descriptor)),
             ("seccomp", yes(self.seccomp)),
-            ("AppArmor", yes(self.apparmor)),
+            ("AppArmor", apparmor),
             ("SELinux", yes(self.selinux)),
             ("IPv6", yes(self.ipv6)),
             ("IP forwarding", yes(self.ip_forwarding)),
             ("missing capabilities", if missing.is_empty() { "none".to_owned() } else { missing }),
-        ]
+        ];
+        rows.extend(self.features.iter().map(FeatureState::row));
+        rows
+    }
+}
+
+/// What becomes of the default profile, in words.
+fn profile(state: DefaultProfile) -> &'static str {
+    match state {
+        DefaultProfile::Loaded => "is loaded",
+        DefaultProfile::Loadable => "is loaded at the first start",
+        DefaultProfile::NoParser => "is not applied: `apparmor_parser` is not installed",
+        DefaultProfile::OutOfReach => "is not applied: profiles can't be seen or loaded from here",
     }
 }
 

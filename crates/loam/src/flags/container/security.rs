@@ -1,9 +1,9 @@
 //! `--cap-add`, `--cap-drop` and `--security-opt`.
 
 use clap::Args;
-use loam_model::{CapabilityChange, Failure, SeccompChoice, Security};
+use loam_model::{CapabilityChange, Failure, SeccompChoice, Security, SelinuxOptions};
 
-use crate::flags::security::{SecurityOption, capability, security_option};
+use crate::flags::security::{LabelPart, SecurityOption, capability, security_option};
 use crate::flags::words::read_text;
 
 /// The flags of what a container may do.
@@ -15,7 +15,8 @@ pub(super) struct SecurityFlags {
     /// Take a capability away, or ALL
     #[arg(long, value_name = "NAME", value_parser = capability, help_heading = "Security")]
     cap_drop: Vec<String>,
-    /// seccomp=unconfined|FILE, no-new-privileges[:false], apparmor=PROFILE, label=LABEL, unmask=ALL|PATH
+    /// seccomp=unconfined|FILE, no-new-privileges[:false], apparmor=unconfined|PROFILE, label=disable|PART:VALUE,
+    /// unmask=ALL|PATH
     #[arg(long, value_name = "OPTION", value_parser = security_option, help_heading = "Security")]
     security_opt: Vec<SecurityOption>,
 }
@@ -40,10 +41,25 @@ impl SecurityFlags {
                 }
                 SecurityOption::NoNewPrivileges(on) => security.allow_new_privileges = !on,
                 SecurityOption::AppArmor(profile) => security.apparmor = Some(profile.clone()),
-                SecurityOption::Label(label) => security.selinux_label = Some(label.clone()),
+                SecurityOption::Label(part, value) => set_label(&mut security.selinux, *part, value),
                 SecurityOption::Unmask(paths) => security.unmask.extend(paths.iter().cloned()),
             }
         }
         Ok(security)
     }
+}
+
+fn set_label(labels: &mut SelinuxOptions, part: LabelPart, value: &str) {
+    let place = match part {
+        LabelPart::Disable => {
+            labels.disable = true;
+            return;
+        }
+        LabelPart::User => &mut labels.user,
+        LabelPart::Role => &mut labels.role,
+        LabelPart::Kind => &mut labels.kind,
+        LabelPart::Level => &mut labels.level,
+        LabelPart::FileKind => &mut labels.file_kind,
+    };
+    *place = Some(value.to_owned());
 }
