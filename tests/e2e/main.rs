@@ -16,5 +16,6 @@ mod registry;
 mod run;
 mod runtimes;
 mod security;
+mod systemd;
 mod terminal;
 mod volumes;

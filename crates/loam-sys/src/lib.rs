@@ -8,6 +8,7 @@ mod confinement;
 mod covered_spawn;
 mod descriptors;
 mod execute;
+pub mod features;
 mod id_mapped_mount;
 mod mount_attributes;
 mod namespaces;
