@@ -16,7 +16,8 @@ pub struct Stats {
     pub memory_limit: Option<u64>,
     /// The highest memory use so far, in bytes.
     pub memory_peak: Option<u64>,
-    /// How often a process was killed for lack of memory.
+    /// How often a process was killed for lack of memory. When the cgroup is gone already this may be what is known from
+    /// around it; `memory_events` has only its own.
     pub out_of_memory_kills: Option<u64>,
     /// How often memory was short.
     pub memory_events: MemoryEvents,

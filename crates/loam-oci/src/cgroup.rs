@@ -54,6 +54,8 @@ pub struct Cgroup {
     path: String,
     /// systemd's unit, when that is what it is.
     unit: Option<String>,
+    /// How often a process was killed for lack of memory in the slice, before this scope was made in it.
+    kills_before: Option<u64>,
     seats: Vec<Seat>,
 }
 
@@ -118,7 +120,8 @@ impl Cgroup {
         let (CgroupPlace::Scope { slice, .. }, Some(unit)) = (place, place.unit()) else {
             return Self::create(&place.path(), resources);
         };
-        let cgroup = Self::at(place, Layout::detect()?);
+        let mut cgroup = Self::at(place, Layout::detect()?);
+        cgroup.kills_before = cgroup.kills_in_slice();
         if cgroup.seats.iter().any(|seat| seat.hierarchy.version == CgroupVersion::V1) {
             return Err(CgroupError::SystemdOnVersionOne.into());
         }
@@ -152,7 +155,7 @@ impl Cgroup {
         let path = place.path();
         let seat = |hierarchy: Hierarchy| Seat { directory: below(&hierarchy.mount, &path), hierarchy };
         let seats = layout.hierarchies.into_iter().map(seat).collect();
-        Self { seats, unit: place.unit(), path }
+        Self { seats, unit: place.unit(), kills_before: None, path }
     }
 
     /// Finds the cgroup at a place, written as in `linux.cgroupsPath`, that exists. Makes nothing; hierarchies in which it

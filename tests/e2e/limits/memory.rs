@@ -2,8 +2,8 @@
 
 use loam_tests::{Host, Need, needs};
 
-/// A program that holds some 48 MB.
-const HOLD: &str = "head -c 64000000 /dev/zero | tail -c 48000000 >/dev/null && echo held";
+/// A program that holds some 48 MiB, in files in memory.
+const HOLD: &str = "dd if=/dev/zero of=/dev/shm/held bs=1M count=48 2>/dev/null && echo held";
 
 #[test]
 fn memory_beyond_the_limit_kills_and_is_told() {
@@ -21,7 +21,7 @@ fn memory_beyond_the_limit_kills_and_is_told() {
 #[test]
 fn memory_within_the_limit_is_had() {
     let host = Host::with_small_image();
-    let ran = host.loam(&["run", "--rm", "-m", "96m", "small", "sh", "-c", HOLD]);
+    let ran = host.loam(&["run", "--rm", "-m", "96m", "--shm-size", "64m", "small", "sh", "-c", HOLD]);
     assert_eq!(ran.ok(), "held");
     host.finish();
 }
@@ -39,7 +39,20 @@ fn swap_beyond_memory_is_had_and_no_more() {
         host.sh(&needs::make_swap(&file)).ok();
     }
     let run = |swap: &str| {
-        host.loam(&["run", "--rm", "-m", "32m", "--memory-swap", swap, "small", "sh", "-c", HOLD])
+        host.loam(&[
+            "run",
+            "--rm",
+            "-m",
+            "32m",
+            "--memory-swap",
+            swap,
+            "--shm-size",
+            "64m",
+            "small",
+            "sh",
+            "-c",
+            HOLD,
+        ])
     };
     let (none, some) = (run("32m"), run("96m"));
     if made {

@@ -21,7 +21,7 @@ const PARENT_ATTEMPTS: u32 = 10;
 
 /// Makes the directories in every hierarchy. A failure leaves nothing behind.
 pub(super) fn make(place: &CgroupPlace, layout: &Layout) -> Result<Cgroup, CgroupError> {
-    let mut cgroup = Cgroup { path: place.path(), unit: None, seats: Vec::new() };
+    let mut cgroup = Cgroup { path: place.path(), unit: None, kills_before: None, seats: Vec::new() };
     for hierarchy in &layout.hierarchies {
         // A hierarchy that only tracks is nice to have, unless it is all there is.
         let optional = hierarchy.is_tracking() && layout.hierarchies.len() > 1;

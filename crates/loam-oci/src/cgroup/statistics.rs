@@ -20,6 +20,9 @@ impl Cgroup {
         let mut stats = Stats::default();
         if let Some(directory) = self.v2() {
             v2_stats(directory, &mut stats)?;
+            if self.unit.is_some() && !directory.exists() {
+                stats.out_of_memory_kills = self.kills_since_creation();
+            }
         }
         if let Some(directory) = self.v1("cpuacct") {
             stats.cpu_usage_ns = number(directory, "cpuacct.usage")?.unwrap_or(0);
@@ -57,7 +60,24 @@ impl Cgroup {
                 tree(directory).ok()?.iter().skip(1).filter_map(|directory| each(directory)).sum::<u64>();
             return Some(here + below);
         }
-        keyed(self.v2()?, "memory.events", "oom_kill").ok().flatten()
+        let directory = self.v2()?;
+        match keyed(directory, "memory.events", "oom_kill").ok().flatten() {
+            None if self.unit.is_some() && !directory.exists() => self.kills_since_creation(),
+            kills => kills,
+        }
+    }
+
+    /// The same of a scope that systemd has removed already: it does so as soon as the last process has ended, often before
+    /// anybody could look. What the slice counted since may have been in another scope; whoever asks has to have a reason to
+    /// believe that it was here.
+    fn kills_since_creation(&self) -> Option<u64> {
+        Some(self.kills_in_slice()?.saturating_sub(self.kills_before?))
+    }
+
+    /// How often a process was killed in the slice of a scope, in all that lies in it.
+    pub(super) fn kills_in_slice(&self) -> Option<u64> {
+        let slice = self.v2().filter(|_| self.unit.is_some())?.parent()?;
+        Some(keyed(slice, "memory.events", "oom_kill").ok()?.unwrap_or(0))
     }
 }
 
