@@ -18,5 +18,6 @@ mod registry;
 mod run;
 mod runtimes;
 mod security;
+mod systemd;
 mod terminal;
 mod volumes;

@@ -126,6 +126,11 @@ impl Host {
         command
     }
 
+    /// Runs `loam` with a variable in its environment.
+    pub fn loam_with(&self, name: &str, value: &str, arguments: &[&str]) -> Ran {
+        Ran::new(&self.loam_command(arguments).env(name, value).output().expect("loam runs"))
+    }
+
     /// Runs `loam`.
     pub fn loam(&self, arguments: &[&str]) -> Ran {
         Ran::new(&self.loam_command(arguments).output().expect("loam runs"))
@@ -234,7 +239,11 @@ impl Host {
             );
         }
         for hierarchy in entries(Path::new("/sys/fs/cgroup")) {
-            let ours = ids.iter().map(|id| hierarchy.join(format!("loam-{id}")));
+            // Below the root, or a scope of systemd's in a slice.
+            let ours = ids
+                .iter()
+                .flat_map(|id| [format!("loam-{id}"), format!("loam-{id}.scope")])
+                .map(|name| hierarchy.join(name));
             left.extend(ours.filter(|path| path.exists()).map(|path| format!("cgroup {}", path.display())));
         }
         let links = self.sh("ip -o link show type veth").stdout;

@@ -1,5 +1,6 @@
 //! A host of its own for each end-to-end test, and the built `loam` program on it.
 
+pub mod cgroup;
 mod host;
 pub mod needs;
 mod wait;

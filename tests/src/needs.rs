@@ -7,7 +7,8 @@
 use std::fmt;
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Something that not every machine has.
@@ -17,6 +18,14 @@ pub enum Need {
     CgroupV1,
     /// Control groups of version 2 with all controllers, and nothing of version 1.
     CgroupV2,
+    /// A limit on memory and swap together, and swap, or the right to make some in a file of one's own.
+    Swap,
+    /// A weight of block input and output for each cgroup.
+    BlockWeight,
+    /// Temporary files on a file system on a block device of its own.
+    BlockDevice,
+    /// Huge pages that can be set aside, and a limit on them for each cgroup.
+    HugePages,
     /// A kernel that counts and limits by project on XFS.
     XfsProjectQuota,
     /// A kernel that counts and limits by project on ext4.
@@ -34,6 +43,10 @@ impl fmt::Display for Need {
         formatter.write_str(match self {
             Self::CgroupV1 => "cgroup-v1",
             Self::CgroupV2 => "cgroup-v2",
+            Self::Swap => "swap",
+            Self::BlockWeight => "block-weight",
+            Self::BlockDevice => "block-device",
+            Self::HugePages => "hugetlb",
             Self::XfsProjectQuota => "xfs-prjquota",
             Self::Ext4ProjectQuota => "ext4-prjquota",
             Self::Btrfs => "btrfs",
@@ -49,6 +62,12 @@ impl Need {
             Self::CgroupV1 => Path::new("/sys/fs/cgroup/memory/cgroup.procs").exists(),
             Self::CgroupV2 => fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")
                 .is_ok_and(|list| ["cpu", "memory", "pids"].iter().all(|name| list.contains(name))),
+            Self::Swap => has_swap() || (Self::CgroupV2.is_met() && can_make_swap()),
+            Self::BlockWeight => {
+                any_cgroup_has(&["blkio.bfq.weight", "blkio.weight", "io.weight", "io.bfq.weight"])
+            }
+            Self::BlockDevice => block_device(&std::env::temp_dir()).is_some(),
+            Self::HugePages => can_set_huge_pages_aside(),
             Self::XfsProjectQuota => mounts_with_project_quota("xfs"),
             Self::Ext4ProjectQuota => mounts_with_project_quota("ext4"),
             Self::Btrfs => knows_file_system("btrfs") && Path::new("/usr/bin/btrfs").exists(),
@@ -93,6 +112,66 @@ fn record(name: &str, what: &str) {
 /// The test harness names each test's thread after it.
 fn test_name() -> String {
     std::thread::current().name().unwrap_or("a test without a name").to_owned()
+}
+
+/// The whole block device that a directory lies on, if it is on one.
+pub fn block_device(directory: &Path) -> Option<PathBuf> {
+    let device = fs::metadata(directory).ok()?.dev();
+    // gnu_dev_major(3) and gnu_dev_minor(3).
+    let major = ((device >> 8) & 0xfff) | ((device >> 32) & !0xfff);
+    let minor = (device & 0xff) | ((device >> 12) & !0xff);
+    let place = format!("/sys/dev/block/{major}:{minor}");
+    // A link such as `../../devices/…/vda/vda1`.
+    let link = fs::read_link(&place).ok()?;
+    let is_partition = Path::new(&place).join("partition").exists();
+    let whole = if is_partition { link.parent()? } else { &link };
+    let node = Path::new("/dev").join(whole.file_name()?);
+    node.exists().then_some(node)
+}
+
+/// Whether a cgroup below a root has one of these files; roots have none.
+fn any_cgroup_has(files: &[&str]) -> bool {
+    let mounts = ["/sys/fs/cgroup", "/sys/fs/cgroup/blkio"].map(Path::new);
+    mounts.iter().filter(|mount| mount.join("cgroup.procs").exists()).any(|mount| {
+        let probe = mount.join(format!("loam-need-{}", std::process::id()));
+        // Another test may have made it, and the controllers may be handed down only when a container needs them.
+        let made = fs::create_dir(&probe);
+        let has = files.iter().any(|file| probe.join(file).exists());
+        made.is_ok_and(|()| fs::remove_dir(&probe).is_ok()) && has
+    })
+}
+
+fn has_swap() -> bool {
+    let accounted =
+        || Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists() || Need::CgroupV2.is_met();
+    fs::read_to_string("/proc/swaps").is_ok_and(|list| list.lines().count() > 1) && accounted()
+}
+
+fn can_make_swap() -> bool {
+    let Ok(directory) = tempfile::tempdir() else { return false };
+    let file = directory.path().join("swap").display().to_string();
+    let script = format!("set -e; {}; swapoff '{file}'", make_swap(&file));
+    Command::new("sh").args(["-c", &script]).output().is_ok_and(|output| output.status.success())
+}
+
+/// The shell's words that make 64 MiB of swap in a file.
+pub fn make_swap(file: &str) -> String {
+    format!(
+        "dd if=/dev/zero of='{file}' bs=1M count=64 2>/dev/null; chmod 600 '{file}'; mkswap '{file}' >/dev/null; \
+         swapon '{file}'"
+    )
+}
+
+fn can_set_huge_pages_aside() -> bool {
+    let file = Path::new("/proc/sys/vm/nr_hugepages");
+    let limited = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")
+        .is_ok_and(|list| list.contains("hugetlb"))
+        || Path::new("/sys/fs/cgroup/hugetlb/cgroup.procs").exists();
+    let number = || fs::read_to_string(file).ok()?.trim().parse::<u32>().ok();
+    let Some(before) = number().filter(|_| limited) else { return false };
+    let more =
+        fs::write(file, (before + 2).to_string()).is_ok() && number().is_some_and(|now| now == before + 2);
+    fs::write(file, before.to_string()).is_ok() && more
 }
 
 fn knows_file_system(name: &str) -> bool {

@@ -1,8 +1,8 @@
 //! Making containers.
 
 use loam_model::{
-    BundleInput, ContainerId, ContainerName, ContainerSpec, ErrorKind, Failure, IdMapping, Image, Namespace,
-    NetworkMode, Result, SnapshotRequest, UserNamespace,
+    BundleInput, CgroupPlace, ContainerId, ContainerName, ContainerSpec, ErrorKind, Failure, IdMapping,
+    Image, Namespace, NetworkMode, Result, SnapshotRequest, UserNamespace,
 };
 use loam_state::Durability;
 use serde::Serialize;
@@ -65,7 +65,15 @@ impl Engine {
         check_init(core, spec.init)?;
         let id = names::new_id()?;
         let lock = ContainerLock::make(&core.directories, &id)?;
-        let mut record = new_record(id, spec, image)?;
+        let made =
+            core.seams.bundler.cgroup(&id).and_then(|place| new_record(id.clone(), place, spec, image));
+        let mut record = match made {
+            Ok(record) => record,
+            Err(error) => {
+                lock.remove(&core.directories, &id);
+                return Err(error);
+            }
+        };
         match self.insert_row(&mut record) {
             Ok(()) => Ok((lock, record)),
             Err(error) => {
@@ -170,24 +178,18 @@ pub(crate) fn durability(record: &Record) -> Durability {
     if record.spec.auto_remove { Durability::Unsynced } else { Durability::Synced }
 }
 
-/// The cgroup of a container. It has no common parent with others: that would have to be made and removed by whichever
-/// command happens to be first and last, once more in every hierarchy of version 1.
-pub(crate) fn cgroup(id: &ContainerId) -> String {
-    format!("/loam-{id}")
-}
-
 /// Now, as RFC 3339.
 pub(crate) fn now() -> String {
     jiff::Timestamp::now().to_string()
 }
 
-fn new_record(id: ContainerId, spec: &ContainerSpec, image: &Image) -> Result<Record> {
+fn new_record(id: ContainerId, cgroup: CgroupPlace, spec: &ContainerSpec, image: &Image) -> Result<Record> {
     let name = match &spec.name {
         Some(name) => name.clone(),
         None => names::made_up_name(0)?,
     };
     Ok(Record {
-        cgroup: cgroup(&id),
+        cgroup: cgroup.to_string(),
         id,
         name,
         state: ContainerState::Creating,

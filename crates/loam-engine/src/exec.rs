@@ -11,6 +11,7 @@ use loam_model::{
 };
 
 use crate::directories::failure;
+use crate::engine::Core;
 use crate::wait::not_running;
 use crate::{ContainerState, Engine};
 
@@ -115,10 +116,12 @@ impl Engine {
     pub fn control(&self, name: &str) -> Result<Control> {
         Ok(Control { shim: self.connect_live(name)?.1 })
     }
+}
 
+impl Core {
     /// The configuration that a running container was made from.
     pub(crate) fn running_config(&self, id: &ContainerId) -> Result<Spec> {
-        let path = self.core.directories.run(id).join("config.json");
+        let path = self.directories.run(id).join("config.json");
         let read = || -> std::io::Result<Spec> {
             let mut bytes = Vec::new();
             File::open(&path)?.take(CONFIG_LIMIT).read_to_end(&mut bytes)?;

@@ -6,7 +6,8 @@ use loam_model::oci_spec::runtime::{
     LinuxCapabilities, LinuxNamespace, LinuxResources, LinuxSeccompAction, Mount, PosixRlimit, Spec, User,
 };
 use loam_model::{
-    ContainerId, ContainerName, ContainerSpec, Digest, ExitRecord, IdMapping, PortMapping, Result,
+    CgroupDriver, CgroupPlace, ContainerId, ContainerName, ContainerSpec, Digest, ExitRecord, IdMapping,
+    PortMapping, Result,
 };
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
@@ -106,6 +107,8 @@ pub struct ContainerDetail {
     pub mapping: Option<IdMapping>,
     /// Its cgroup below each hierarchy's root.
     pub cgroup: String,
+    /// Who makes its cgroup.
+    pub cgroup_driver: CgroupDriver,
     /// Its network, while it runs.
     pub network: NetworkFacts,
     /// Published ports: the taken ones while it runs, else those asked for.
@@ -125,6 +128,7 @@ impl Engine {
     pub fn inspect(&self, name: &str) -> Result<ContainerDetail> {
         let record = self.current(self.find(name)?).ok_or_else(|| not_found(name))?;
         let live = record.state.is_live();
+        let place = record.cgroup.parse().unwrap_or(CgroupPlace::Path(record.cgroup.clone()));
         let mut failure = record.failure.clone();
         let effective = match self.settings(&record) {
             Ok(settings) => Some(settings),
@@ -150,7 +154,8 @@ impl Engine {
             finished: record.finished,
             exit: record.exit,
             warnings: record.warnings,
-            cgroup: record.cgroup,
+            cgroup: place.path(),
+            cgroup_driver: place.driver(),
             network: record.network,
             spec: record.spec,
         })
@@ -158,7 +163,7 @@ impl Engine {
 
     fn settings(&self, record: &Record) -> Result<EffectiveSettings> {
         let config = match record.state.is_live() {
-            true => self.running_config(&record.id)?,
+            true => self.core.running_config(&record.id)?,
             false => self.core.dry_bundle(record)?.config,
         };
         let mut settings = EffectiveSettings::from(&config);

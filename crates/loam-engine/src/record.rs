@@ -58,7 +58,7 @@ pub(crate) struct Record {
     pub(crate) image_config: ImageConfig,
     /// Which range of the id pool it has, when it has a user namespace.
     pub(crate) slot: Option<u32>,
-    /// Its cgroup below each hierarchy's root.
+    /// Its cgroup, as `CgroupPlace` is written.
     pub(crate) cgroup: String,
     pub(crate) process: Option<MainProcess>,
     /// Times are RFC 3339, UTC.

@@ -11,10 +11,11 @@
 //! | removing | | finished |
 
 use std::fs;
+use std::path::Path;
 
 use loam_model::{ContainerId, DetachRequest, ErrorKind, ExitRecord, ExitStatus, Result, Shim, ShimStatus};
 
-use crate::create::{cgroup, now};
+use crate::create::now;
 use crate::engine::{Core, not_found};
 use crate::lock::{Attempt, ContainerLock, OwnerMark};
 use crate::record::{MainProcess, Record};
@@ -201,8 +202,18 @@ impl Core {
         if self.seams.supervisor.connect(id)?.is_some() {
             return Ok(());
         }
-        self.seams.bundler.remove_cgroup(&cgroup(id))?;
+        self.seams.bundler.remove_cgroup(&self.orphaned_cgroup(id)?)?;
         self.directories.remove_run(id)
+    }
+
+    /// The cgroup of a container without a row: the one in its configuration, which is written before there is a cgroup.
+    fn orphaned_cgroup(&self, id: &ContainerId) -> Result<String> {
+        let config = self.running_config(id).ok();
+        let written = config.and_then(|config| config.linux().as_ref()?.cgroups_path().clone());
+        match written.as_deref().and_then(Path::to_str) {
+            Some(path) => Ok(path.to_owned()),
+            None => Ok(self.seams.bundler.cgroup(id)?.to_string()),
+        }
     }
 }
 

@@ -128,12 +128,30 @@ pub struct Limits {
     pub memory: Option<u64>,
     /// Memory and swap together in bytes, as the runtime specification means it; -1 is no limit.
     pub memory_swap: Option<i64>,
+    /// Memory in bytes that is taken from others first when memory is short.
+    pub memory_reservation: Option<u64>,
+    /// How readily the kernel swaps the container's memory out, 0 to 100; version 1 of cgroups alone can do that.
+    pub memory_swappiness: Option<u64>,
     /// Processor time in thousandths of one processor: 1500 is one and a half.
     pub cpu_millis: Option<u64>,
+    /// The period over which processor time is limited, in microseconds (1000 to 1000000); not beside `cpu_millis`.
+    pub cpu_period: Option<u64>,
+    /// Processor time in each period, in microseconds; -1 is no limit; not beside `cpu_millis`.
+    pub cpu_quota: Option<i64>,
     /// Relative weight, as the runtime specification's `cpu.shares` (2 to 262144).
     pub cpu_shares: Option<u64>,
     /// Processors that may be used, such as `0-1,3`.
     pub cpuset_cpus: Option<String>,
+    /// Memory nodes that may be used, likewise.
+    pub cpuset_mems: Option<String>,
+    /// Relative weight of block input and output, 10 to 1000.
+    pub block_weight: Option<u16>,
+    /// The same for single devices.
+    pub block_weight_devices: Vec<BlockWeight>,
+    /// Rates that block input and output may not exceed.
+    pub block_throttles: Vec<BlockThrottle>,
+    /// Huge pages in bytes, by the size of the page as the runtime specification writes it, such as `2MB`.
+    pub hugepages: BTreeMap<String, u64>,
     /// Processes and threads; 4096 when absent, -1 for no limit.
     pub pids: Option<i64>,
     /// The size of `/dev/shm` in bytes; 64 MiB when absent.
@@ -142,6 +160,40 @@ pub struct Limits {
     pub rlimits: BTreeMap<String, (u64, u64)>,
     /// Shifts the choice of the out-of-memory killer; clamped to what may be set.
     pub oom_score_adjust: Option<i32>,
+}
+
+/// The weight of block input and output on one device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockWeight {
+    /// The device's node on the host.
+    pub device: PathBuf,
+    /// The weight, 10 to 1000.
+    pub weight: u16,
+}
+
+/// A rate that input or output on one device may not exceed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockThrottle {
+    /// The device's node on the host.
+    pub device: PathBuf,
+    /// What is counted.
+    pub what: Throttled,
+    /// How much of it in a second.
+    pub rate: u64,
+}
+
+/// What a throttle counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Throttled {
+    /// Bytes read.
+    ReadBytes,
+    /// Bytes written.
+    WriteBytes,
+    /// Read operations.
+    ReadOperations,
+    /// Write operations.
+    WriteOperations,
 }
 
 /// What a container may do. The default is the secure one.

@@ -9,6 +9,7 @@
 //! What comes in: nothing; what goes out: plain types, most of them with serde, so that they can be written to the
 //! state database or sent to a shim. This crate does no input or output.
 
+mod cgroup;
 mod container;
 mod error;
 mod id;
@@ -21,9 +22,11 @@ mod stats;
 mod supervisor;
 mod text;
 
+pub use cgroup::{CgroupDriver, CgroupPlace, InvalidCgroup, Slice};
 pub use container::{
-    CapabilityChange, ContainerSpec, LabelMap, Limits, MountKind, MountSpec, Namespace, NetworkMode,
-    Propagation, RuntimeChoice, SeccompChoice, Security, SelinuxOptions, UserNamespace,
+    BlockThrottle, BlockWeight, CapabilityChange, ContainerSpec, LabelMap, Limits, MountKind, MountSpec,
+    Namespace, NetworkMode, Propagation, RuntimeChoice, SeccompChoice, Security, SelinuxOptions, Throttled,
+    UserNamespace,
 };
 pub use error::{ErrorKind, Failure, Result};
 pub use id::{ContainerId, ContainerName, Digest, DigestAlgorithm, InvalidName, NetworkName};
@@ -40,7 +43,7 @@ pub use runtime::{
     BegunProcess, Bundle, BundleInput, Bundler, CreateRequest, CreatedProcess, EngineFile, ExecRequest,
     ProcessStdio, Runtime, StartingProcess,
 };
-pub use stats::Stats;
+pub use stats::{MemoryEvents, Pressure, PressureStall, Stats};
 pub use supervisor::{
     ArchiveDirection, ArchiveHold, ArchiveRequest, OnStall, Shim, ShimLaunch, ShimStatus, Streams, Supervisor,
 };

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{LinuxResources, Process, Spec};
 
 use crate::{
-    ContainerId, ContainerSpec, IdMapping, ImageConfig, MountPreparation, Namespace, Result, Stats,
-    TerminalSize,
+    CgroupPlace, ContainerId, ContainerSpec, IdMapping, ImageConfig, MountPreparation, Namespace, Result,
+    Stats, TerminalSize,
 };
 
 /// A file of the engine's that is mounted into the container, such as `/etc/hosts`.
@@ -40,7 +40,7 @@ pub struct BundleInput<'a> {
     pub mapping: Option<&'a IdMapping>,
     /// The network namespace.
     pub network: Namespace,
-    /// The cgroup, absolute below each hierarchy's root, such as `/loam-ID`.
+    /// The cgroup, as a [`CgroupPlace`] is written: for `linux.cgroupsPath`.
     pub cgroup: &'a str,
     /// Files to mount: hosts, resolv.conf, hostname, loam-init.
     pub files: &'a [EngineFile],
@@ -76,6 +76,10 @@ pub trait Bundler: Send + Sync {
     /// Makes the `process` of a further process from the container's own configuration. The user is looked up by the
     /// shim, as for [`Bundle::user`].
     fn process(&self, container: &Spec, spec: &crate::ProcessSpec) -> Result<Process>;
+
+    /// Says where the cgroup of a new container shall be, and so by which driver it will be made. The answer is kept: it is
+    /// what [`BundleInput::cgroup`] and [`remove_cgroup`](Self::remove_cgroup) get.
+    fn cgroup(&self, id: &ContainerId) -> Result<CgroupPlace>;
 
     /// Removes the container's cgroups with whatever still runs in them. Success when there are none. For containers
     /// whose shim is gone.

@@ -9,7 +9,10 @@ mod resources;
 mod security;
 
 use loam_model::oci_spec::runtime::{LinuxBuilder, Process, RootBuilder, Spec, SpecBuilder};
-use loam_model::{Bundle, BundleInput, Bundler, ErrorKind, Failure, Namespace, ProcessSpec, Result, shown};
+use loam_model::{
+    Bundle, BundleInput, Bundler, CgroupDriver, CgroupPlace, ContainerId, ErrorKind, Failure, Namespace,
+    ProcessSpec, Result, Slice, shown,
+};
 
 use crate::cgroup::Cgroup;
 use crate::lsm::{apparmor, selinux};
@@ -24,13 +27,25 @@ pub(crate) use host::Host;
 const OCI_VERSION: &str = "1.0.2";
 
 /// Makes bundles by the rules of the OCI specifications and Loam's secure defaults.
-#[derive(Clone, Debug, Default)]
-pub struct OciBundler {}
+#[derive(Clone, Debug)]
+pub struct OciBundler {
+    /// Who makes cgroups; found out when it is not said.
+    driver: Option<CgroupDriver>,
+    /// Where scopes go.
+    slice: Slice,
+}
 
 impl OciBundler {
-    /// Makes a bundler. It looks at the host each time it is asked for a bundle.
-    pub fn new() -> Self {
-        Self {}
+    /// Makes a bundler. It looks at the host each time it is asked for a bundle. Cgroups of new containers are made by
+    /// the driver, or by the one that suits this host ([`crate::cgroup_driver`]); systemd's lie in the slice.
+    pub fn new(driver: Option<CgroupDriver>, slice: Slice) -> Self {
+        Self { driver, slice }
+    }
+}
+
+impl Default for OciBundler {
+    fn default() -> Self {
+        Self::new(None, Slice::machine())
     }
 }
 
@@ -46,6 +61,19 @@ impl Bundler for OciBundler {
 
     fn process(&self, container: &Spec, spec: &ProcessSpec) -> Result<Process> {
         process::further(container, spec, &Host::detect())
+    }
+
+    /// A path has no common parent with others: that would have to be made and removed by whichever command happens to be
+    /// first and last, once more in every hierarchy of version 1.
+    fn cgroup(&self, id: &ContainerId) -> Result<CgroupPlace> {
+        Ok(match crate::cgroup_driver(self.driver)? {
+            CgroupDriver::Cgroupfs => CgroupPlace::Path(format!("/loam-{id}")),
+            CgroupDriver::Systemd => CgroupPlace::Scope {
+                slice: self.slice.clone(),
+                prefix: "loam".to_owned(),
+                name: id.to_string(),
+            },
+        })
     }
 
     fn remove_cgroup(&self, cgroup: &str) -> Result<()> {

@@ -9,6 +9,9 @@
 //! loam-ID            version 2 alone
 //! ```
 //!
+//! By systemd's driver, which is for version 2 alone, it is `machine.slice/loam-ID.scope`: systemd makes and removes the
+//! directory, everything below and in it is the same ([`systemd`]).
+//!
 //! The path is taken below the mount, wherever the calling process itself is. Only the shim of a container changes
 //! its directories, and the engine when that shim is gone. A crash leaves directories behind which
 //! [`Cgroup::create`] of the same path takes over when nothing runs in them, and [`Cgroup::remove`] finds from the
@@ -16,22 +19,26 @@
 
 mod creation;
 mod device;
+mod driver;
 mod error;
 mod hierarchy;
 mod processes;
 mod removal;
 mod setting;
 mod statistics;
+mod systemd;
 mod v1;
 mod v2;
 
+use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use loam_model::oci_spec::runtime::LinuxResources;
-use loam_model::{Stats, shown};
+use loam_model::{CgroupPlace, Stats, shown};
 
+pub use driver::cgroup_driver;
 pub(crate) use error::CgroupError;
 pub(crate) use hierarchy::Layout;
 
@@ -45,6 +52,10 @@ const JOIN_PAUSE: Duration = Duration::from_millis(30);
 #[derive(Debug)]
 pub struct Cgroup {
     path: String,
+    /// systemd's unit, when that is what it is.
+    unit: Option<String>,
+    /// How often a process was killed for lack of memory in the slice, before this scope was made in it.
+    kills_before: Option<u64>,
     seats: Vec<Seat>,
 }
 
@@ -91,28 +102,71 @@ impl Cgroup {
     /// Makes the cgroup `path` (absolute below each hierarchy's mount, such as `/loam-ID`) and sets its limits and
     /// device rules. A failure leaves nothing behind.
     pub fn create(path: &str, resources: Option<&LinuxResources>) -> loam_model::Result<Cgroup> {
-        check_path(path)?;
-        let cgroup = creation::make(path, &Layout::detect()?)?;
-        if let Some(resources) = resources
-            && let Err(error) = cgroup.apply(resources, MemoryNow::default())
-        {
-            cgroup.remove_now();
-            return Err(error.into());
+        let place = parse(path)?;
+        if let Some(unit) = place.unit() {
+            return Err(CgroupError::NoProcess { unit }.into());
         }
-        Ok(cgroup)
+        creation::make(&place, &Layout::detect()?)?.with_limits(resources)
     }
 
-    /// Finds the cgroup `path` that exists. Makes nothing; hierarchies in which it is missing are left out.
-    pub fn open(path: &str) -> loam_model::Result<Cgroup> {
-        check_path(path)?;
-        let layout = Layout::detect()?;
-        let seat = |hierarchy: Hierarchy| Seat { directory: below(&hierarchy.mount, path), hierarchy };
-        let seats: Vec<Seat> =
-            layout.hierarchies.into_iter().map(seat).filter(|seat| seat.directory.is_dir()).collect();
-        if seats.is_empty() {
-            return Err(CgroupError::NotFound { path: path.to_owned() }.into());
+    /// Makes a cgroup for a process that exists and moves it there, whoever makes it. `annotations` are those of the
+    /// container's configuration: some are properties of a scope. A failure leaves nothing behind.
+    pub(crate) fn create_around(
+        place: &CgroupPlace,
+        pid: i32,
+        resources: Option<&LinuxResources>,
+        annotations: &HashMap<String, String>,
+    ) -> loam_model::Result<Cgroup> {
+        let (CgroupPlace::Scope { slice, .. }, Some(unit)) = (place, place.unit()) else {
+            return Self::create(&place.path(), resources);
+        };
+        let mut cgroup = Self::at(place, Layout::detect()?);
+        cgroup.kills_before = cgroup.kills_in_slice();
+        if cgroup.seats.iter().any(|seat| seat.hierarchy.version == CgroupVersion::V1) {
+            return Err(CgroupError::SystemdOnVersionOne.into());
         }
-        Ok(Self { path: path.to_owned(), seats })
+        if !cgroup.processes()?.is_empty() {
+            return Err(CgroupError::Occupied { path: cgroup.members().to_owned() }.into());
+        }
+        systemd::start(&unit, &systemd::of_container(&unit, slice.as_str(), pid, resources, annotations)?)?;
+        cgroup.with_limits(resources)
+    }
+
+    /// Sets limits and device rules; a failure removes the cgroup.
+    fn with_limits(self, resources: Option<&LinuxResources>) -> loam_model::Result<Self> {
+        let set = resources.map_or(Ok(()), |resources| self.apply(resources, MemoryNow::default()));
+        match set {
+            Ok(()) => Ok(self),
+            Err(error) if self.unit.is_none() => {
+                self.remove_now();
+                Err(error.into())
+            }
+            Err(error) => {
+                if let Err(undo) = self.remove_all() {
+                    tracing::warn!("a scope is left behind: {undo}");
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The cgroup of a place, whether it exists or not.
+    fn at(place: &CgroupPlace, layout: Layout) -> Self {
+        let path = place.path();
+        let seat = |hierarchy: Hierarchy| Seat { directory: below(&hierarchy.mount, &path), hierarchy };
+        let seats = layout.hierarchies.into_iter().map(seat).collect();
+        Self { seats, unit: place.unit(), kills_before: None, path }
+    }
+
+    /// Finds the cgroup at a place, written as in `linux.cgroupsPath`, that exists. Makes nothing; hierarchies in which it
+    /// is missing are left out.
+    pub fn open(place: &str) -> loam_model::Result<Cgroup> {
+        let mut cgroup = Self::at(&parse(place)?, Layout::detect()?);
+        cgroup.seats.retain(|seat| seat.directory.is_dir());
+        if cgroup.seats.is_empty() {
+            return Err(CgroupError::NotFound { path: cgroup.path }.into());
+        }
+        Ok(cgroup)
     }
 
     /// Moves a process with all its threads into the cgroup, in every hierarchy. Zero is the caller.
@@ -167,15 +221,12 @@ impl Cgroup {
         Ok(self.remove_all()?)
     }
 
-    /// Removes the cgroup `path`, with whatever runs there, if there is one, and parents that nobody needs any more.
-    pub fn remove_path(path: &str) -> loam_model::Result<()> {
-        match Self::open(path) {
+    /// Removes the cgroup at a place, with whatever runs there, if there is one, and parents that nobody needs any more.
+    pub fn remove_path(place: &str) -> loam_model::Result<()> {
+        match Self::open(place) {
             Ok(cgroup) => cgroup.remove(),
             Err(failure) if failure.kind() == loam_model::ErrorKind::NotFound => {
-                let seat =
-                    |hierarchy: Hierarchy| Seat { directory: below(&hierarchy.mount, path), hierarchy };
-                let seats = Layout::detect()?.hierarchies.into_iter().map(seat).collect();
-                Self { path: path.to_owned(), seats }.remove_empty_parents();
+                Self::at(&parse(place)?, Layout::detect()?).remove_empty_parents();
                 Ok(())
             }
             Err(failure) => Err(failure),
@@ -247,13 +298,9 @@ pub(crate) fn available_controllers() -> Option<Vec<String>> {
     Layout::detect().ok().map(|layout| layout.available())
 }
 
-/// Refuses paths that could lead out of the hierarchy, or to its root.
-fn check_path(path: &str) -> Result<(), CgroupError> {
-    let plain = |name: &str| !matches!(name, "" | "." | "..") && name.len() <= 255;
-    let good = path
-        .strip_prefix('/')
-        .is_some_and(|names| names.split('/').all(plain) && !names.contains(['\0', '\n']));
-    if good { Ok(()) } else { Err(CgroupError::BadPath { path: shown(path) }) }
+/// Reads a place, and refuses what could lead out of the hierarchy, or to its root.
+fn parse(place: &str) -> Result<CgroupPlace, CgroupError> {
+    place.parse().map_err(|source| CgroupError::BadPath { path: shown(place), source })
 }
 
 /// The directory of a checked cgroup path below a mount.
@@ -284,14 +331,6 @@ fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_that_lead_elsewhere_are_refused() {
-        for bad in ["", "/", "a", "/a/", "//a", "/a/../b", "/..", "/a/./b", "/a\n", "/a\0"] {
-            assert!(check_path(bad).is_err(), "{bad:?}");
-        }
-        assert!(check_path("/loam/0a").is_ok());
-    }
 
     #[test]
     fn a_joint_hierarchy_is_shown_with_links() {

@@ -28,8 +28,8 @@ use std::time::Duration;
 
 use loam_model::oci_spec::runtime::{BoxBuilder, LinuxResources, Process};
 use loam_model::{
-    ContainerId, CreateRequest, CreatedProcess, ErrorKind, ExecRequest, Failure, ProcessStdio, Result,
-    Runtime, Stats, TerminalSize,
+    CgroupDriver, CgroupPlace, ContainerId, CreateRequest, CreatedProcess, ErrorKind, ExecRequest, Failure,
+    ProcessStdio, Result, Runtime, Stats, TerminalSize,
 };
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
@@ -54,7 +54,7 @@ pub struct ExecRuntime {
     search_path: String,
     id: ContainerId,
     directory: PathBuf,
-    /// Where its cgroup is, once it was made.
+    /// Where its cgroup is, as the configuration has it, once it was made.
     cgroup: Option<String>,
     /// The first word of its command, once it was made.
     command: String,
@@ -72,7 +72,9 @@ impl ExecRuntime {
     /// Begins a call. The id goes last, behind the verb's arguments.
     fn call(&self, verb: &'static str) -> Result<Call> {
         let program = program::find(&self.program, &self.search_path)?;
-        Ok(Call::new(program, self.search_path.clone(), &self.directory, verb))
+        let place = self.cgroup.as_deref().and_then(|place| place.parse::<CgroupPlace>().ok());
+        let driver = place.map_or(CgroupDriver::Cgroupfs, |place| place.driver());
+        Ok(Call::new(program, self.search_path.clone(), &self.directory, driver, verb))
     }
 
     /// Makes a process: `create` or `exec`.
@@ -162,13 +164,13 @@ impl Runtime for ExecRuntime {
         request: CreateRequest<'_>,
         namespaces_ready: &mut dyn FnMut(i32),
     ) -> Result<CreatedProcess> {
-        let mut call = self.call("create")?;
         let linux = request.spec.linux().as_ref();
         self.cgroup = linux
             .and_then(|linux| linux.cgroups_path().as_ref())
             .and_then(|path| path.to_str())
             .map(str::to_owned);
         self.command = first_word(request.spec.process().as_ref());
+        let mut call = self.call("create")?;
         call.argument("--bundle").argument(request.bundle);
         match self.spawn(call, request.stdio, &self.command) {
             Ok(created) => {

@@ -20,7 +20,7 @@ pub mod lsm;
 pub mod seccomp;
 
 pub use bundle::OciBundler;
-pub use cgroup::{Cgroup, CgroupMount, CgroupVersion};
+pub use cgroup::{Cgroup, CgroupMount, CgroupVersion, cgroup_driver};
 pub use embedded::{EmbeddedRuntime, Step, hasten_cgroup_joins};
 pub use external::ExecRuntime;
 pub use user::{ResolvedUser, finish_process, resolve_user};

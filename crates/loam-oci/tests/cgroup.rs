@@ -211,6 +211,37 @@ fn device_rules_can_be_a_program_of_version_two() {
 }
 
 #[test]
+fn without_cgroup_kill_the_processes_are_killed_one_by_one() {
+    const NAME: &str = "without_cgroup_kill_the_processes_are_killed_one_by_one";
+    if !can_run(NAME) {
+        return;
+    }
+    if !loam_sys::features::is_off("cgroup.kill") {
+        // The switch is read once by each process: the test runs itself with it.
+        let test = std::env::current_exe().expect("this program");
+        let ran = Command::new(test).args(["--exact", NAME]).env("LOAM_WITHOUT", "cgroup.kill").status();
+        assert!(ran.expect("run").success());
+        return;
+    }
+    let cgroup = Cgroup::create(&path("rounds"), None).expect("created");
+    // A shell that makes children as fast as it can, and waits for the word to begin.
+    let script = "read line; while :; do sleep 1000 & done 2>/dev/null";
+    let mut child = Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).spawn().expect("a shell");
+    cgroup.join(id(&child)).expect("joined");
+    cgroup.update(&resources(r#"{"pids":{"limit":100}}"#)).expect("limited");
+    std::io::Write::write_all(child.stdin.as_mut().expect("piped"), b"go\n").expect("let go");
+    let limit = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while cgroup.pids().expect("listed").len() < 50 {
+        assert!(std::time::Instant::now() < limit, "it does not fork");
+        std::thread::yield_now();
+    }
+    cgroup.kill_all().expect("killed");
+    child.wait().expect("killed");
+    cgroup.remove().expect("removed");
+    nothing_left(&cgroup);
+}
+
+#[test]
 fn a_failed_creation_leaves_nothing() {
     if !can_run("a_failed_creation_leaves_nothing") {
         return;

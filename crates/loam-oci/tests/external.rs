@@ -100,7 +100,7 @@ impl Container {
             files: &[],
             init_program: None,
         };
-        let bundle = OciBundler::new().bundle(&input)?;
+        let bundle = OciBundler::default().bundle(&input)?;
         let mut spec = bundle.config;
         let mut process = spec.process().clone().expect("a process");
         self.finish(&mut process, bundle.user.as_deref())?;
@@ -130,7 +130,7 @@ impl Container {
         let spec = serde_json::from_slice(&text).expect("written by us");
         let terminal = matches!(stdio, ProcessStdio::Terminal(_));
         let further = ProcessSpec { arguments: words(arguments), terminal, ..ProcessSpec::default() };
-        let mut process = OciBundler::new().process(&spec, &further)?;
+        let mut process = OciBundler::default().process(&spec, &further)?;
         self.finish(&mut process, user)?;
         self.runtime.exec(ExecRequest { process: &process, stdio })
     }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser};
+use loam_model::CgroupDriver;
+use serde::Deserialize;
 
 use crate::command::Command;
 
@@ -25,31 +27,50 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
-/// The flags that every command has.
+/// The flags that every command has. What they leave open the configuration file says ([`crate::config`]).
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Global {
-    /// The state directory: images, containers, the database
+    /// The state directory: images, containers, the database [default: /var/lib/loam]
     #[arg(
         long,
         global = true,
         env = "LOAM_ROOT",
         value_name = "DIR",
-        default_value = "/var/lib/loam",
         hide_env = true,
         help_heading = "Global options"
     )]
-    pub(crate) root: PathBuf,
-    /// The run directory, emptied when the machine starts
+    pub(crate) root: Option<PathBuf>,
+    /// The run directory, emptied when the machine starts [default: /run/loam]
     #[arg(
         long,
         global = true,
         env = "LOAM_RUN",
         value_name = "DIR",
-        default_value = "/run/loam",
         hide_env = true,
         help_heading = "Global options"
     )]
-    pub(crate) run: PathBuf,
+    pub(crate) run: Option<PathBuf>,
+    /// The configuration file [default: /etc/loam/config.toml]
+    #[arg(
+        long,
+        global = true,
+        env = "LOAM_CONFIG",
+        value_name = "FILE",
+        hide_env = true,
+        help_heading = "Global options"
+    )]
+    pub(crate) config: Option<PathBuf>,
+    /// Who makes cgroups: cgroupfs, systemd, or auto for what suits the host [default: auto]
+    #[arg(
+        long,
+        global = true,
+        env = "LOAM_CGROUP_DRIVER",
+        value_name = "DRIVER",
+        hide_env = true,
+        hide_possible_values = true,
+        help_heading = "Global options"
+    )]
+    pub(crate) cgroup_driver: Option<DriverChoice>,
     /// Log what happens inside to standard error: error, warn, info, debug or trace
     #[arg(
         long,
@@ -60,12 +81,37 @@ pub(crate) struct Global {
         hide_possible_values = true,
         help_heading = "Global options"
     )]
-    log_level: Option<LogLevel>,
+    pub(crate) log_level: Option<LogLevel>,
+}
+
+/// Who makes the cgroups of new containers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum DriverChoice {
+    /// systemd where it can, else the file system.
+    #[default]
+    Auto,
+    /// The file system.
+    Cgroupfs,
+    /// systemd.
+    Systemd,
+}
+
+impl DriverChoice {
+    /// The driver, unless it is to be found out.
+    pub(crate) fn driver(self) -> Option<CgroupDriver> {
+        match self {
+            Self::Auto => None,
+            Self::Cgroupfs => Some(CgroupDriver::Cgroupfs),
+            Self::Systemd => Some(CgroupDriver::Systemd),
+        }
+    }
 }
 
 /// How much is logged.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum LogLevel {
+#[derive(Clone, Copy, Debug, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogLevel {
     Error,
     Warn,
     Info,
@@ -73,19 +119,17 @@ enum LogLevel {
     Trace,
 }
 
-impl Global {
-    /// Starts logging, when it is asked for.
-    pub(crate) fn start_logging(&self) {
-        let Some(level) = self.log_level else { return };
-        let level = match level {
-            LogLevel::Error => tracing::Level::ERROR,
-            LogLevel::Warn => tracing::Level::WARN,
-            LogLevel::Info => tracing::Level::INFO,
-            LogLevel::Debug => tracing::Level::DEBUG,
-            LogLevel::Trace => tracing::Level::TRACE,
-        };
-        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
-    }
+/// Starts logging, when it is asked for.
+pub(crate) fn start_logging(level: Option<LogLevel>) {
+    let Some(level) = level else { return };
+    let level = match level {
+        LogLevel::Error => tracing::Level::ERROR,
+        LogLevel::Warn => tracing::Level::WARN,
+        LogLevel::Info => tracing::Level::INFO,
+        LogLevel::Debug => tracing::Level::DEBUG,
+        LogLevel::Trace => tracing::Level::TRACE,
+    };
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
 }
 
 #[cfg(test)]
@@ -122,13 +166,11 @@ mod tests {
     #[test]
     fn global_flags_may_stand_anywhere_before_a_containers_words() {
         for line in [&["loam", "--root", "/x", "ps"][..], &["loam", "ps", "--root", "/x"]] {
-            assert_eq!(Arguments::try_parse_from(line).expect("parses").global.root, PathBuf::from("/x"));
+            let root = Arguments::try_parse_from(line).expect("parses").global.root;
+            assert_eq!(root, Some(PathBuf::from("/x")));
         }
         let line = ["loam", "run", "image", "--root", "/x"];
-        assert_eq!(
-            Arguments::try_parse_from(line).expect("parses").global.root,
-            PathBuf::from("/var/lib/loam")
-        );
+        assert_eq!(Arguments::try_parse_from(line).expect("parses").global.root, None);
     }
 
     #[test]
@@ -170,11 +212,15 @@ mod tests {
           -V, --version  Print version
 
         Global options:
-              --root <DIR>         The state directory: images, containers, the database [default:
-                                   /var/lib/loam]
-              --run <DIR>          The run directory, emptied when the machine starts [default: /run/loam]
-              --log-level <LEVEL>  Log what happens inside to standard error: error, warn, info, debug or
-                                   trace
+              --root <DIR>              The state directory: images, containers, the database [default:
+                                        /var/lib/loam]
+              --run <DIR>               The run directory, emptied when the machine starts [default:
+                                        /run/loam]
+              --config <FILE>           The configuration file [default: /etc/loam/config.toml]
+              --cgroup-driver <DRIVER>  Who makes cgroups: cgroupfs, systemd, or auto for what suits the
+                                        host [default: auto]
+              --log-level <LEVEL>       Log what happens inside to standard error: error, warn, info, debug
+                                        or trace
 
         `loam COMMAND --help` says more about a command
         ");
@@ -242,16 +288,48 @@ mod tests {
                   Print help
 
         Limits:
-          -m, --memory <SIZE>              Limit memory
-              --memory-swap <SIZE>         Limit memory and swap together; -1 for no limit
-              --cpus <NUMBER>              Limit processor time to so many processors
-              --cpu-shares <NUMBER>        The share of processor time relative to others; 1024 is the usual
-                                           one
-              --cpuset-cpus <LIST>         Run on these processors only
-              --pids-limit <NUMBER>        Limit processes and threads; -1 for no limit
-              --shm-size <SIZE>            The size of /dev/shm
-              --ulimit <NAME=SOFT[:HARD]>  Set a resource limit of the process
-              --oom-score-adj <SCORE>      Shift the choice of the out-of-memory killer
+          -m, --memory <SIZE>
+                  Limit memory
+              --memory-swap <SIZE>
+                  Limit memory and swap together; -1 for no limit
+              --memory-reservation <SIZE>
+                  Take memory beyond this first when the host has none left
+              --memory-swappiness <NUMBER>
+                  How readily memory is swapped out, 0 to 100; on cgroup version 1
+              --cpus <NUMBER>
+                  Limit processor time to so many processors
+              --cpu-period <MICROSECONDS>
+                  The period of the processor limit, in microseconds
+              --cpu-quota <MICROSECONDS>
+                  Processor time in each period, in microseconds; -1 for no limit
+              --cpu-shares <NUMBER>
+                  The share of processor time relative to others; 1024 is the usual one
+              --cpuset-cpus <LIST>
+                  Run on these processors only
+              --cpuset-mems <LIST>
+                  Use memory of these nodes only
+              --blkio-weight <WEIGHT>
+                  The share of input and output on block devices, 10 to 1000
+              --blkio-weight-device <DEVICE:WEIGHT>
+                  The same on one device
+              --device-read-bps <DEVICE:SIZE>
+                  Limit the bytes read from a block device in a second
+              --device-write-bps <DEVICE:SIZE>
+                  Limit the bytes written to a block device in a second
+              --device-read-iops <DEVICE:NUMBER>
+                  Limit the reads from a block device in a second
+              --device-write-iops <DEVICE:NUMBER>
+                  Limit the writes to a block device in a second
+              --hugepage-limit <PAGE=SIZE>
+                  Limit memory in huge pages of one size, such as 2MB=64m
+              --pids-limit <NUMBER>
+                  Limit processes and threads; -1 for no limit
+              --shm-size <SIZE>
+                  The size of /dev/shm
+              --ulimit <NAME=SOFT[:HARD]>
+                  Set a resource limit of the process
+              --oom-score-adj <SCORE>
+                  Shift the choice of the out-of-memory killer
 
         Security:
               --cap-add <NAME>         Give a capability, or ALL
@@ -274,11 +352,15 @@ mod tests {
               --platform <OS/ARCH[/VARIANT]>  The image's platform, when it has several
 
         Global options:
-              --root <DIR>         The state directory: images, containers, the database [default:
-                                   /var/lib/loam]
-              --run <DIR>          The run directory, emptied when the machine starts [default: /run/loam]
-              --log-level <LEVEL>  Log what happens inside to standard error: error, warn, info, debug or
-                                   trace
+              --root <DIR>              The state directory: images, containers, the database [default:
+                                        /var/lib/loam]
+              --run <DIR>               The run directory, emptied when the machine starts [default:
+                                        /run/loam]
+              --config <FILE>           The configuration file [default: /etc/loam/config.toml]
+              --cgroup-driver <DRIVER>  Who makes cgroups: cgroupfs, systemd, or auto for what suits the
+                                        host [default: auto]
+              --log-level <LEVEL>       Log what happens inside to standard error: error, warn, info, debug
+                                        or trace
         ");
     }
 
@@ -299,11 +381,15 @@ mod tests {
           -h, --help                Print help
 
         Global options:
-              --root <DIR>         The state directory: images, containers, the database [default:
-                                   /var/lib/loam]
-              --run <DIR>          The run directory, emptied when the machine starts [default: /run/loam]
-              --log-level <LEVEL>  Log what happens inside to standard error: error, warn, info, debug or
-                                   trace
+              --root <DIR>              The state directory: images, containers, the database [default:
+                                        /var/lib/loam]
+              --run <DIR>               The run directory, emptied when the machine starts [default:
+                                        /run/loam]
+              --config <FILE>           The configuration file [default: /etc/loam/config.toml]
+              --cgroup-driver <DRIVER>  Who makes cgroups: cgroupfs, systemd, or auto for what suits the
+                                        host [default: auto]
+              --log-level <LEVEL>       Log what happens inside to standard error: error, warn, info, debug
+                                        or trace
         ");
     }
 
@@ -330,11 +416,15 @@ mod tests {
           -h, --help                 Print help
 
         Global options:
-              --root <DIR>         The state directory: images, containers, the database [default:
-                                   /var/lib/loam]
-              --run <DIR>          The run directory, emptied when the machine starts [default: /run/loam]
-              --log-level <LEVEL>  Log what happens inside to standard error: error, warn, info, debug or
-                                   trace
+              --root <DIR>              The state directory: images, containers, the database [default:
+                                        /var/lib/loam]
+              --run <DIR>               The run directory, emptied when the machine starts [default:
+                                        /run/loam]
+              --config <FILE>           The configuration file [default: /etc/loam/config.toml]
+              --cgroup-driver <DRIVER>  Who makes cgroups: cgroupfs, systemd, or auto for what suits the
+                                        host [default: auto]
+              --log-level <LEVEL>       Log what happens inside to standard error: error, warn, info, debug
+                                        or trace
         ");
     }
 }

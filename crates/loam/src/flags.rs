@@ -3,6 +3,7 @@
 
 mod container;
 mod detach_keys;
+mod devices;
 mod duration;
 mod environment;
 mod filter;

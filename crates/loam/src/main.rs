@@ -1,12 +1,13 @@
 //! The `loam` command: arguments in, words out.
 //!
-//! What comes in: the command line, two or three environment variables, the standard streams. What goes out: data on
+//! What comes in: the command line, a few environment variables, the configuration file, the standard streams. What goes out: data on
 //! standard output, everything else on standard error, and an exit code (see [`exit`]). Everything that is done is
 //! done by the engine; here it is wired to its adapters ([`wiring`]), and only as far as the command needs them.
 
 mod archive;
 mod arguments;
 mod command;
+mod config;
 mod exit;
 mod flags;
 mod foreground;
@@ -24,6 +25,7 @@ use std::process::ExitCode;
 
 use arguments::Arguments;
 use clap::Parser;
+use config::Settings;
 use wiring::Wiring;
 
 fn main() -> ExitCode {
@@ -31,8 +33,12 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return render::usage(&error).into(),
     };
-    arguments.global.start_logging();
-    let wiring = Wiring::new(arguments.global);
+    let settings = match Settings::resolve(arguments.global) {
+        Ok(settings) => settings,
+        Err(failure) => return render::failure(&failure).into(),
+    };
+    arguments::start_logging(settings.log_level);
+    let wiring = Wiring::new(settings);
     let exit = arguments.command.run(&wiring).unwrap_or_else(|failure| render::failure(&failure));
     exit.into()
 }

@@ -15,6 +15,15 @@ const HINT: Style = AnsiColor::Cyan.on_default();
 /// How clap ends what it says; our hint takes its place.
 const POINTER: &str = "For more information, try '--help'.";
 
+/// The flags that the environment may give, as clap shows them in a usage line.
+const FROM_ENVIRONMENT: &[&str] = &[
+    " --root <DIR>",
+    " --run <DIR>",
+    " --config <FILE>",
+    " --cgroup-driver <DRIVER>",
+    " --log-level <LEVEL>",
+];
+
 /// Says what went wrong, and gives the exit code for it.
 pub(crate) fn failure(failure: &Failure) -> Exit {
     if output::is_closed(failure) {
@@ -65,8 +74,7 @@ fn usage_text(error: &clap::Error) -> String {
             continue;
         }
         let usage = line.starts_with("Usage: ");
-        let flags: &[&str] =
-            if usage { &[" --root <DIR>", " --run <DIR>", " --log-level <LEVEL>"] } else { &[] };
+        let flags: &[&str] = if usage { FROM_ENVIRONMENT } else { &[] };
         said.push(flags.iter().fold(escaped(line).into_owned(), |line, flag| line.replace(flag, "")));
     }
     said.join("\n").trim_end().to_owned()

@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 use loam_engine::{Engine, EngineConfig, Notes};
 use loam_image::{LayerStore, StoreConfig};
-use loam_model::{ErrorKind, Failure, Image, ImageStore, shown};
+use loam_model::{CgroupDriver, ErrorKind, Failure, Image, ImageStore, shown};
 use loam_state::Database;
 use loam_sys::{features, kernel};
 
-use crate::arguments::Global;
+use crate::config::Settings;
 use crate::render;
 
 /// The name of the shim's program.
@@ -24,16 +24,16 @@ const SHIM: &str = "loam-shim";
 /// Everything a command may need, each part made when it is first asked for.
 #[derive(Debug)]
 pub(crate) struct Wiring {
-    global: Global,
+    settings: Settings,
     database: OnceCell<Arc<Database>>,
     store: OnceCell<Arc<LayerStore>>,
     engine: OnceCell<Engine>,
 }
 
 impl Wiring {
-    /// Takes note of the flags, and does nothing.
-    pub(crate) fn new(global: Global) -> Self {
-        Self { global, database: OnceCell::new(), store: OnceCell::new(), engine: OnceCell::new() }
+    /// Takes note of the settings, and does nothing.
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self { settings, database: OnceCell::new(), store: OnceCell::new(), engine: OnceCell::new() }
     }
 
     /// The engine.
@@ -44,9 +44,9 @@ impl Wiring {
         let (root, run) = (self.root()?, self.run()?);
         let (database, images) = (Arc::clone(self.database()?), Arc::clone(self.store()?));
         let program = own_program()?;
-        let seams = adapters::seams(images, &root, &run, shim_program(&program));
+        let seams = adapters::seams(&self.settings, images, &root, &run, shim_program(&program));
         let mut config = EngineConfig::new(&root, &run);
-        config.on_exit = on_exit(&program, &root, &run)?;
+        config.on_exit = on_exit(&program, &root, &run, self.settings.config.as_deref())?;
         config.init_program = loam_freestanding::INIT;
         config.notes = Notes::to(render::note);
         Ok(self.engine.get_or_init(|| Engine::new(config, database, seams)))
@@ -64,12 +64,17 @@ impl Wiring {
 
     /// The state directory, absolute.
     pub(crate) fn root(&self) -> Result<PathBuf, Failure> {
-        whole(&self.global.root)
+        whole(&self.settings.root)
+    }
+
+    /// The driver that makes the cgroups of new containers.
+    pub(crate) fn cgroup_driver(&self) -> Result<CgroupDriver, Failure> {
+        loam_oci::cgroup_driver(self.settings.cgroup_driver)
     }
 
     /// The run directory, absolute.
     pub(crate) fn run(&self) -> Result<PathBuf, Failure> {
-        whole(&self.global.run)
+        whole(&self.settings.run)
     }
 
     fn store(&self) -> Result<&Arc<LayerStore>, Failure> {
@@ -160,13 +165,18 @@ pub(crate) fn shim_program(program: &Path) -> PathBuf {
 }
 
 /// What a shim runs when its container has ended and nobody waits for it.
-fn on_exit(program: &Path, root: &Path, run: &Path) -> Result<Vec<String>, Failure> {
+fn on_exit(program: &Path, root: &Path, run: &Path, config: Option<&Path>) -> Result<Vec<String>, Failure> {
     let text = |path: &Path| match path.to_str() {
         Some(text) => Ok(text.to_owned()),
         None => Err(Failure::new(ErrorKind::Invalid, format!("`{}` is not UTF-8", path.display()))),
     };
     let flag = |flag: &str| flag.to_owned();
-    Ok(vec![text(program)?, flag("--root"), text(root)?, flag("--run"), text(run)?, flag("settle")])
+    let mut words = vec![text(program)?, flag("--root"), text(root)?, flag("--run"), text(run)?];
+    if let Some(config) = config {
+        words.extend([flag("--config"), text(&whole(config)?)?]);
+    }
+    words.push(flag("settle"));
+    Ok(words)
 }
 
 #[cfg(test)]
@@ -185,7 +195,11 @@ mod tests {
 
     #[test]
     fn a_shim_is_told_how_to_report_the_end() {
-        let words = on_exit(Path::new("/bin/loam"), Path::new("/r"), Path::new("/n")).expect("UTF-8");
-        assert_eq!(words, ["/bin/loam", "--root", "/r", "--run", "/n", "settle"]);
+        let words = |config: Option<&str>| {
+            let (program, root, run) = (Path::new("/bin/loam"), Path::new("/r"), Path::new("/n"));
+            on_exit(program, root, run, config.map(Path::new)).expect("UTF-8")
+        };
+        assert_eq!(words(None), ["/bin/loam", "--root", "/r", "--run", "/n", "settle"]);
+        assert_eq!(words(Some("/c"))[5..], ["--config", "/c", "settle"]);
     }
 }

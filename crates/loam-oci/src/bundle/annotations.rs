@@ -1,8 +1,8 @@
-//! Annotations: what the image says of itself (image specification, conversion.md), and labels.
+//! Annotations: what the image says of itself (image specification, conversion.md), labels, and what systemd is told.
 
 use std::collections::HashMap;
 
-use loam_model::BundleInput;
+use loam_model::{BundleInput, CgroupDriver, CgroupPlace};
 
 /// Keys with these beginnings steer runtimes and other engines. Labels never do: whoever makes an image would command
 /// the host.
@@ -18,7 +18,10 @@ const RESERVED: [&str; 9] = [
     "run.oci.",
 ];
 
-/// The annotations: implicit ones, then the image's labels, then the container's.
+/// How long a container may take to end after it was asked to, in seconds, when nobody says.
+const STOP_TIMEOUT: u32 = 10;
+
+/// The annotations: implicit ones, then the image's labels, then the container's, then those for a scope.
 pub(super) fn resolve(input: &BundleInput<'_>) -> HashMap<String, String> {
     let mut annotations = HashMap::new();
     let mut implicit = |key: &str, value: Option<String>| {
@@ -31,5 +34,19 @@ pub(super) fn resolve(input: &BundleInput<'_>) -> HashMap<String, String> {
     let plain =
         labels.filter(|(key, _)| !key.is_empty() && !RESERVED.iter().any(|start| key.starts_with(start)));
     annotations.extend(plain.map(|(key, value)| (key.clone(), value.clone())));
+    if input.cgroup.parse().is_ok_and(|place: CgroupPlace| place.driver() == CgroupDriver::Systemd) {
+        annotations.extend(scope(input.spec.stop_timeout.unwrap_or(STOP_TIMEOUT)));
+    }
     annotations
+}
+
+/// Properties of the scope that are no limits, in the form that runtimes agree on: a value in GVariant's text format.
+/// Without them a container that does not listen to `systemctl stop` would be waited for as long as systemd's default is,
+/// and one that failed would stay in its list.
+fn scope(seconds: u32) -> [(String, String); 2] {
+    let microseconds = u64::from(seconds) * 1_000_000;
+    [
+        ("org.systemd.property.CollectMode".to_owned(), "'inactive-or-failed'".to_owned()),
+        ("org.systemd.property.TimeoutStopUSec".to_owned(), format!("uint64 {microseconds}")),
+    ]
 }

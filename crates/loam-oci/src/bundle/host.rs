@@ -18,6 +18,10 @@ pub(crate) struct Host {
     pub(crate) known_capabilities: Capabilities,
     /// The controllers that limits can be set with; `None` when that could not be found out.
     pub(crate) controllers: Option<Vec<String>>,
+    /// Whether a cgroup has a swappiness.
+    pub(crate) swappiness: bool,
+    /// The sizes of huge pages that this kernel has, as the runtime specification writes them.
+    pub(crate) hugepages: Vec<String>,
     /// This process's `oom_score_adj`.
     pub(crate) oom_score_adjust: i32,
     /// The processors that count how often they were throttled.
@@ -36,6 +40,8 @@ impl Host {
             capabilities: capabilities::of_this_process(),
             known_capabilities: capabilities::known(),
             controllers: cgroup::available_controllers(),
+            swappiness: Path::new("/sys/fs/cgroup/memory/memory.swappiness").exists(),
+            hugepages: hugepage_sizes(Path::new("/sys/kernel/mm/hugepages")),
             oom_score_adjust: text("/proc/self/oom_score_adj").trim().parse().unwrap_or(0),
             throttled_processors: throttled_processors(),
             apparmor: AppArmor::detect(),
@@ -53,6 +59,22 @@ impl Host {
     pub(crate) fn grantable(&self, own_user_namespace: bool) -> &Capabilities {
         if own_user_namespace { &self.known_capabilities } else { &self.capabilities }
     }
+}
+
+/// The sizes of huge pages in a directory of `hugepages-2048kB` and the like, such as `2MB`.
+fn hugepage_sizes(directory: &Path) -> Vec<String> {
+    let size = |name: &str| {
+        let kibibytes: u64 = name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
+        Some(match kibibytes {
+            1_048_576.. => format!("{}GB", kibibytes >> 20),
+            1024.. => format!("{}MB", kibibytes >> 10),
+            _ => format!("{kibibytes}KB"),
+        })
+    };
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut sizes: Vec<String> = entries.filter_map(|entry| size(entry.file_name().to_str()?)).collect();
+    sizes.sort();
+    sizes
 }
 
 fn throttled_processors() -> Vec<u32> {

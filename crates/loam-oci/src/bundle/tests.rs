@@ -2,6 +2,7 @@
 
 mod everything;
 mod hosts;
+mod limits;
 mod mounts;
 mod plain;
 mod processes;
@@ -33,13 +34,14 @@ struct Case {
     network: Namespace,
     files: Vec<EngineFile>,
     init: Option<&'static str>,
+    cgroup: &'static str,
 }
 
 impl Default for Case {
     fn default() -> Self {
         let image = ImageConfig { command: vec!["sh".to_owned()], ..ImageConfig::default() };
         let (spec, files) = (ContainerSpec::default(), Vec::new());
-        Self { spec, image, mapping: None, network: Namespace::New, files, init: None }
+        Self { spec, image, mapping: None, network: Namespace::New, files, init: None, cgroup: "/loam/07" }
     }
 }
 
@@ -53,7 +55,7 @@ impl Case {
             directory: Path::new("/run/loam/containers/07"),
             mapping: self.mapping.as_ref(),
             network: self.network.clone(),
-            cgroup: "/loam/07",
+            cgroup: self.cgroup,
             files: &self.files,
             init_program: self.init,
         };

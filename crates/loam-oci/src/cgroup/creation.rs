@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use loam_model::CgroupPlace;
 use loam_model::oci_spec::runtime::LinuxResources;
 
 use super::hierarchy::{Hierarchy, Layout, v2_controllers};
@@ -19,15 +20,15 @@ const V2_CONTROLLERS: [&str; 7] = ["cpu", "cpuset", "hugetlb", "io", "memory", "
 const PARENT_ATTEMPTS: u32 = 10;
 
 /// Makes the directories in every hierarchy. A failure leaves nothing behind.
-pub(super) fn make(path: &str, layout: &Layout) -> Result<Cgroup, CgroupError> {
-    let mut cgroup = Cgroup { path: path.to_owned(), seats: Vec::new() };
+pub(super) fn make(place: &CgroupPlace, layout: &Layout) -> Result<Cgroup, CgroupError> {
+    let mut cgroup = Cgroup { path: place.path(), unit: None, kills_before: None, seats: Vec::new() };
     for hierarchy in &layout.hierarchies {
         // A hierarchy that only tracks is nice to have, unless it is all there is.
         let optional = hierarchy.is_tracking() && layout.hierarchies.len() > 1;
         if optional && hierarchy.read_only {
             continue;
         }
-        let directory = below(&hierarchy.mount, path);
+        let directory = below(&hierarchy.mount, &cgroup.path);
         match make_in(hierarchy, &directory) {
             Ok(()) => cgroup.seats.push(Seat { hierarchy: hierarchy.clone(), directory }),
             Err(CgroupError::Make { source, .. }) if optional && is_refusal(&source) => {}
@@ -248,11 +249,13 @@ fn apply(directory: &Path, setting: &Setting) -> Result<(), CgroupError> {
         Err(CgroupError::Write { source, .. }) if source.kind() == ErrorKind::NotFound => {
             match &setting.missing {
                 Missing::Ignore => Ok(()),
-                Missing::Instead(file, value) => write(&directory.join(file), value),
-                Missing::Refuse => Err(CgroupError::NoController {
-                    limit: setting.file.clone(),
-                    controller: setting.controller.clone(),
-                }),
+                Missing::Instead(file, value) => match write(&directory.join(file), value) {
+                    Err(CgroupError::Write { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                        Err(CgroupError::NoFile { limit: file.clone() })
+                    }
+                    other => other,
+                },
+                Missing::Refuse => Err(CgroupError::NoFile { limit: setting.file.clone() }),
             }
         }
         other => other,

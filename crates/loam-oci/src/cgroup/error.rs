@@ -3,13 +3,15 @@
 use std::io;
 use std::path::PathBuf;
 
-use loam_model::{ErrorKind, Failure};
+use loam_model::{ErrorKind, Failure, InvalidCgroup};
+
+use super::systemd::BusError;
 
 /// A step that failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CgroupError {
-    #[error("cgroup path `{path}` is not an absolute path of plain names")]
-    BadPath { path: String },
+    #[error("cgroup path `{path}` can't be used")]
+    BadPath { path: String, source: InvalidCgroup },
     #[error("no cgroup hierarchy is mounted below `/sys/fs/cgroup`")]
     NoHierarchy,
     #[error("cgroup `{path}` does not exist")]
@@ -18,6 +20,8 @@ pub(crate) enum CgroupError {
     Occupied { path: PathBuf },
     #[error("cgroup limit `{limit}` can't be set: this host has no `{controller}` controller")]
     NoController { limit: String, controller: String },
+    #[error("cgroup limit `{limit}` can't be set: this kernel does not have it")]
+    NoFile { limit: String },
     #[error("cgroup limit `{limit}` is not valid: {rule}")]
     BadLimit { limit: &'static str, rule: &'static str },
     #[error("cgroup setting `{key}` can't be set: {rule}")]
@@ -36,6 +40,14 @@ pub(crate) enum CgroupError {
     NoFreezer { path: String },
     #[error("cgroup `{path}` did not {what} within {seconds} seconds")]
     Late { path: String, what: &'static str, seconds: u64 },
+    #[error("the systemd cgroup driver needs cgroup version 2 alone")]
+    SystemdOnVersionOne,
+    #[error("scope `{unit}` is made around a process")]
+    NoProcess { unit: String },
+    #[error("scope `{unit}` can't be {what} by systemd")]
+    Scope { unit: String, what: &'static str, source: BusError },
+    #[error("annotation `{key}` has the value `{value}`, which is none that is understood")]
+    BadAnnotation { key: String, value: String },
     #[error("sending signal {signal} to process {pid} failed")]
     Signal { pid: i32, signal: i32, source: io::Error },
 }
@@ -55,8 +67,16 @@ impl CgroupError {
 
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::BadPath { .. } | Self::BadLimit { .. } | Self::BadUnified { .. } => ErrorKind::Invalid,
-            Self::NoHierarchy | Self::NoController { .. } | Self::NoFreezer { .. } => ErrorKind::Unsupported,
+            Self::BadPath { .. }
+            | Self::BadLimit { .. }
+            | Self::BadUnified { .. }
+            | Self::BadAnnotation { .. } => ErrorKind::Invalid,
+            Self::NoHierarchy
+            | Self::NoController { .. }
+            | Self::NoFile { .. }
+            | Self::NoFreezer { .. }
+            | Self::SystemdOnVersionOne => ErrorKind::Unsupported,
+            Self::Scope { source: BusError::Connect { .. } | BusError::Late, .. } => ErrorKind::Unavailable,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Occupied { .. } => ErrorKind::Conflict,
             Self::Write { source, .. } if source.kind() == io::ErrorKind::InvalidInput => ErrorKind::Invalid,
@@ -67,28 +87,19 @@ impl CgroupError {
 }
 
 impl From<CgroupError> for Failure {
-    fn from(mut error: CgroupError) -> Self {
+    /// The cause becomes the cause of the failure with the same sentence.
+    fn from(error: CgroupError) -> Self {
         let failure = Failure::new(error.kind(), error.to_string());
-        match error.take_cause() {
-            Some(source) => failure.caused_by(source),
-            None => failure,
-        }
-    }
-}
-
-impl CgroupError {
-    /// Takes the cause out, to become the cause of a [`Failure`] with the same sentence.
-    fn take_cause(&mut self) -> Option<io::Error> {
-        match self {
-            Self::Read { source, .. }
-            | Self::Write { source, .. }
-            | Self::Make { source, .. }
-            | Self::Remove { source, .. }
-            | Self::Devices { source, .. }
-            | Self::Signal { source, .. } => {
-                Some(std::mem::replace(source, io::Error::from(io::ErrorKind::Other)))
-            }
-            _ => None,
+        match error {
+            CgroupError::Read { source, .. }
+            | CgroupError::Write { source, .. }
+            | CgroupError::Make { source, .. }
+            | CgroupError::Remove { source, .. }
+            | CgroupError::Devices { source, .. }
+            | CgroupError::Signal { source, .. } => failure.caused_by(source),
+            CgroupError::BadPath { source, .. } => failure.caused_by(source),
+            CgroupError::Scope { source, .. } => failure.caused_by(source),
+            _ => failure,
         }
     }
 }

@@ -8,12 +8,15 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use loam_sys::features::{self, CGROUP_KILL};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::{Cgroup, CgroupError, read, write};
 
+/// The file that kills all processes here and below (Linux 5.14).
+const KILL_AT_ONCE: &str = "cgroup.kill";
 /// How long processes may take to stand still or to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait between looks at what nothing tells about.
@@ -35,12 +38,13 @@ impl Cgroup {
 
     /// Kills every process, at once where the kernel can (cgroup.kill, Linux 5.14).
     pub(super) fn kill(&self) -> Result<(), CgroupError> {
-        let killed = self.v2().map(|directory| write(&directory.join("cgroup.kill"), "1"));
+        let at_once = self.v2().filter(|_| !features::is_off(CGROUP_KILL));
+        let killed = at_once.map(|directory| write(&directory.join(KILL_AT_ONCE), "1"));
         match killed {
             Some(Ok(())) => {}
             Some(Err(CgroupError::Write { source, .. })) if source.kind() != ErrorKind::NotFound => {
                 return Err(CgroupError::Write {
-                    path: self.members().join("cgroup.kill"),
+                    path: self.members().join(KILL_AT_ONCE),
                     value: "1".to_owned(),
                     source,
                 });
@@ -167,7 +171,11 @@ impl Cgroup {
         let deadline = Instant::now() + PATIENCE;
         let mut buffer = [0; 256];
         loop {
-            let length = rustix::io::pread(&events, &mut buffer, 0).map_err(|error| failed(error.into()))?;
+            let length = match rustix::io::pread(&events, &mut buffer, 0) {
+                // The cgroup is gone, with all that was in it.
+                Err(Errno::NODEV) => return Ok(()),
+                other => other.map_err(|error| failed(error.into()))?,
+            };
             if String::from_utf8_lossy(&buffer[..length]).lines().any(|line| line == wanted) {
                 return Ok(());
             }

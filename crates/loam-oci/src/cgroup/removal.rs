@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::processes::tree;
-use super::{Cgroup, CgroupError, Seat};
+use super::{Cgroup, CgroupError, Seat, systemd};
 
 /// How long to wait between tries to remove a cgroup that the kernel is still emptying.
 const TRY_AGAIN: Duration = Duration::from_millis(1);
@@ -16,6 +16,9 @@ impl Cgroup {
     /// Removes the cgroup everywhere, after killing what is in it. All hierarchies are tried; the first failure is
     /// reported.
     pub(super) fn remove_all(&self) -> Result<(), CgroupError> {
+        if let Some(unit) = &self.unit {
+            return self.remove_scope(unit);
+        }
         // The ordinary case: everything has ended, and one rmdir(2) a hierarchy does it.
         let busy: Vec<&Seat> =
             self.seats.iter().filter(|seat| !is_gone(fs::remove_dir(&seat.directory))).collect();
@@ -28,6 +31,21 @@ impl Cgroup {
         }
         self.remove_empty_parents();
         result
+    }
+
+    /// Ends a scope. systemd removes its directory, and notices by itself when nothing runs there any more: whichever of
+    /// the two comes first. Only when it does not answer, the directory is removed without it.
+    fn remove_scope(&self, unit: &str) -> Result<(), CgroupError> {
+        let directory = self.members();
+        if !directory.exists() {
+            return Ok(());
+        }
+        self.kill()?;
+        self.await_empty()?;
+        if let Err(error) = systemd::stop(unit) {
+            tracing::debug!(unit, %error, "systemd did not end a scope");
+        }
+        self.remove_tree(directory)
     }
 
     /// Removes directories in which nothing ran yet.
@@ -60,7 +78,11 @@ impl Cgroup {
     }
 
     /// Removes the parents that no other container needs. They are made again when they are needed.
+    /// Slices are systemd's.
     pub(super) fn remove_empty_parents(&self) {
+        if self.unit.is_some() {
+            return;
+        }
         for seat in &self.seats {
             let parents =
                 seat.directory.ancestors().skip(1).take_while(|&parent| parent != seat.hierarchy.mount);

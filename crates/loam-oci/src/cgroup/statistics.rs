@@ -1,8 +1,10 @@
 //! The kernel's figures of a cgroup.
 
+mod pressure;
+
 use std::path::Path;
 
-use loam_model::Stats;
+use loam_model::{MemoryEvents, Stats};
 
 use super::processes::tree;
 use super::{Cgroup, CgroupError, read};
@@ -18,6 +20,9 @@ impl Cgroup {
         let mut stats = Stats::default();
         if let Some(directory) = self.v2() {
             v2_stats(directory, &mut stats)?;
+            if self.unit.is_some() && !directory.exists() {
+                stats.out_of_memory_kills = self.kills_since_creation();
+            }
         }
         if let Some(directory) = self.v1("cpuacct") {
             stats.cpu_usage_ns = number(directory, "cpuacct.usage")?.unwrap_or(0);
@@ -28,6 +33,9 @@ impl Cgroup {
         if let Some(directory) = self.v1("memory") {
             v1_memory(directory, &mut stats)?;
             stats.out_of_memory_kills = self.out_of_memory_kills();
+            // Its `failcnt` stays zero on newer kernels (6.18), whatever happens.
+            let oom_kill = stats.out_of_memory_kills;
+            stats.memory_events = MemoryEvents { oom_kill, ..MemoryEvents::default() };
         }
         if let Some(directory) = self.v1("pids") {
             stats.pids = number(directory, "pids.current")?.unwrap_or(0);
@@ -52,7 +60,24 @@ impl Cgroup {
                 tree(directory).ok()?.iter().skip(1).filter_map(|directory| each(directory)).sum::<u64>();
             return Some(here + below);
         }
-        keyed(self.v2()?, "memory.events", "oom_kill").ok().flatten()
+        let directory = self.v2()?;
+        match keyed(directory, "memory.events", "oom_kill").ok().flatten() {
+            None if self.unit.is_some() && !directory.exists() => self.kills_since_creation(),
+            kills => kills,
+        }
+    }
+
+    /// The same of a scope that systemd has removed already: it does so as soon as the last process has ended, often before
+    /// anybody could look. What the slice counted since may have been in another scope; whoever asks has to have a reason to
+    /// believe that it was here.
+    fn kills_since_creation(&self) -> Option<u64> {
+        Some(self.kills_in_slice()?.saturating_sub(self.kills_before?))
+    }
+
+    /// How often a process was killed in the slice of a scope, in all that lies in it.
+    pub(super) fn kills_in_slice(&self) -> Option<u64> {
+        let slice = self.v2().filter(|_| self.unit.is_some())?.parent()?;
+        Some(keyed(slice, "memory.events", "oom_kill").ok()?.unwrap_or(0))
     }
 }
 
@@ -93,7 +118,11 @@ fn v2_stats(directory: &Path, stats: &mut Stats) -> Result<(), CgroupError> {
     }
     stats.memory_limit = number(directory, "memory.max")?;
     stats.memory_peak = number(directory, "memory.peak")?;
-    stats.out_of_memory_kills = keyed(directory, "memory.events", "oom_kill")?;
+    stats.memory_events = v2_memory_events(&optional(directory, "memory.events")?.unwrap_or_default());
+    stats.out_of_memory_kills = stats.memory_events.oom_kill;
+    stats.cpu_pressure = pressure::read(directory, "cpu.pressure")?;
+    stats.memory_pressure = pressure::read(directory, "memory.pressure")?;
+    stats.io_pressure = pressure::read(directory, "io.pressure")?;
     stats.pids = number(directory, "pids.current")?.unwrap_or(0);
     stats.pids_limit = number(directory, "pids.max")?;
     if let Some(text) = optional(directory, "io.stat")? {
@@ -101,6 +130,17 @@ fn v2_stats(directory: &Path, stats: &mut Stats) -> Result<(), CgroupError> {
         stats.block_write = Some(sum_of(&text, "wbytes="));
     }
     Ok(())
+}
+
+fn v2_memory_events(text: &str) -> MemoryEvents {
+    let event = |key: &str| value_of(text, key);
+    MemoryEvents {
+        low: event("low"),
+        high: event("high"),
+        max: event("max"),
+        oom: event("oom"),
+        oom_kill: event("oom_kill"),
+    }
 }
 
 /// The sum of a key's values in lines such as `8:0 rbytes=4096 wbytes=0`.
@@ -124,13 +164,19 @@ fn number(directory: &Path, file: &str) -> Result<Option<u64>, CgroupError> {
 
 /// The value after a key in a file of lines `KEY VALUE`.
 fn keyed(directory: &Path, file: &str, key: &str) -> Result<Option<u64>, CgroupError> {
-    let text = optional(directory, file)?.unwrap_or_default();
-    Ok(text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok()))
+    Ok(value_of(&optional(directory, file)?.unwrap_or_default(), key))
+}
+
+/// The value after a key in lines `KEY VALUE`.
+fn value_of(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use loam_model::{Pressure, PressureStall};
 
     use super::*;
 
@@ -149,7 +195,8 @@ mod tests {
             ("memory.current", "1000\n"),
             ("memory.stat", "anon 1\ninactive_file 400\nactive_file 9\n"),
             ("memory.max", "max\n"),
-            ("memory.events", "low 0\noom 1\noom_kill 2\n"),
+            ("memory.events", "low 0\nhigh 5\nmax 7\noom 1\noom_kill 2\noom_group_kill 0\n"),
+            ("cpu.pressure", "some avg10=1.50 avg60=0.20 avg300=0.00 total=99\n"),
             ("pids.current", "4\n"),
             ("pids.max", "10\n"),
             ("io.stat", "8:0 rbytes=10 wbytes=20 rios=1\n8:16 rbytes=5 wbytes=1 rios=1\n"),
@@ -162,6 +209,17 @@ mod tests {
             cpu_throttled_periods: Some(3),
             memory_usage: 600,
             out_of_memory_kills: Some(2),
+            memory_events: MemoryEvents {
+                low: Some(0),
+                high: Some(5),
+                max: Some(7),
+                oom: Some(1),
+                oom_kill: Some(2),
+            },
+            cpu_pressure: Some(Pressure {
+                some: PressureStall { avg10: 1.5, avg60: 0.2, avg300: 0.0, total_us: 99 },
+                full: None,
+            }),
             pids: 4,
             pids_limit: Some(10),
             block_read: Some(15),

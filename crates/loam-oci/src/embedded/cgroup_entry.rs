@@ -2,20 +2,22 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use loam_model::{CreateRequest, Result};
+use loam_model::{CgroupPlace, CreateRequest, ErrorKind, Failure, InvalidCgroup, Result};
 use rustix::fs::{Mode, OFlags};
 
 use super::channel::{Channel, Message};
 use super::root::is_on;
 use crate::Cgroup;
 
-/// The path of the container's cgroup: the configuration's, else its id.
-pub(super) fn cgroup_path(request: &CreateRequest<'_>) -> String {
+/// The place of the container's cgroup: the configuration's, else a path with its id.
+pub(super) fn cgroup_place(request: &CreateRequest<'_>) -> Result<CgroupPlace> {
     let path = request.spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
-    match path.filter(|path| !path.as_os_str().is_empty()) {
-        Some(path) => path.display().to_string(),
-        None => format!("/{}", request.id.as_str()),
-    }
+    let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else {
+        return Ok(CgroupPlace::Path(format!("/{}", request.id.as_str())));
+    };
+    path.to_string_lossy().parse().map_err(|error: InvalidCgroup| {
+        Failure::new(ErrorKind::Invalid, "the cgroup of the configuration can't be used").caused_by(error)
+    })
 }
 
 /// Moves the process into its cgroup. When it is gone it has said why.

@@ -4,12 +4,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use loam_model::oci_spec::runtime::{LinuxResources, Spec};
-use loam_model::{CreateRequest, CreatedProcess, ErrorKind, Failure, Result};
+use loam_model::oci_spec::runtime::Spec;
+use loam_model::{CgroupDriver, CreateRequest, CreatedProcess, ErrorKind, Failure, Result};
 use loam_sys::{CloneFlags, Spawned};
 use rustix::fs::Mode;
 
-use super::cgroup_entry::{cgroup_path, join, unified_directory, unified_root};
+use super::cgroup_entry::{cgroup_place, join, unified_directory, unified_root};
 use super::channel::{Channel, Message};
 use super::child::{adjust_oom_score, kill_and_reap, map_ids, raise_limits};
 use super::container::Container;
@@ -30,7 +30,7 @@ pub(super) fn create(
     namespaces_ready: &mut dyn FnMut(i32),
 ) -> Result<(Container, CreatedProcess)> {
     let spec = request.spec;
-    let cgroup_path = cgroup_path(&request);
+    let place = cgroup_place(&request)?;
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
     // What is made for `/dev` gets exactly the modes that are asked for.
     let mask = rustix::process::umask(Mode::empty());
@@ -40,18 +40,21 @@ pub(super) fn create(
     let (ours, theirs) = Channel::pair()?;
     let mut undo = Undo::default();
     // In the unified hierarchy a process can start in its cgroup; elsewhere it has to be moved, which takes so long that
-    // its own work is done meanwhile.
-    let unified = unified_root();
-    if unified {
-        undo.cgroup = Some(make_cgroup(fault, &cgroup_path, resources)?);
+    // its own work is done meanwhile. A scope of systemd's is made around a process that exists.
+    let starts_inside = unified_root() && place.driver() == CgroupDriver::Cgroupfs;
+    if starts_inside {
+        fault.reach(Step::Cgroup)?;
+        undo.cgroup = Some(Cgroup::create(&place.path(), resources)?);
     }
     let start_cgroup = undo.cgroup.as_ref().and_then(unified_directory);
     let spawned = spawn_init(&plan, &ours, theirs, start_cgroup.as_ref().map(AsFd::as_fd))?;
     let child = undo.child.insert(spawned);
     let pid = child.pid;
     set_up(&plan, pid, &ours, namespaces_ready)?;
-    if !unified {
-        undo.cgroup = Some(make_cgroup(fault, &cgroup_path, resources)?);
+    if !starts_inside {
+        fault.reach(Step::Cgroup)?;
+        let annotations = spec.annotations().clone().unwrap_or_default();
+        undo.cgroup = Some(Cgroup::create_around(&place, pid, resources, &annotations)?);
     }
     let cgroup = undo.cgroup.as_ref().ok_or_else(|| internal("the container has no cgroup"))?;
     fault.reach(Step::CgroupJoin)?;
@@ -66,11 +69,6 @@ pub(super) fn create(
     let pidfd = child.pidfd.try_clone().explain(|| "copying a descriptor failed".to_owned())?;
     let container = Container::new(spec, child, cgroup, ours, plan);
     Ok((container, CreatedProcess { pid, pidfd, terminal }))
-}
-
-fn make_cgroup(fault: Fault, path: &str, resources: Option<&LinuxResources>) -> Result<Cgroup> {
-    fault.reach(Step::Cgroup)?;
-    Cgroup::create(path, resources)
 }
 
 /// Gives the process what only the shim can give it, and tells the caller of its namespaces.

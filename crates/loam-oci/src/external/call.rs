@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use loam_model::{ErrorKind, Failure, Result, shown};
+use loam_model::{CgroupDriver, ErrorKind, Failure, Result, shown};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
@@ -55,11 +55,21 @@ struct Running {
 
 impl Call {
     /// Begins a call whose state and log are in the directory.
-    pub(super) fn new(program: PathBuf, search_path: String, directory: &Path, verb: &'static str) -> Self {
+    pub(super) fn new(
+        program: PathBuf,
+        search_path: String,
+        directory: &Path,
+        driver: CgroupDriver,
+        verb: &'static str,
+    ) -> Self {
         let log = directory.join("runtime.log");
         let mut call = Self { program, search_path, verb, log: log.clone(), arguments: Vec::new() };
         call.argument("--root").argument(directory.join("runtime"));
-        call.argument("--log").argument(log).argument("--log-format").argument("json").argument(verb);
+        call.argument("--log").argument(log).argument("--log-format").argument("json");
+        if driver == CgroupDriver::Systemd {
+            call.argument("--systemd-cgroup");
+        }
+        call.argument(verb);
         call
     }
 
@@ -262,7 +272,7 @@ mod tests {
         let program = directory.join("runtime-program");
         fs::write(&program, format!("#!/bin/sh\n{text}\n")).expect("written");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("ours");
-        Call::new(program, DEFAULT_SEARCH_PATH.to_owned(), directory, "start")
+        Call::new(program, DEFAULT_SEARCH_PATH.to_owned(), directory, CgroupDriver::Cgroupfs, "start")
     }
 
     fn run(text: &str, limit: Duration, streams: Streams, command: Option<&str>) -> Result<()> {

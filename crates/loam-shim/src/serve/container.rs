@@ -141,9 +141,14 @@ impl Container {
     /// Whether the kernel killed a process for lack of memory. Asked only when that may be.
     pub(super) fn out_of_memory(&mut self, children: &ChildSignal, status: ExitStatus) -> bool {
         let possible = self.has_memory_limit || status != ExitStatus::Exited(0);
+        let happened = |count: Option<u64>| count.is_some_and(|count| count > 0);
+        // The cgroup's own counter is certain. Without it, because systemd was faster, what is known from around the cgroup
+        // is believed of a process that was killed.
         possible
-            && with_runtime((&mut self.runtime, &self.files), children, |runtime| runtime.stats())
-                .is_ok_and(|stats| stats.out_of_memory_kills.is_some_and(|kills| kills > 0))
+            && with_runtime((&mut self.runtime, &self.files), children, |runtime| runtime.stats()).is_ok_and(|stats| {
+                let killed = status == ExitStatus::Signaled(KILL);
+                happened(stats.memory_events.oom_kill) || (killed && happened(stats.out_of_memory_kills))
+            })
     }
 
     /// Kills every process.

@@ -111,7 +111,7 @@ impl Fixture {
     }
 
     fn write_bundle(&mut self) {
-        let bundler = loam_oci::OciBundler::new();
+        let bundler = loam_oci::OciBundler::default();
         let bundle = bundler.bundle(&BundleInput {
             id: &self.launch.id,
             spec: &self.spec,

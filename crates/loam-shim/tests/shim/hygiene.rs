@@ -134,7 +134,7 @@ fn a_shim_that_does_not_answer_can_be_killed() {
     assert!(running.connect().is_none());
     running.disconnect();
     let cgroup = format!("/loam-shim-{}", running.fixture.launch.id);
-    loam_oci::OciBundler::new().remove_cgroup(&cgroup).unwrap();
+    loam_oci::OciBundler::default().remove_cgroup(&cgroup).unwrap();
     wait_until("its container is gone", || {
         rustix::process::pidfd_send_signal(&main, Signal::CONT) == Err(Errno::SRCH)
     });

@@ -13,7 +13,7 @@ pub(crate) fn process(running: &Running, arguments: &[&str]) -> Process {
     let config = std::fs::read(running.fixture.directory().join("config.json")).unwrap();
     let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     let further = ProcessSpec { arguments, ..ProcessSpec::default() };
-    loam_oci::OciBundler::new().process(&serde_json::from_slice(&config).unwrap(), &further).unwrap()
+    loam_oci::OciBundler::default().process(&serde_json::from_slice(&config).unwrap(), &further).unwrap()
 }
 
 fn sleeping() -> Running {

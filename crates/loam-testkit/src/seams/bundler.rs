@@ -1,7 +1,9 @@
 //! Bundles that hold little more than the program. Of what makes no sense, only a missing program is refused.
 
 use loam_model::oci_spec::runtime::{Process, ProcessBuilder, Spec, SpecBuilder};
-use loam_model::{Bundle, BundleInput, Bundler, ErrorKind, Failure, ProcessSpec, Result};
+use loam_model::{
+    Bundle, BundleInput, Bundler, CgroupPlace, ContainerId, ErrorKind, Failure, ProcessSpec, Result,
+};
 
 use super::{Step, World};
 
@@ -35,6 +37,10 @@ impl Bundler for World {
 
     fn process(&self, _container: &Spec, spec: &ProcessSpec) -> Result<Process> {
         process(spec.arguments.clone())
+    }
+
+    fn cgroup(&self, id: &ContainerId) -> Result<CgroupPlace> {
+        Ok(CgroupPlace::Path(format!("/loam-{id}")))
     }
 
     fn remove_cgroup(&self, cgroup: &str) -> Result<()> {

@@ -7,7 +7,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use loam_model::Failure;
+use loam_model::{CgroupDriver, Failure};
 use serde::Serialize;
 
 use super::{FormatFlag, Outcome};
@@ -37,6 +37,9 @@ struct Report {
     shim: PathBuf,
     shim_exists: bool,
     runtimes: Vec<PathBuf>,
+    cgroup_driver: Option<CgroupDriver>,
+    /// Why there is no driver.
+    cgroup_driver_failure: Option<String>,
     host: Host,
 }
 
@@ -57,6 +60,10 @@ fn report(wiring: &Wiring) -> Result<Report, Failure> {
     let path = env::var_os("PATH").unwrap_or_default();
     let find =
         |name: &&str| env::split_paths(&path).map(|place| place.join(name)).find(|path| path.is_file());
+    let (cgroup_driver, cgroup_driver_failure) = match wiring.cgroup_driver() {
+        Ok(driver) => (Some(driver), None),
+        Err(failure) => (None, Some(failure.chain())),
+    };
     Ok(Report {
         version: env!("CARGO_PKG_VERSION"),
         database_exists: root.join("loam.db").exists(),
@@ -65,6 +72,8 @@ fn report(wiring: &Wiring) -> Result<Report, Failure> {
         shim_exists: shim.is_file(),
         shim,
         runtimes: RUNTIMES.iter().filter_map(find).collect(),
+        cgroup_driver,
+        cgroup_driver_failure,
         host: Host::look(Path::new("/")),
     })
 }
@@ -79,6 +88,8 @@ impl Report {
         row("shim", note(&self.shim, self.shim_exists, "missing"));
         let runtimes = self.runtimes.iter().map(|path| path.display().to_string());
         row("runtimes", ["embedded".to_owned()].into_iter().chain(runtimes).collect::<Vec<_>>().join(", "));
+        let driver = self.cgroup_driver.map(|driver| driver.to_string());
+        row("cgroup driver", driver.or(self.cgroup_driver_failure.clone()).unwrap_or_default());
         for (name, value) in self.host.rows() {
             row(name, value);
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use loam_engine::{ContainerSummary, Engine};
-use loam_model::{ErrorKind, Failure, Stats as Figures};
+use loam_model::{ErrorKind, Failure, Pressure, Stats as Figures};
 use serde::Serialize;
 
 use super::{FormatFlag, Outcome};
@@ -125,8 +125,9 @@ fn percent(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole * 100.0 } else { 0.0 }
 }
 
+/// The table. Where the kernel counts the time lost waiting, the last column has its share of the last ten seconds.
 fn table(lines: &[Line], full: bool) -> String {
-    let mut table = Table::new(&[
+    let mut headings = vec![
         "CONTAINER ID",
         "NAME",
         "CPU %",
@@ -135,10 +136,15 @@ fn table(lines: &[Line], full: bool) -> String {
         "NETWORK IN / OUT",
         "DISK READ / WRITE",
         "PROCESSES",
-    ]);
+    ];
+    let counts = lines.iter().any(|line| line.figures.cpu_pressure.is_some());
+    if counts {
+        headings.push("WAITED % CPU / MEMORY / DISK");
+    }
+    let mut table = Table::new(&headings);
     for line in lines {
         let figures = &line.figures;
-        table.row([
+        let mut row = vec![
             if full { line.id.clone() } else { line.id.chars().take(12).collect() },
             line.name.clone(),
             line.cpu_percent.map_or_else(|| "-".to_owned(), |percent| format!("{percent:.2}")),
@@ -150,9 +156,22 @@ fn table(lines: &[Line], full: bool) -> String {
                 Some(limit) => format!("{} of {limit}", figures.pids),
                 None => figures.pids.to_string(),
             },
-        ]);
+        ];
+        if counts {
+            row.push(waited(figures));
+        }
+        table.row(row);
     }
     table.render()
+}
+
+fn waited(figures: &Figures) -> String {
+    let share = |pressure: &Option<Pressure>| match pressure {
+        Some(pressure) => format!("{:.2}", pressure.some.avg10),
+        None => "-".to_owned(),
+    };
+    let pressures = [&figures.cpu_pressure, &figures.memory_pressure, &figures.io_pressure];
+    pressures.map(share).join(" / ")
 }
 
 fn pair(one: Option<u64>, two: Option<u64>) -> String {
@@ -191,5 +210,10 @@ mod tests {
         CONTAINER ID  NAME  CPU %  MEMORY   LIMIT     NETWORK IN / OUT  DISK READ / WRITE  PROCESSES
         111111111111  web   50.00  5.0 MiB  64.0 MiB  2.0 KiB / 0 B     -                  3 of 4096
         ");
+        now.lines[0].figures.cpu_pressure = Some(Pressure::default());
+        assert!(
+            table(&now.lines, false).lines().next().is_some_and(|line| line.ends_with("CPU / MEMORY / DISK"))
+        );
+        assert!(table(&now.lines, false).trim_end().ends_with("0.00 / - / -"));
     }
 }

@@ -1,0 +1,148 @@
+//! The scopes of systemd's that containers run in, over D-Bus (org.freedesktop.systemd1(5)).
+//!
+//! A scope is made around a process that exists, is systemd's with its slice, and is ours from its directory downwards:
+//! `Delegate=` says so (systemd's CGROUP_DELEGATION.md), and nothing above the directory is ever written. What systemd has
+//! a property for is told to it, because it writes its own files again whenever it is reloaded; everything is then written
+//! to the files as well, exactly.
+
+mod bus;
+mod message;
+mod property;
+
+use std::collections::HashMap;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use loam_model::oci_spec::runtime::LinuxResources;
+
+use super::CgroupError;
+use bus::{Address, Bus};
+use message::Body;
+
+pub(crate) use bus::BusError;
+pub(crate) use property::{Property, properties};
+
+/// What the annotations begin with that are properties of the scope.
+pub(crate) const ANNOTATION: &str = "org.systemd.property.";
+
+/// The socket of the system's bus (D-Bus specification, "Well-known Message Bus Instances").
+const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
+/// There when systemd is process 1 (sd_booted(3)).
+const BOOTED: &str = "/run/systemd/system";
+
+/// The bus itself.
+const BUS: Address = Address {
+    name: "org.freedesktop.DBus",
+    path: "/org/freedesktop/DBus",
+    interface: "org.freedesktop.DBus",
+};
+/// systemd's manager of units.
+const MANAGER: Address = Address {
+    name: "org.freedesktop.systemd1",
+    path: "/org/freedesktop/systemd1",
+    interface: "org.freedesktop.systemd1.Manager",
+};
+/// The signals that say that a job is done.
+const JOBS: &str = "type='signal',sender='org.freedesktop.systemd1',path='/org/freedesktop/systemd1',\
+                    interface='org.freedesktop.systemd1.Manager',member='JobRemoved'";
+
+/// A scope that was not there, or not any more.
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+/// A scope of this name that is still there.
+const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
+
+/// Whether systemd is process 1 and answers.
+pub(crate) fn answers() -> bool {
+    let is_socket = |path: &str| std::fs::metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    Path::new(BOOTED).is_dir() && is_socket(SYSTEM_BUS) && Manager::connect(SYSTEM_BUS.into()).is_ok()
+}
+
+/// Makes a scope in a slice around a process, and waits until it is there.
+pub(crate) fn start(unit: &str, properties: &[Property]) -> Result<(), CgroupError> {
+    let failed = |source| CgroupError::Scope { unit: unit.to_owned(), what: "made", source };
+    let mut manager = Manager::connect(SYSTEM_BUS.into()).map_err(failed)?;
+    match manager.start(unit, properties) {
+        // Nothing runs in it, or the caller would have found its directory occupied.
+        Err(BusError::Answer { name, .. }) if name == UNIT_EXISTS => {
+            manager.stop(unit).map_err(failed)?;
+            manager.forget(unit).map_err(failed)?;
+            manager.start(unit, properties).map_err(failed)
+        }
+        other => other.map_err(failed),
+    }
+}
+
+/// Ends a scope, and waits until it is gone. Success when there is none.
+pub(crate) fn stop(unit: &str) -> Result<(), CgroupError> {
+    let stopped = Manager::connect(SYSTEM_BUS.into()).and_then(|mut manager| manager.stop(unit));
+    stopped.map_err(|source| CgroupError::Scope { unit: unit.to_owned(), what: "ended", source })
+}
+
+/// The properties of a container's scope.
+pub(crate) fn of_container(
+    unit: &str,
+    slice: &str,
+    pid: i32,
+    resources: Option<&LinuxResources>,
+    annotations: &HashMap<String, String>,
+) -> Result<Vec<Property>, CgroupError> {
+    let mut all = property::of_scope(unit, slice, pid);
+    if let Some(resources) = resources {
+        all.extend(properties(resources)?);
+    }
+    all.extend(property::of_annotations(annotations)?);
+    Ok(all)
+}
+
+/// A conversation with systemd.
+struct Manager {
+    bus: Bus,
+}
+
+impl Manager {
+    /// Begins one, and asks to be told of jobs.
+    fn connect(socket: PathBuf) -> Result<Self, BusError> {
+        let mut bus = Bus::connect(&socket)?;
+        bus.call(&BUS, "Hello", &Body::default())?;
+        bus.call(&BUS, "AddMatch", &Body::default().text(JOBS))?;
+        bus.call(&MANAGER, "Subscribe", &Body::default())?;
+        Ok(Self { bus })
+    }
+
+    fn start(&mut self, unit: &str, properties: &[Property]) -> Result<(), BusError> {
+        let body = Body::default().text(unit).text("fail").properties(properties).no_auxiliary_units();
+        self.job("StartTransientUnit", &body)
+    }
+
+    fn stop(&mut self, unit: &str) -> Result<(), BusError> {
+        match self.job("StopUnit", &Body::default().text(unit).text("replace")) {
+            Err(BusError::Answer { name, .. }) if name == NO_SUCH_UNIT => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Lets a unit that failed out of systemd's list.
+    fn forget(&mut self, unit: &str) -> Result<(), BusError> {
+        match self.bus.call(&MANAGER, "ResetFailedUnit", &Body::default().text(unit)) {
+            Err(BusError::Answer { name, .. }) if name == NO_SUCH_UNIT => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Makes a call that begins a job, and waits for its end.
+    fn job(&mut self, method: &str, body: &Body) -> Result<(), BusError> {
+        let job = self.bus.call(&MANAGER, method, body)?.reader().text()?;
+        loop {
+            let signal = self.bus.signal("JobRemoved")?;
+            let mut reader = signal.reader();
+            let (_number, removed, _unit, result) =
+                (reader.number()?, reader.text()?, reader.text()?, reader.text()?);
+            if removed == job {
+                return if result == "done" { Ok(()) } else { Err(BusError::Job { result }) };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

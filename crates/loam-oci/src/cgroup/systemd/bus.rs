@@ -1,0 +1,164 @@
+//! A conversation over D-Bus: one socket, calls one after the other, no thread.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::message::{self, Body, FIXED, Kind, Message};
+
+/// How long a conversation may take: as long as other runtimes wait for a scope.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest line of the authentication.
+const LONGEST_LINE: usize = 512;
+
+/// Who is called.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Address {
+    /// The name on the bus.
+    pub(super) name: &'static str,
+    /// The object.
+    pub(super) path: &'static str,
+    /// The interface of the object.
+    pub(super) interface: &'static str,
+}
+
+/// Why a conversation failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BusError {
+    #[error("D-Bus can't be reached at `{}`", path.display())]
+    Connect { path: PathBuf, source: io::Error },
+    #[error("D-Bus does not know this user: `{0}`")]
+    Unknown(String),
+    #[error("the connection to D-Bus broke")]
+    Broken(#[source] io::Error),
+    #[error("D-Bus did not answer within {} seconds", PATIENCE.as_secs())]
+    Late,
+    #[error("D-Bus sent what is not a message")]
+    Malformed,
+    #[error("{sentence} ({name})")]
+    Answer { name: String, sentence: String },
+    #[error("the job ended with `{result}`")]
+    Job { result: String },
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Bus {
+    socket: UnixStream,
+    deadline: Instant,
+    serial: u32,
+    /// Signals that came while something else was waited for.
+    signals: VecDeque<Message>,
+}
+
+impl Bus {
+    /// Connects and says who we are: the kernel vouches for it (D-Bus specification, "EXTERNAL").
+    pub(super) fn connect(path: &Path) -> Result<Self, BusError> {
+        let socket = UnixStream::connect(path)
+            .map_err(|source| BusError::Connect { path: path.to_owned(), source })?;
+        Self::greet(socket)
+    }
+
+    pub(super) fn greet(socket: UnixStream) -> Result<Self, BusError> {
+        let mut bus =
+            Self { socket, deadline: Instant::now() + PATIENCE, serial: 0, signals: VecDeque::new() };
+        let user = rustix::process::geteuid().as_raw().to_string();
+        let user: String = user.bytes().map(|byte| format!("{byte:02x}")).collect();
+        bus.send(format!("\0AUTH EXTERNAL {user}\r\n").as_bytes())?;
+        let answer = bus.line()?;
+        if !answer.starts_with("OK ") {
+            return Err(BusError::Unknown(loam_model::shown(&answer)));
+        }
+        bus.send(b"BEGIN\r\n")?;
+        Ok(bus)
+    }
+
+    /// Calls a method and waits for its answer.
+    pub(super) fn call(&mut self, to: &Address, method: &str, body: &Body) -> Result<Message, BusError> {
+        self.serial += 1;
+        let serial = self.serial;
+        self.send(&message::call(serial, to, method, body))?;
+        loop {
+            let message = self.receive()?;
+            match message.kind {
+                Kind::Answer if message.answers == Some(serial) => return Ok(message),
+                Kind::Failure if message.answers == Some(serial) => {
+                    let sentence = message.sentence();
+                    return Err(BusError::Answer { name: message.error_name, sentence });
+                }
+                Kind::Signal => self.signals.push_back(message),
+                // Nobody has a reason to call us, and an answer to nothing is no harm.
+                Kind::Call | Kind::Answer | Kind::Failure => {}
+            }
+        }
+    }
+
+    /// Waits for a signal.
+    pub(super) fn signal(&mut self, member: &str) -> Result<Message, BusError> {
+        loop {
+            let message = match self.signals.pop_front() {
+                Some(message) => message,
+                None => self.receive()?,
+            };
+            if message.kind == Kind::Signal && message.member == member {
+                return Ok(message);
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Result<Message, BusError> {
+        let mut bytes = vec![0; FIXED];
+        self.read(&mut bytes)?;
+        let length = message::length(&bytes)?;
+        bytes.resize(length, 0);
+        self.read(&mut bytes[FIXED..])?;
+        Message::parse(&bytes)
+    }
+
+    /// A line of the authentication, without its end.
+    fn line(&mut self) -> Result<String, BusError> {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            let mut byte = [0];
+            self.read(&mut byte)?;
+            line.extend(byte);
+            if line.len() > LONGEST_LINE {
+                return Err(BusError::Malformed);
+            }
+        }
+        Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<(), BusError> {
+        self.socket.set_write_timeout(Some(self.left()?)).map_err(BusError::Broken)?;
+        self.socket.write_all(bytes).map_err(broken)
+    }
+
+    fn read(&mut self, mut bytes: &mut [u8]) -> Result<(), BusError> {
+        while !bytes.is_empty() {
+            self.socket.set_read_timeout(Some(self.left()?)).map_err(BusError::Broken)?;
+            match self.socket.read(bytes) {
+                Ok(0) => return Err(BusError::Broken(io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => bytes = &mut bytes[count..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(broken(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The time until the deadline.
+    fn left(&self) -> Result<Duration, BusError> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(BusError::Late) } else { Ok(left) }
+    }
+}
+
+fn broken(error: io::Error) -> BusError {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => BusError::Late,
+        _ => BusError::Broken(error),
+    }
+}

@@ -1,0 +1,161 @@
+//! What holds for every command: flags, else the environment, else the configuration file, else the defaults.
+//!
+//! The file is TOML, `/etc/loam/config.toml` unless `--config` names another; without it everything has its default. Keys
+//! are the flags' names with `_` for `-`; one that is not known is refused, because it would be a mistake that nobody sees.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use loam_model::{CgroupDriver, ErrorKind, Failure, Slice};
+use serde::Deserialize;
+
+use crate::arguments::{DriverChoice, Global, LogLevel};
+
+/// Where the file is.
+const DEFAULT_FILE: &str = "/etc/loam/config.toml";
+/// Where state is.
+const DEFAULT_ROOT: &str = "/var/lib/loam";
+/// Where what a restart empties is.
+const DEFAULT_RUN: &str = "/run/loam";
+/// More than any configuration holds, in bytes.
+const FILE_LIMIT: u64 = 1 << 20;
+
+/// What holds for every command.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The state directory.
+    pub(crate) root: PathBuf,
+    /// The run directory.
+    pub(crate) run: PathBuf,
+    /// How much is logged.
+    pub(crate) log_level: Option<LogLevel>,
+    /// Who makes the cgroups of new containers; found out when it is not said.
+    pub(crate) cgroup_driver: Option<CgroupDriver>,
+    /// Where systemd's scopes go.
+    pub(crate) cgroup_slice: Slice,
+    /// The configuration file, when it is not the usual one.
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// The keys of the file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Keys {
+    root: Option<PathBuf>,
+    run: Option<PathBuf>,
+    log_level: Option<LogLevel>,
+    cgroup_driver: Option<DriverChoice>,
+    cgroup_slice: Option<Slice>,
+}
+
+impl Settings {
+    /// Reads the configuration file, and lets flags go before it.
+    pub(crate) fn resolve(global: Global) -> Result<Self, Failure> {
+        let keys = match &global.config {
+            Some(path) => Keys::read(path)?
+                .ok_or_else(|| unreadable(ErrorKind::NotFound, path, io::ErrorKind::NotFound.into()))?,
+            None => Keys::read(Path::new(DEFAULT_FILE))?.unwrap_or_default(),
+        };
+        let choice = global.cgroup_driver.or(keys.cgroup_driver).unwrap_or_default();
+        Ok(Self {
+            root: global.root.or(keys.root).unwrap_or_else(|| DEFAULT_ROOT.into()),
+            run: global.run.or(keys.run).unwrap_or_else(|| DEFAULT_RUN.into()),
+            log_level: global.log_level.or(keys.log_level),
+            cgroup_driver: choice.driver(),
+            cgroup_slice: keys.cgroup_slice.unwrap_or_else(Slice::machine),
+            config: global.config,
+        })
+    }
+}
+
+impl Keys {
+    /// The keys of a file; `None` when there is none.
+    fn read(path: &Path) -> Result<Option<Self>, Failure> {
+        let mut text = String::new();
+        let file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other,
+        };
+        file.and_then(|file| file.take(FILE_LIMIT).read_to_string(&mut text))
+            .map_err(|error| unreadable(ErrorKind::Invalid, path, error))?;
+        Self::parse(path, &text).map(Some)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, Failure> {
+        let invalid = |sentence: &str| {
+            let message = format!("the configuration file `{}` can't be used: {sentence}", path.display());
+            Failure::new(ErrorKind::Invalid, message)
+        };
+        let keys: Self = toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let sentence = error.message().trim_end().replace('\n', ", ");
+            invalid(&format!("line {}: {sentence}", before.matches('\n').count() + 1))
+        })?;
+        for (key, value) in [("root", &keys.root), ("run", &keys.run)] {
+            if let Some(path) = value.as_ref().filter(|path| !path.is_absolute()) {
+                return Err(invalid(&format!("`{key}` is not an absolute path but `{}`", path.display())));
+            }
+        }
+        Ok(keys)
+    }
+}
+
+fn unreadable(kind: ErrorKind, path: &Path, error: io::Error) -> Failure {
+    Failure::new(kind, format!("the configuration file `{}` can't be read", path.display())).caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        Keys::parse(Path::new("/c"), text).expect_err("refused").chain()
+    }
+
+    fn global(config: &Path) -> Global {
+        Global {
+            root: None,
+            run: None,
+            config: Some(config.to_owned()),
+            cgroup_driver: None,
+            log_level: None,
+        }
+    }
+
+    #[test]
+    fn keys_are_the_flags_names() {
+        let text = "root = '/r'\nrun = \"/n\"\nlog_level = 'debug'\ncgroup_driver = 'systemd'\ncgroup_slice = 'a-b.slice'\n";
+        let keys = Keys::parse(Path::new("/c"), text).expect("valid");
+        assert_eq!((keys.root, keys.run), (Some("/r".into()), Some("/n".into())));
+        assert_eq!(keys.cgroup_slice.map(|slice| slice.path()).as_deref(), Some("/a.slice/a-b.slice"));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        insta::assert_snapshot!(refused("root = '/r'\nruhn = '/n'\n"), @"the configuration file `/c` can't be used: line 2: unknown field `ruhn`, expected one of `root`, `run`, `log_level`, `cgroup_driver`, `cgroup_slice`");
+        insta::assert_snapshot!(refused("cgroup_driver = 'upstart'"), @"the configuration file `/c` can't be used: line 1: unknown variant `upstart`, expected one of `auto`, `cgroupfs`, `systemd`");
+        insta::assert_snapshot!(refused("cgroup_slice = 'a/b'"), @"the configuration file `/c` can't be used: line 1: `a/b` is not the name of a slice, such as `machine.slice`");
+        insta::assert_snapshot!(refused("root = 5"), @"the configuration file `/c` can't be used: line 1: invalid type: integer `5`, expected path string");
+        insta::assert_snapshot!(refused("root = 'here'"), @"the configuration file `/c` can't be used: `root` is not an absolute path but `here`");
+        insta::assert_snapshot!(refused("root"), @"the configuration file `/c` can't be used: line 1: key with no value, expected `=`");
+    }
+
+    #[test]
+    fn flags_go_before_the_file_and_the_file_before_defaults() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("config.toml");
+        assert_eq!(Settings::resolve(global(&file)).expect_err("missing").kind(), ErrorKind::NotFound);
+        std::fs::write(&file, "root = '/r'\ncgroup_driver = 'systemd'\n").expect("written");
+        let settings = Settings::resolve(global(&file)).expect("valid");
+        assert_eq!(
+            (settings.root.as_path(), settings.run.as_path()),
+            (Path::new("/r"), Path::new(DEFAULT_RUN))
+        );
+        assert_eq!(settings.cgroup_driver, Some(CgroupDriver::Systemd));
+        let mut flags = global(&file);
+        (flags.root, flags.cgroup_driver) = (Some("/f".into()), Some(DriverChoice::Auto));
+        let settings = Settings::resolve(flags).expect("valid");
+        assert_eq!((settings.root.as_path(), settings.cgroup_driver), (Path::new("/f"), None));
+    }
+}

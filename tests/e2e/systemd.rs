@@ -1,0 +1,243 @@
+//! Containers in systemd's scopes.
+
+use std::fs;
+
+use loam_tests::{Host, Need, needs, until};
+
+/// What these tests need.
+const NEEDS: [Need; 2] = [Need::Systemd, Need::CgroupV2];
+
+/// A property of a unit as systemd sees it.
+fn property(host: &Host, unit: &str, name: &str) -> String {
+    host.sh(&format!("systemctl show --value -p {name} {unit}")).ok().to_owned()
+}
+
+/// Whether systemd has a unit in its list, whatever its state.
+fn is_listed(host: &Host, unit: &str) -> bool {
+    host.sh("systemctl list-units --all --plain --no-legend --type=scope,slice").ok().contains(unit)
+}
+
+#[test]
+fn a_container_is_a_scope_with_its_limits() {
+    if !needs::met(&NEEDS) {
+        return;
+    }
+    let host = Host::with_small_image();
+    assert!(host.loam(&["info", "-o", "json"]).ok().contains("\"cgroup_driver\": \"systemd\""));
+    let limits = [
+        "-m=64m",
+        "--memory-reservation=32m",
+        "--cpus=0.5",
+        "--cpu-shares=512",
+        "--cpuset-cpus=0",
+        "--pids-limit=77",
+        "--stop-timeout=3",
+    ];
+    let id = host.start(&[&["--name", "s"], &limits[..], &["small", "sleep", "1000"]].concat());
+    let unit = format!("loam-{id}.scope");
+    let detail = host.inspect("s");
+    assert_eq!(detail["cgroup_driver"], "systemd");
+    assert_eq!(detail["cgroup"], format!("/machine.slice/{unit}"));
+    for (name, value) in [
+        ("ActiveState", "active"),
+        ("Slice", "machine.slice"),
+        ("Delegate", "yes"),
+        ("MemoryMax", "67108864"),
+        ("MemoryLow", "33554432"),
+        ("MemorySwapMax", "0"),
+        ("TasksMax", "77"),
+        ("CPUQuotaPerSecUSec", "500ms"),
+        ("CPUWeight", "59"),
+        ("AllowedCPUs", "0"),
+        ("TimeoutStopUSec", "3s"),
+    ] {
+        assert_eq!(property(&host, &unit, name), value, "{name}");
+    }
+    assert!(is_listed(&host, &unit) && is_listed(&host, "machine.slice"));
+    let status = host.sh("systemctl status machine.slice").stdout;
+    assert!(status.contains(&unit), "{status}");
+    assert_eq!(host.loam(&["exec", "s", "cat", "/proc/self/cgroup"]).ok(), "0::/");
+    assert_eq!(host.loam(&["exec", "s", "true"]).code, 0);
+    host.loam(&["rm", "-f", "s"]).ok();
+    assert!(!is_listed(&host, &unit), "the scope is left");
+    host.finish();
+}
+
+#[test]
+fn limits_outlive_a_reload_of_systemd() {
+    if !needs::met(&NEEDS) {
+        return;
+    }
+    let host = Host::with_small_image();
+    let limits = [
+        "-m=64m",
+        "--memory-swap=96m",
+        "--cpus=0.5",
+        "--cpu-shares=512",
+        "--cpuset-cpus=0",
+        "--pids-limit=77",
+    ];
+    host.start(&[&["--name", "r"], &limits[..], &["small", "sh", "-c", "sleep 1000 & wait"]].concat());
+    let cgroup = host.cgroup("r");
+    let files = [
+        "memory.max",
+        "memory.swap.max",
+        "cpu.max",
+        "cpu.weight",
+        "cpuset.cpus",
+        "pids.max",
+        "cgroup.controllers",
+    ];
+    let read = || files.map(|file| cgroup.read(("", ""), file));
+    let before = read();
+    assert_eq!(before[..4], ["67108864", "33554432", "50000 100000", "59"]);
+    host.sh("systemctl daemon-reload").ok();
+    assert_eq!(read(), before);
+    // Its devices are still those that every container has.
+    let device = host.loam(&["exec", "r", "sh", "-c", "cat /dev/null && head -c 1 /dev/zero | wc -c"]);
+    assert_eq!(device.ok(), "1");
+    host.finish();
+}
+
+#[test]
+fn systemctl_stop_ends_the_container_and_is_noticed() {
+    if !needs::met(&NEEDS) {
+        return;
+    }
+    let host = Host::with_small_image();
+    let id = host.start(&[
+        "--name",
+        "polite",
+        "small",
+        "sh",
+        "-c",
+        "trap 'exit 7' TERM; while :; do sleep 0.1; done",
+    ]);
+    until("it runs", || host.loam(&["exec", "polite", "true"]).code.eq(&0).then_some(()));
+    host.sh(&format!("systemctl stop loam-{id}.scope")).ok();
+    assert_eq!(host.loam(&["wait", "polite"]).ok(), "7");
+    until("it has stopped", || (host.inspect("polite")["state"] == "stopped").then_some(()));
+    // Process 1 without a handler does not hear the signal: it is killed after its own time, not after systemd's 90 seconds.
+    let id = host.start(&["--name", "deaf", "--stop-timeout", "1", "small", "sleep", "1000"]);
+    let begin = std::time::Instant::now();
+    host.sh(&format!("systemctl stop loam-{id}.scope")).ok();
+    assert!(begin.elapsed() < std::time::Duration::from_secs(30), "{:?}", begin.elapsed());
+    assert_eq!(host.loam(&["wait", "deaf"]).ok(), "137");
+    assert!(!is_listed(&host, &id), "a scope is left");
+    // The same name and the same scope again.
+    host.loam(&["start", "deaf"]).ok();
+    assert_eq!(property(&host, &format!("loam-{id}.scope"), "ActiveState"), "active");
+    host.finish();
+}
+
+#[test]
+fn nothing_above_the_scope_is_changed() {
+    if !needs::met(&NEEDS) {
+        return;
+    }
+    let host = Host::with_small_image();
+    host.start(&["--name", "first", "-m", "64m", "small", "sleep", "1000"]);
+    let above = || {
+        ["", "machine.slice/"].map(|place| {
+            fs::read_to_string(format!("/sys/fs/cgroup/{place}cgroup.subtree_control")).unwrap_or_default()
+        })
+    };
+    let before = above();
+    let limits = ["-m=32m", "--cpus=1", "--cpuset-cpus=0", "--pids-limit=9"];
+    host.start(&[&["--name", "second"], &limits[..], &["small", "sleep", "1000"]].concat());
+    let members = fs::read_to_string("/sys/fs/cgroup/machine.slice/cgroup.procs").unwrap();
+    assert_eq!(members, "", "processes belong in leaves");
+    // What systemd hands down without being asked differs from unit to unit; what only we could want is not there.
+    assert!(
+        above().iter().all(|list| !list.contains("hugetlb") && !list.contains("rdma")),
+        "{before:?} {:?}",
+        above()
+    );
+    host.loam(&["rm", "-f", "first", "second"]).ok();
+    assert!(std::path::Path::new("/sys/fs/cgroup/machine.slice").exists() || !is_listed(&host, "loam-"));
+    host.finish();
+}
+
+#[test]
+fn a_start_that_fails_and_a_shim_that_dies_leave_no_scope() {
+    if !needs::met(&NEEDS) {
+        return;
+    }
+    let host = Host::with_small_image();
+    host.loam(&["run", "--rm", "small", "no-such-program"]).refused(127, "no-such-program");
+    host.loam(&["run", "--rm", "--cpuset-cpus", "999", "small", "true"]).refused(125, "cpuset.cpus");
+    let id = host.start(&["--name", "d", "small", "sleep", "1000"]);
+    let unit = format!("loam-{id}.scope");
+    let pid = host.pid("d");
+    let shim = host.sh(&format!("cut -d' ' -f4 /proc/{pid}/stat")).ok().to_owned();
+    host.sh(&format!("kill -9 {shim}")).ok();
+    until("that is noticed", || (host.inspect("d")["state"] == "stopped").then_some(()));
+    until("its scope is gone", || (!is_listed(&host, &unit)).then_some(()));
+    assert!(!is_listed(&host, "loam-"), "{}", host.sh("systemctl list-units --all 'loam-*'").stdout);
+    host.finish();
+}
+
+#[test]
+fn the_driver_and_the_slice_are_chosen() {
+    if !needs::met(&NEEDS) {
+        return;
+    }
+    let host = Host::with_small_image();
+    let config = host.scratch().join("config.toml");
+    let path = config.display().to_string();
+    fs::write(&config, "cgroup_driver = 'systemd'\ncgroup_slice = 'loam-test.slice'\n").unwrap();
+    host.loam(&["run", "-d", "--config", &path, "--name", "sliced", "small", "sleep", "1000"]).ok();
+    let detail = host.inspect("sliced");
+    let unit = format!("loam-{}.scope", detail["id"].as_str().unwrap());
+    assert_eq!(detail["cgroup"], format!("/loam.slice/loam-test.slice/{unit}"));
+    assert_eq!(property(&host, &unit, "Slice"), "loam-test.slice");
+    host.cgroup("sliced");
+    // A flag goes before the file, and the environment too.
+    let plain = ["--config", &path, "--cgroup-driver", "cgroupfs"];
+    host.loam(&[&["run", "-d", "--name", "plain"], &plain[..], &["small", "sleep", "1000"]].concat()).ok();
+    let id = host.inspect("plain")["id"].as_str().unwrap().to_owned();
+    assert_eq!(host.inspect("plain")["cgroup"], format!("/loam-{id}"));
+    assert!(!is_listed(&host, &format!("loam-{id}.scope")));
+    let info = host.loam_with("LOAM_CGROUP_DRIVER", "cgroupfs", &["info", "-o", "json"]);
+    assert!(info.ok().contains("\"cgroup_driver\": \"cgroupfs\""), "{info:?}");
+    host.loam(&["rm", "-f", "sliced", "plain"]).ok();
+    host.sh("systemctl stop loam.slice").ok();
+    host.finish();
+}
+
+#[test]
+fn other_runtimes_are_told_to_use_a_scope() {
+    if !needs::met(&NEEDS) {
+        return;
+    }
+    let host = Host::with_small_image();
+    for runtime in ["runc", "crun"] {
+        let flags = [
+            "--runtime",
+            runtime,
+            "--name",
+            runtime,
+            "-m",
+            "64m",
+            "--pids-limit",
+            "50",
+            "--stop-timeout",
+            "1",
+        ];
+        let id = host.start(&[&flags[..], &["small", "sleep", "1000"]].concat());
+        let unit = format!("loam-{id}.scope");
+        assert_eq!(property(&host, &unit, "ActiveState"), "active", "{runtime}");
+        assert_eq!(property(&host, &unit, "TimeoutStopUSec"), "1s", "{runtime}");
+        // Not every one tells systemd of every limit, but the kernel has it.
+        let cgroup = host.sh(&format!("cut -d: -f3 /proc/{}/cgroup", host.pid(runtime))).ok().to_owned();
+        assert!(cgroup.starts_with(&format!("/machine.slice/{unit}")), "{runtime}: {cgroup}");
+        let limit = host
+            .sh(&format!("cat /sys/fs/cgroup{cgroup}/pids.max /sys/fs/cgroup/machine.slice/{unit}/pids.max"));
+        assert!(limit.ok().lines().any(|limit| limit == "50"), "{runtime}: {limit:?}");
+        assert!(host.loam(&["stats", "--no-stream", runtime]).ok().contains("64.0 MiB"), "{runtime}");
+        host.sh(&format!("systemctl stop {unit}")).ok();
+        assert_eq!(host.loam(&["wait", runtime]).ok(), "137", "{runtime}");
+        until("its scope is gone", || (!is_listed(&host, &unit)).then_some(()));
+    }
+    host.finish();
+}
