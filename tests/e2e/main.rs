@@ -12,6 +12,7 @@ mod limits;
 mod logs;
 mod network;
 mod python_image;
+mod quota;
 mod registry;
 mod run;
 mod runtimes;

@@ -2,6 +2,7 @@
 
 mod host;
 pub mod needs;
+pub mod quota;
 mod wait;
 
 pub use host::{Host, Ran};

@@ -1,8 +1,8 @@
 //! Making containers.
 
 use loam_model::{
-    BundleInput, ContainerId, ContainerName, ContainerSpec, ErrorKind, Failure, IdMapping, Image, Namespace,
-    NetworkMode, Result, SnapshotRequest, UserNamespace,
+    BundleInput, ContainerId, ContainerName, ContainerSpec, DiskLimit, ErrorKind, Failure, IdMapping, Image,
+    Namespace, NetworkMode, Result, SnapshotRequest, UserNamespace,
 };
 use loam_state::Durability;
 use serde::Serialize;
@@ -118,6 +118,11 @@ impl Engine {
             container: &record.id,
             image: &record.image,
             ephemeral: record.spec.auto_remove,
+            limit: record
+                .spec
+                .limits
+                .disk
+                .map(|bytes| DiskLimit { bytes, can_change_projects: record.spec.can_change_projects() }),
         })
     }
 

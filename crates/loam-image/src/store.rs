@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::io::Read;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use loam_model::{
-    ContainerId, Digest, ErrorKind, Failure, IdMapping, Image, ImageConfig, ImageSource, ImageStore,
-    ImageSummary, LayerProgress, PullOptions, PullProgress, RemovedImage, Result, RootfsPlan,
+    ContainerId, Digest, DiskUsage, ErrorKind, Failure, IdMapping, Image, ImageConfig, ImageSource,
+    ImageStore, ImageSummary, LayerProgress, PullOptions, PullProgress, RemovedImage, Result, RootfsPlan,
     SnapshotRequest,
 };
 use loam_state::{Database, Durability};
@@ -30,12 +31,18 @@ pub struct StoreConfig {
     pub root: PathBuf,
     /// The most bytes that one image may unpack to; when absent, the free space decides.
     pub unpacked_limit: Option<u64>,
+    /// The project ids that containers with a disk limit get on XFS and ext4. Others on the same file system (Docker and
+    /// Kubernetes count up from low numbers) should have none of them; one that is in use all the same is left out.
+    pub projects: Range<u32>,
 }
+
+/// The usual project ids.
+const PROJECTS: Range<u32> = 0x1000_0000..0x2000_0000;
 
 impl StoreConfig {
     /// The usual store in a state directory.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), unpacked_limit: None }
+        Self { root: root.into(), unpacked_limit: None, projects: PROJECTS }
     }
 }
 
@@ -107,6 +114,7 @@ impl LayerStore {
         staging::sweep(&self.places, &|directory| {
             self.database.read(|connection| catalog::knows_directory(connection, directory))
         });
+        self.sweep_templates();
     }
 }
 
@@ -182,6 +190,10 @@ impl ImageStore for LayerStore {
 
     fn snapshot_usage(&self, container: &ContainerId) -> Result<u64> {
         self.usage(container)
+    }
+
+    fn disk_usage(&self, container: &ContainerId) -> Result<Option<DiskUsage>> {
+        self.limited_usage(container)
     }
 
     fn remove_snapshot(&self, container: &ContainerId) -> Result<()> {

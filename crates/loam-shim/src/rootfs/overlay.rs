@@ -183,6 +183,7 @@ mod tests {
                 lower: vec![path("high"), path("low")],
                 upper: Some(path("upper")),
                 work: Some(path("work")),
+                image: None,
                 mapping: mapping.cloned(),
                 volatile: true,
             };

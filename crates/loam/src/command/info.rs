@@ -7,7 +7,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use loam_model::Failure;
+use loam_model::{Failure, QuotaMechanism};
 use serde::Serialize;
 
 use super::{FormatFlag, Outcome};
@@ -37,6 +37,8 @@ struct Report {
     shim: PathBuf,
     shim_exists: bool,
     runtimes: Vec<PathBuf>,
+    /// What enforces disk limits in the state directory; absent when that can't be told.
+    disk_quota: Option<QuotaMechanism>,
     host: Host,
 }
 
@@ -60,6 +62,7 @@ fn report(wiring: &Wiring) -> Result<Report, Failure> {
     Ok(Report {
         version: env!("CARGO_PKG_VERSION"),
         database_exists: root.join("loam.db").exists(),
+        disk_quota: loam_image::quota_mechanism(&root).ok(),
         root,
         run: wiring.run()?,
         shim_exists: shim.is_file(),
@@ -79,6 +82,7 @@ impl Report {
         row("shim", note(&self.shim, self.shim_exists, "missing"));
         let runtimes = self.runtimes.iter().map(|path| path.display().to_string());
         row("runtimes", ["embedded".to_owned()].into_iter().chain(runtimes).collect::<Vec<_>>().join(", "));
+        row("disk limits by", self.disk_quota.map_or("unknown", QuotaMechanism::as_str).to_owned());
         for (name, value) in self.host.rows() {
             row(name, value);
         }
