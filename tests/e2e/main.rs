@@ -14,6 +14,7 @@ mod logs;
 mod modules;
 mod network;
 mod python_image;
+mod quota;
 mod registry;
 mod run;
 mod runtimes;

@@ -83,9 +83,19 @@ impl Host {
     /// A host whose store has the small image (Debian's busybox) under the name `small`.
     pub fn with_small_image() -> Self {
         let host = Self::new();
-        host.loam(&["pull", "--quiet", &format!("oci:{}", loam_testkit::images::small().display())]).ok();
-        host.loam(&["tag", host.loam(&["images", "-q"]).ok(), "small"]).ok();
+        host.load_small_image();
         host
+    }
+
+    /// Puts the small image into the store.
+    pub fn load_small_image(&self) {
+        self.loam(&["pull", "--quiet", &format!("oci:{}", loam_testkit::images::small().display())]).ok();
+        self.loam(&["tag", self.loam(&["images", "-q"]).ok(), "small"]).ok();
+    }
+
+    /// The path by which this process reaches what has this path on the host, its mounts included.
+    pub fn path_from_outside(&self, path: &Path) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{}", self.holder.id(), path.display()))
     }
 
     /// A directory for the test's own files.
@@ -237,6 +247,13 @@ impl Host {
             left.extend(
                 mounts.lines().filter(|line| line.contains(&place)).map(|line| format!("mount {line}")),
             );
+        }
+        for device in entries(Path::new("/sys/block")) {
+            // The path is that of the file's own mount, which need not be seen from here.
+            let file = fs::read_to_string(device.join("loop/backing_file")).unwrap_or_default();
+            if ids.iter().any(|id| file.contains(id)) {
+                left.push(format!("loop device {} with {}", device.display(), file.trim()));
+            }
         }
         for hierarchy in entries(Path::new("/sys/fs/cgroup")) {
             // Below the root, or a scope of systemd's in a slice.

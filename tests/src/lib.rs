@@ -3,6 +3,7 @@
 pub mod cgroup;
 mod host;
 pub mod needs;
+pub mod quota;
 mod wait;
 
 pub use host::{Host, Ran};

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use loam_model::{ArchiveDirection, ArchiveHold, ArchiveRequest, ErrorKind, Failure, Result, Stats};
+use loam_model::{ArchiveDirection, ArchiveHold, ArchiveRequest, DiskUsage, ErrorKind, Failure, Result, Stats};
 
 use crate::record::{MainProcess, Record};
 use crate::{Engine, store};
@@ -25,7 +25,24 @@ impl Engine {
     /// Reads the kernel's figures for a running container.
     pub fn stats(&self, name: &str) -> Result<Stats> {
         let (record, mut shim) = self.connect_live(name)?;
-        self.answered(&record, shim.stats())
+        let mut stats = self.answered(&record, shim.stats())?;
+        stats.disk_limit = record.spec.limits.disk;
+        if stats.disk_limit.is_some() && stats.disk_used.is_none() {
+            // One that is being removed has no figures any more; that is no failure of the others.
+            stats.disk_used =
+                self.core.seams.images.disk_usage(&record.id).ok().flatten().and_then(|u| u.used);
+        }
+        Ok(stats)
+    }
+
+    /// What a container with a disk limit has written. Where only its mounts know, its shim is asked.
+    pub(crate) fn disk_usage(&self, record: &Record) -> Option<DiskUsage> {
+        record.spec.limits.disk?;
+        let mut usage = self.core.seams.images.disk_usage(&record.id).ok().flatten()?;
+        if usage.used.is_none() && record.state.is_live() {
+            usage.used = self.stats(record.id.as_str()).ok().and_then(|stats| stats.disk_used);
+        }
+        Some(usage)
     }
 
     fn with_archive(

@@ -1,7 +1,7 @@
 //! Making containers.
 
 use loam_model::{
-    BundleInput, CgroupPlace, ContainerId, ContainerName, ContainerSpec, ErrorKind, Failure, IdMapping,
+    BundleInput, CgroupPlace, ContainerId, ContainerName, ContainerSpec, DiskLimit, ErrorKind, Failure, IdMapping,
     Image, Namespace, NetworkMode, Result, SnapshotRequest, UserNamespace,
 };
 use loam_state::Durability;
@@ -126,6 +126,11 @@ impl Engine {
             container: &record.id,
             image: &record.image,
             ephemeral: record.spec.auto_remove,
+            limit: record
+                .spec
+                .limits
+                .disk
+                .map(|bytes| DiskLimit { bytes, can_change_projects: record.spec.can_change_projects() }),
         })
     }
 

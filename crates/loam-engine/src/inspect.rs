@@ -6,7 +6,7 @@ use loam_model::oci_spec::runtime::{
     LinuxCapabilities, LinuxNamespace, LinuxResources, LinuxSeccompAction, Mount, PosixRlimit, Spec, User,
 };
 use loam_model::{
-    CgroupDriver, CgroupPlace, ContainerId, ContainerName, ContainerSpec, Digest, ExitRecord, IdMapping,
+    CgroupDriver, CgroupPlace, ContainerId, ContainerName, ContainerSpec, Digest, DiskUsage, ExitRecord, IdMapping,
     PortMapping, Result,
 };
 use serde::ser::Error as _;
@@ -113,6 +113,8 @@ pub struct ContainerDetail {
     pub network: NetworkFacts,
     /// Published ports: the taken ones while it runs, else those asked for.
     pub ports: Vec<PortMapping>,
+    /// What it has written to its root file system, and what limits that; absent without a limit.
+    pub disk: Option<DiskUsage>,
     /// Its log.
     pub log: PathBuf,
     /// Its run directory, while it runs.
@@ -144,6 +146,7 @@ impl Engine {
             image: ImageFacts { id: record.image.clone(), name: record.spec.image.clone() },
             mapping: record.mapping(&self.core.config),
             ports: record.ports().to_vec(),
+            disk: self.disk_usage(&record),
             log: self.core.directories.log(&record.id),
             run_directory: live.then(|| self.core.directories.run(&record.id)),
             effective,

@@ -1,20 +1,23 @@
 //! Refusing specs that make no sense, before anything is made.
 //!
 //! Who refuses what: the engine refuses what only it knows, or what needs another seam than the bundler: names,
-//! networks, published ports, the signal that stops a container, the program that is process 1. Everything that becomes
+//! networks, published ports, the disk limit, the signal that stops a container, the program that is process 1. Everything that becomes
 //! a part of `config.json` (program, environment, working directory, host name, mounts, limits, security) is refused by
 //! [`Bundler::bundle`](loam_model::Bundler::bundle), which a creation asks for a bundle before it makes anything but the
 //! row, and a start before it launches anything. No fact is checked by both.
 
 use std::collections::HashSet;
 
-use loam_model::{ContainerSpec, ErrorKind, Failure, Network, NetworkMode, PortMapping, Result, shown};
+use loam_model::{
+    ContainerSpec, ErrorKind, Failure, Limits, Network, NetworkMode, PortMapping, Result, shown,
+};
 
 use crate::signals::signal_number;
 
 /// Checks what the bundler does not.
 pub(crate) fn check(spec: &ContainerSpec, network: &dyn Network) -> Result<()> {
     check_stop_signal(spec)?;
+    check_disk(&spec.limits)?;
     check_network(spec, network)?;
     check_ports(&spec.ports)
 }
@@ -27,6 +30,20 @@ fn check_stop_signal(spec: &ContainerSpec) -> Result<()> {
     match spec.stop_signal.as_ref().filter(|signal| signal_number(signal).is_none()) {
         Some(signal) => Err(invalid(format!("no signal is called `{}`", shown(signal)))),
         None => Ok(()),
+    }
+}
+
+fn check_disk(limits: &Limits) -> Result<()> {
+    match limits.disk {
+        Some(bytes) if bytes < Limits::LEAST_DISK => {
+            let least = Limits::LEAST_DISK;
+            Err(invalid(format!("a disk limit of {bytes} bytes is too small: the least is {least}")))
+        }
+        // The database has signed numbers.
+        Some(bytes) if i64::try_from(bytes).is_err() => {
+            Err(invalid(format!("a disk limit of {bytes} bytes is too large")))
+        }
+        _ => Ok(()),
     }
 }
 

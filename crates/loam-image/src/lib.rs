@@ -8,6 +8,8 @@
 //!   layers/ID/diff               an unpacked layer in overlayfs' form, with the container's ids; ID is random
 //!   snapshots/CONTAINER/upper    what a container has written; its root carries the image's root's attributes
 //!   snapshots/CONTAINER/work     overlayfs' own
+//!   snapshots/CONTAINER/disk     with a disk limit, on a file system without quotas: the file system with both
+//!   disk-templates/BYTES         what such files are copied from, one for each limit
 //!   staging/ID/diff              a layer being unpacked
 //!   trash/ID                     something being deleted
 //!   layer-locks/HEX              the lock of a layer being fetched, by the digits of its diff id
@@ -49,7 +51,8 @@
 //! # In and out
 //!
 //! What comes in: bytes from strangers ([`ImageStore::pull`](loam_model::ImageStore::pull)), each held against a size
-//! and two digests before it counts. What goes out: [`RootfsPlan`](loam_model::RootfsPlan)s; the store mounts nothing.
+//! and two digests before it counts. What goes out: [`RootfsPlan`](loam_model::RootfsPlan)s; the store mounts nothing
+//! that anybody sees, and nothing at all that outlasts a call.
 
 mod archive;
 mod blobs;
@@ -68,6 +71,7 @@ mod layer_lock;
 mod names;
 mod platform;
 mod pull;
+mod quota;
 mod record;
 mod remove;
 mod resolve;
@@ -82,6 +86,7 @@ mod store;
 mod stream;
 mod unpack;
 
+pub use quota::quota_mechanism;
 pub use schema::SCHEMA;
 pub use source_text::parse_source;
 pub use store::{LayerStore, StoreConfig};

@@ -3,7 +3,7 @@
 use loam_state::Schema;
 
 /// The image store's part of the state database.
-pub const SCHEMA: Schema = Schema { component: "images", versions: &[FIRST] };
+pub const SCHEMA: Schema = Schema { component: "images", versions: &[FIRST, SECOND] };
 
 const FIRST: &str = "
 -- An image, by the digest of its configuration. `config` is what containers are made from, as JSON of the model's
@@ -67,4 +67,16 @@ CREATE TABLE image_lease (
     expires INTEGER NOT NULL,
     PRIMARY KEY (holder, diff_id)
 ) STRICT, WITHOUT ROWID;
+";
+
+const SECOND: &str = "
+-- What enforces a snapshot's `quota`, in the model's words.
+ALTER TABLE snapshot ADD COLUMN mechanism TEXT;
+
+-- Where the search for a free project id goes on, so that one that was just given back rests for a while: file systems
+-- may count what was deleted a moment longer.
+CREATE TABLE project_cursor (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    next INTEGER NOT NULL
+) STRICT;
 ";

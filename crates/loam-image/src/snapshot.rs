@@ -1,30 +1,23 @@
 //! Snapshots: `snapshots/CONTAINER/{upper,work}`, and a row for each. On the path of every start, so few system calls.
 
+mod rows;
+
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use loam_model::{ContainerId, ErrorKind, Failure, IdMapping, Result, RootfsPlan, SnapshotRequest};
-use loam_state::Durability;
-use rusqlite::{OptionalExtension, params};
-use rustix::fs::{AtFlags, Mode};
+use loam_model::{
+    ContainerId, DiskUsage, ErrorKind, Failure, IdMapping, Result, RootfsPlan, SnapshotRequest,
+};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::LayerStore;
 use crate::error::failed;
-use crate::record::{self, Dropped};
 use crate::staging::{make_directory, open_directory};
 use crate::unpack::copy_attributes;
-use crate::{catalog, delete};
-
-/// What came of recording a snapshot in the database.
-enum Recording {
-    /// Recorded, or recorded before; with the directory of the image's topmost layer.
-    Done(Option<String>),
-    NoImage,
-    OtherImage(String),
-}
+use crate::{LayerStore, delete, quota};
+use rows::{Recorded, RecordedLimit};
 
 /// Directories that overlayfs leaves in its work directory, the deepest first.
 const LEFT_BY_OVERLAYFS: [&str; 3] = ["work/work/incompat/volatile", "work/work/incompat", "work/work"];
@@ -36,51 +29,13 @@ impl LayerStore {
 
     pub(crate) fn make_snapshot(&self, request: &SnapshotRequest<'_>) -> Result<()> {
         // The row comes first: a directory can then always be found, and removed, by it.
-        let durability = if request.ephemeral { Durability::Unsynced } else { Durability::Synced };
-        let recording = self.database.write(durability, |transaction| {
-            let (container, image) = (request.container.as_str(), request.image.to_string());
-            let known = transaction.prepare_cached("SELECT 1 FROM image WHERE id = ?1")?.exists([&image])?;
-            if !known {
-                return Ok(Recording::NoImage);
-            }
-            let inserted = transaction
-                .prepare_cached(
-                    "INSERT INTO snapshot (container, image, ephemeral) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-                )?
-                .execute(params![container, image, request.ephemeral])?;
-            if inserted == 0 {
-                let before: String = transaction
-                    .prepare_cached("SELECT image FROM snapshot WHERE container = ?1")?
-                    .query_row([container], |row| row.get(0))?;
-                if before != image {
-                    return Ok(Recording::OtherImage(before));
-                }
-            }
-            let top = transaction
-                .prepare_cached(
-                    "SELECT directory FROM image_layer JOIN layer USING (diff_id) WHERE image = ?1
-                     ORDER BY position DESC LIMIT 1",
-                )?
-                .query_row([&image], |row| row.get(0))
-                .optional()?;
-            Ok(Recording::Done(top))
-        })?;
-        let top = match recording {
-            Recording::Done(top) => top,
-            Recording::NoImage => {
-                return Err(Failure::new(
-                    ErrorKind::NotFound,
-                    format!("there is no image `{}`", request.image),
-                ));
-            }
-            Recording::OtherImage(before) => {
-                let what =
-                    format!("container `{}` has a snapshot of another image, `{before}`", request.container);
-                return Err(Failure::new(ErrorKind::Conflict, what));
-            }
-        };
+        let recorded = self.record_snapshot(request)?;
         let path = self.snapshot_path(request.container);
-        self.make_directories(&path, top.as_deref()).inspect_err(|_| {
+        let made = match &recorded.limit {
+            None => self.make_directories(&path, recorded.top.as_deref()),
+            Some(limit) => self.make_limited(&path, &recorded, limit, request.ephemeral),
+        };
+        made.inspect_err(|_| {
             // The failure that counts is the one before.
             self.drop_snapshot(request.container).ok();
         })
@@ -102,12 +57,41 @@ impl LayerStore {
             Err(Errno::EXIST) => {}
             Err(error) => return Err(what(error)),
         }
+        let directory = open_directory(path)
+            .map_err(|error| failed(format!("the snapshot `{}` can't be made", path.display()), error))?;
+        self.fill(&directory, path, top)
+    }
+
+    /// Makes a place with a limit, and both directories in it.
+    fn make_limited(
+        &self,
+        path: &Path,
+        recorded: &Recorded,
+        limit: &RecordedLimit,
+        ephemeral: bool,
+    ) -> Result<()> {
+        let quota = quota::quota(limit.mechanism, &self.places);
+        let place = limit.place(path);
+        if quota.is_whole(&place) {
+            return Ok(());
+        }
+        if path.exists() {
+            // Half made, by a process that died.
+            quota.remove(&place)?;
+        }
+        let directory = quota.make(&place)?;
+        self.fill(&directory, path, recorded.top.as_deref())?;
+        drop(directory);
+        quota.seal(&place, !ephemeral)
+    }
+
+    /// Makes the two directories of the snapshot at `path` in this directory.
+    fn fill(&self, directory: &OwnedFd, path: &Path, top: Option<&str>) -> Result<()> {
         let io = |error: io::Error| failed(format!("the snapshot `{}` can't be made", path.display()), error);
-        let directory = open_directory(path).map_err(io)?;
         for name in ["work", "upper.new"] {
-            match rustix::fs::mkdirat(&directory, name, Mode::RWXU) {
+            match rustix::fs::mkdirat(directory, name, Mode::RWXU) {
                 Ok(()) | Err(Errno::EXIST) => {}
-                Err(error) => return Err(what(error)),
+                Err(error) => return Err(io(error.into())),
             }
         }
         let lower = match top {
@@ -116,9 +100,11 @@ impl LayerStore {
         };
         let lower = open_directory(&lower)
             .map_err(|error| failed(format!("the layer `{}` can't be opened", lower.display()), error))?;
-        let upper = open_directory(&path.join("upper.new")).map_err(io)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let upper = rustix::fs::openat(directory, "upper.new", flags, Mode::empty())
+            .map_err(|error| io(error.into()))?;
         copy_attributes(lower.as_fd(), upper.as_fd()).map_err(io)?;
-        rustix::fs::renameat(&directory, "upper.new", &directory, "upper").map_err(what)
+        rustix::fs::renameat(directory, "upper.new", directory, "upper").map_err(|error| io(error.into()))
     }
 
     /// The directory that stands for the layers of an image that has none; overlayfs wants at least one.
@@ -131,21 +117,9 @@ impl LayerStore {
     }
 
     pub(crate) fn plan(&self, container: &ContainerId, mapping: Option<&IdMapping>) -> Result<RootfsPlan> {
-        let rows: Vec<(bool, Option<String>)> = self.database.read(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT ephemeral, directory FROM snapshot
-                     LEFT JOIN image_layer ON image_layer.image = snapshot.image
-                     LEFT JOIN layer USING (diff_id)
-                     WHERE container = ?1 ORDER BY position DESC",
-                )?
-                .query_map([container.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
-        })?;
-        let Some((ephemeral, _)) = rows.first() else { return Err(no_snapshot(container)) };
-        let volatile = *ephemeral;
-        let mut lower: Vec<PathBuf> = Vec::with_capacity(rows.len());
-        for directory in rows.iter().filter_map(|(_, directory)| directory.as_deref()) {
+        let Some(layers) = self.snapshot_layers(container)? else { return Err(no_snapshot(container)) };
+        let mut lower: Vec<PathBuf> = Vec::with_capacity(layers.directories.len());
+        for directory in &layers.directories {
             // An image may have a layer twice, overlayfs may not; the upper one hides all that the lower one has.
             let path = self.places.diff(directory);
             if !lower.contains(&path) {
@@ -156,17 +130,40 @@ impl LayerStore {
             lower.push(self.places.empty());
         }
         let path = self.snapshot_path(container);
+        let image = layers
+            .limit
+            .and_then(|limit| quota::quota(limit.mechanism, &self.places).image(&limit.place(&path)));
+        let above = if image.is_some() { PathBuf::new() } else { path };
         Ok(RootfsPlan {
             lower,
-            upper: Some(path.join("upper")),
-            work: Some(path.join("work")),
+            upper: Some(above.join("upper")),
+            work: Some(above.join("work")),
+            image,
             mapping: mapping.cloned(),
-            volatile,
+            volatile: layers.ephemeral,
         })
     }
 
+    /// What a snapshot with a limit holds.
+    pub(crate) fn limited_usage(&self, container: &ContainerId) -> Result<Option<DiskUsage>> {
+        let Some(limit) = self.snapshot_limit(container)? else { return Ok(None) };
+        let place = limit.place(&self.snapshot_path(container));
+        let used = quota::quota(limit.mechanism, &self.places).used(&place)?;
+        Ok(Some(DiskUsage { limit: limit.bytes, used, mechanism: limit.mechanism }))
+    }
+
     pub(crate) fn usage(&self, container: &ContainerId) -> Result<u64> {
-        let upper = self.snapshot_path(container).join("upper");
+        let place = self.snapshot_path(container);
+        let disk = self
+            .snapshot_limit(container)?
+            .and_then(|limit| quota::quota(limit.mechanism, &self.places).image(&limit.place(&place)));
+        if let Some(disk) = disk {
+            use std::os::unix::fs::MetadataExt;
+            return fs::metadata(&disk)
+                .map(|status| status.blocks() * 512)
+                .map_err(|error| failed(format!("`{}` can't be looked at", disk.display()), error));
+        }
+        let upper = place.join("upper");
         let directory = match open_directory(&upper) {
             Ok(directory) => directory,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(no_snapshot(container)),
@@ -177,23 +174,12 @@ impl LayerStore {
     }
 
     pub(crate) fn drop_snapshot(&self, container: &ContainerId) -> Result<()> {
-        self.delete_directories(&self.snapshot_path(container))?;
-        // A row that a power cut brings back is harmless: the directory is gone, and the next removal takes the row.
-        let dropped: Option<Dropped> = self.database.write(Durability::Unsynced, |transaction| {
-            let image: Option<String> = transaction
-                .prepare_cached("DELETE FROM snapshot WHERE container = ?1 RETURNING image")?
-                .query_row([container.as_str()], |row| row.get(0))
-                .optional()?;
-            let Some(image) = image else { return Ok(None) };
-            let condemned: bool = transaction
-                .prepare_cached("SELECT condemned FROM image WHERE id = ?1")?
-                .query_row([&image], |row| row.get(0))?;
-            if !condemned || !catalog::users(transaction, &image)?.is_empty() {
-                return Ok(None);
-            }
-            record::drop_image(transaction, &image).map(Some)
-        })?;
-        match dropped {
+        let path = self.snapshot_path(container);
+        match self.snapshot_limit(container)? {
+            None => self.delete_directories(&path)?,
+            Some(limit) => quota::quota(limit.mechanism, &self.places).remove(&limit.place(&path))?,
+        }
+        match self.forget_snapshot(container)? {
             Some(dropped) => self.delete_dropped(&dropped),
             None => Ok(()),
         }
@@ -220,15 +206,6 @@ impl LayerStore {
         }
         // Renamed first, so that nobody ever sees half of it.
         self.places.discard(path)
-    }
-
-    pub(crate) fn containers(&self) -> Result<Vec<ContainerId>> {
-        self.database.read(|connection| {
-            connection
-                .prepare_cached("SELECT container FROM snapshot ORDER BY container")?
-                .query_map([], |row| catalog::parsed(row, 0))?
-                .collect()
-        })
     }
 }
 

@@ -43,6 +43,10 @@ impl Places {
         self.root.join("trash")
     }
 
+    pub(crate) fn templates(&self) -> PathBuf {
+        self.root.join("disk-templates")
+    }
+
     pub(crate) fn locks(&self) -> PathBuf {
         self.root.join("layer-locks")
     }
@@ -58,8 +62,13 @@ impl Places {
 
     /// Moves something out of the way and deletes it. Success when there is nothing.
     pub(crate) fn discard(&self, path: &Path) -> Result<()> {
+        self.discard_as(path, &random_id())
+    }
+
+    /// Likewise, under a name of the caller's, which nothing in the trash has. Called again after a crash, it finishes.
+    pub(crate) fn discard_as(&self, path: &Path, name: &str) -> Result<()> {
         let trash = self.trash();
-        let grave = trash.join(random_id());
+        let grave = trash.join(name);
         let mut renamed = fs::rename(path, &grave);
         if renamed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) && path.exists() {
             // On a full disk there is no space for a directory more; nobody looks at what is deleted where it is either.
@@ -70,10 +79,15 @@ impl Places {
         }
         match renamed {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(format!("`{}` can't be removed", path.display()), error)),
         }
         delete(&grave)
+    }
+
+    /// Deletes what was moved out of the way under this name. Success when there is nothing.
+    pub(crate) fn delete_trash(&self, name: &str) -> Result<()> {
+        delete(&self.trash().join(name))
     }
 }
 

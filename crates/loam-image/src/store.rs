@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::io::Read;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use loam_model::{
-    ContainerId, Digest, ErrorKind, Failure, IdMapping, Image, ImageConfig, ImageSource, ImageStore,
-    ImageSummary, LayerProgress, PullOptions, PullProgress, RemovedImage, Result, RootfsPlan,
+    ContainerId, Digest, DiskUsage, ErrorKind, Failure, IdMapping, Image, ImageConfig, ImageSource,
+    ImageStore, ImageSummary, LayerProgress, PullOptions, PullProgress, RemovedImage, Result, RootfsPlan,
     SnapshotRequest,
 };
 use loam_state::{Database, Durability};
@@ -31,12 +32,19 @@ pub struct StoreConfig {
     pub unpacked_limit: Option<u64>,
     /// How long a pull waits for another one that fetches the same layer and does not get on.
     pub lock_patience: Duration,
+    /// The project ids that containers with a disk limit get on XFS and ext4. Others on the same file system (Docker and
+    /// Kubernetes count up from low numbers) should have none of them; one that is in use all the same is left out.
+    pub projects: Range<u32>,
 }
+
+/// The usual project ids.
+const PROJECTS: Range<u32> = 0x1000_0000..0x2000_0000;
 
 impl StoreConfig {
     /// The usual store in a state directory.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), unpacked_limit: None, lock_patience: Duration::from_secs(30) }
+        let root = root.into();
+        Self { root, unpacked_limit: None, lock_patience: Duration::from_secs(30), projects: PROJECTS }
     }
 }
 
@@ -171,6 +179,10 @@ impl ImageStore for LayerStore {
         self.usage(container)
     }
 
+    fn disk_usage(&self, container: &ContainerId) -> Result<Option<DiskUsage>> {
+        self.limited_usage(container)
+    }
+
     fn remove_snapshot(&self, container: &ContainerId) -> Result<()> {
         self.drop_snapshot(container)
     }
@@ -183,6 +195,7 @@ impl ImageStore for LayerStore {
         staging::sweep(&self.places, &|directory| {
             self.database.read(|connection| catalog::knows_directory(connection, directory))
         });
+        self.sweep_templates();
     }
 }
 

@@ -152,7 +152,7 @@ fn store(root: &Path) -> LayerStore {
 fn merged(store: &LayerStore, image: &Image, mount: &Path) -> BTreeMap<String, String> {
     let id = ContainerId::from_random([7; 32]);
     store
-        .create_snapshot(&SnapshotRequest { container: &id, image: &image.id, ephemeral: true })
+        .create_snapshot(&SnapshotRequest { container: &id, image: &image.id, ephemeral: true, limit: None })
         .expect("a snapshot");
     let plan = store.rootfs(&id, None).expect("a plan");
     let lower: Vec<String> = plan.lower.iter().map(|path| path.display().to_string()).collect();

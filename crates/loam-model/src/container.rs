@@ -160,6 +160,31 @@ pub struct Limits {
     pub rlimits: BTreeMap<String, (u64, u64)>,
     /// Shifts the choice of the out-of-memory killer; clamped to what may be set.
     pub oom_score_adjust: Option<i32>,
+    /// What the container may write to its root file system, in bytes; at least [`Limits::LEAST_DISK`].
+    pub disk: Option<u64>,
+}
+
+impl Limits {
+    /// The least limit on the disk, in bytes: below it no mechanism has space for its own bookkeeping.
+    pub const LEAST_DISK: u64 = 1 << 20;
+}
+
+impl ContainerSpec {
+    /// Whether a process of the container could move its files to another project id, and so out of a project quota.
+    /// The kernel refuses that to everybody in a user namespace; else the default seccomp profile does, and without the
+    /// right to administrate nobody changes the limits themselves.
+    pub fn can_change_projects(&self) -> bool {
+        let administrates = |change: &CapabilityChange| match change {
+            CapabilityChange::Add(name) => {
+                let name = name.to_ascii_uppercase();
+                matches!(name.strip_prefix("CAP_").unwrap_or(&name), "SYS_ADMIN" | "ALL")
+            }
+            CapabilityChange::Drop(_) => false,
+        };
+        self.user_namespace == UserNamespace::Host
+            && (self.security.seccomp != SeccompChoice::Default
+                || self.security.capabilities.iter().any(administrates))
+    }
 }
 
 /// The weight of block input and output on one device.
@@ -308,4 +333,40 @@ pub enum RuntimeChoice {
     Embedded,
     /// A program that speaks the OCI runtime command line, by name or path.
     Program(PathBuf),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_root_of_the_host_without_our_filter_changes_projects() {
+        let spec =
+            |user_namespace, seccomp: &SeccompChoice, capabilities: &[CapabilityChange]| ContainerSpec {
+                user_namespace,
+                security: Security {
+                    seccomp: seccomp.clone(),
+                    capabilities: capabilities.to_vec(),
+                    ..Security::default()
+                },
+                ..ContainerSpec::default()
+            };
+        let (auto, host) = (UserNamespace::Auto, UserNamespace::Host);
+        let (ours, none) = (SeccompChoice::Default, SeccompChoice::Unconfined);
+        let own = SeccompChoice::Profile("{}".to_owned());
+        let admin = [CapabilityChange::Add("cap_sys_admin".to_owned())];
+        let all = [CapabilityChange::Add("ALL".to_owned())];
+        let drop = [CapabilityChange::Drop("ALL".to_owned())];
+        for (user_namespace, seccomp, capabilities, can) in [
+            (auto, &none, &all[..], false),
+            (host, &ours, &[], false),
+            (host, &ours, &drop, false),
+            (host, &ours, &admin, true),
+            (host, &ours, &all, true),
+            (host, &none, &[], true),
+            (host, &own, &[], true),
+        ] {
+            assert_eq!(spec(user_namespace, seccomp, capabilities).can_change_projects(), can);
+        }
+    }
 }

@@ -177,6 +177,57 @@ pub struct SnapshotRequest<'a> {
     pub image: &'a Digest,
     /// Whether it will be thrown away with the container (nothing need be synced).
     pub ephemeral: bool,
+    /// The limit on what is written to it; none when absent.
+    pub limit: Option<DiskLimit>,
+}
+
+/// The limit on what a container writes to its snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskLimit {
+    /// Bytes.
+    pub bytes: u64,
+    /// Whether the container can change the project ids of its files, so that a project quota would not hold it
+    /// ([`ContainerSpec::can_change_projects`](crate::ContainerSpec::can_change_projects)).
+    pub can_change_projects: bool,
+}
+
+/// What enforces a disk limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QuotaMechanism {
+    /// Project quota of XFS or ext4 (quotactl(2), `PRJQUOTA`).
+    Project,
+    /// A btrfs subvolume and its quota group.
+    BtrfsQgroup,
+    /// A file of fixed size with an ext4 file system, on a loop device.
+    ImageFile,
+}
+
+impl QuotaMechanism {
+    /// The word, as `inspect` and `info` print it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Project => "project",
+            Self::BtrfsQgroup => "btrfs-qgroup",
+            Self::ImageFile => "image-file",
+        }
+    }
+
+    /// The mechanism that a word names.
+    pub fn named(word: &str) -> Option<Self> {
+        [Self::Project, Self::BtrfsQgroup, Self::ImageFile].into_iter().find(|one| one.as_str() == word)
+    }
+}
+
+/// What a container with a disk limit has written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct DiskUsage {
+    /// The limit in bytes.
+    pub limit: u64,
+    /// Bytes written, as the mechanism counts them. Absent when only the mounts of the running container tell.
+    pub used: Option<u64>,
+    /// What counts.
+    pub mechanism: QuotaMechanism,
 }
 
 /// The image seam: images in a store, and snapshots of them for containers.
@@ -216,7 +267,8 @@ pub trait ImageStore: Send + Sync {
     /// snapshot does.
     fn remove(&self, name: &str, force: bool) -> Result<RemovedImage>;
 
-    /// Makes the snapshot; when it exists already for the same image, that is success.
+    /// Makes the snapshot; when it exists already for the same image, that is success. A limit holds from the first
+    /// byte on and as long as the snapshot exists; [`crate::ErrorKind::Unsupported`] when this host can't enforce one.
     fn create_snapshot(&self, request: &SnapshotRequest<'_>) -> Result<()>;
 
     /// Describes the snapshot's root file system, with these ids when the container has a user namespace.
@@ -224,6 +276,10 @@ pub trait ImageStore: Send + Sync {
 
     /// Bytes that the snapshot's writable directory holds.
     fn snapshot_usage(&self, container: &ContainerId) -> Result<u64>;
+
+    /// What a snapshot with a limit holds, in a time that does not depend on how much that is; `None` when it has no
+    /// limit.
+    fn disk_usage(&self, container: &ContainerId) -> Result<Option<DiskUsage>>;
 
     /// Drops the snapshot with all that was written to it. Success when there is none.
     fn remove_snapshot(&self, container: &ContainerId) -> Result<()>;

@@ -31,8 +31,8 @@ pub use container::{
 pub use error::{ErrorKind, Failure, Result};
 pub use id::{ContainerId, ContainerName, Digest, DigestAlgorithm, InvalidName, NetworkName};
 pub use image::{
-    Image, ImageConfig, ImageSource, ImageStore, ImageSummary, LayerProgress, PullOptions, PullProgress,
-    RemovedImage, SnapshotRequest, Verification,
+    DiskLimit, DiskUsage, Image, ImageConfig, ImageSource, ImageStore, ImageSummary, LayerProgress,
+    PullOptions, PullProgress, QuotaMechanism, RemovedImage, SnapshotRequest, Verification,
 };
 pub use network::{
     AttachRequest, AttachedInterface, Attachment, DetachRequest, Network, PortMapping, Protocol,

@@ -51,6 +51,9 @@ pub struct RootfsPlan {
     pub upper: Option<PathBuf>,
     /// The overlay's work directory, on the same file system as `upper`.
     pub work: Option<PathBuf>,
+    /// A file with an ext4 file system that holds `upper` and `work`, which are then below its root.
+    #[serde(default)]
+    pub image: Option<PathBuf>,
     /// The container's ids, when it has a user namespace.
     pub mapping: Option<IdMapping>,
     /// Whether the container is thrown away afterwards, so that nothing need ever be synced (`volatile`).

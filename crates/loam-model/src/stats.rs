@@ -35,6 +35,10 @@ pub struct Stats {
     pub block_read: Option<u64>,
     /// Bytes written to block devices.
     pub block_write: Option<u64>,
+    /// Bytes that the container has written to its root file system, when there is a limit on them.
+    pub disk_used: Option<u64>,
+    /// That limit in bytes.
+    pub disk_limit: Option<u64>,
     /// Bytes received on all interfaces but loopback.
     pub network_received: Option<u64>,
     /// Bytes sent on all interfaces but loopback.

@@ -105,7 +105,9 @@ fn bundle(input: &BundleInput<'_>, host: &Host) -> Result<Bundle> {
         .expect("every member of the Linux part has a default");
     linux.set_devices(None);
     linux.set_mount_label(labels.map(|labels| labels.files));
-    linux.set_seccomp(security::seccomp(&spec.security.seccomp, &bounding)?);
+    // In a user namespace the kernel itself refuses what leads out of a project quota.
+    let fixed_projects = spec.limits.disk.is_some() && input.mapping.is_none();
+    linux.set_seccomp(security::seccomp(&spec.security.seccomp, &bounding, fixed_projects)?);
     linux.set_sysctl(namespaces::sysctl(input));
     let ids = input.mapping.map(namespaces::id_mappings);
     linux.set_uid_mappings(ids.clone());

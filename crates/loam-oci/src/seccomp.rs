@@ -44,7 +44,13 @@ pub fn compile(profile: &LinuxSeccomp) -> Result<Filter> {
 
 /// Loam's own profile for a container with these capabilities in its bounding set.
 pub fn default_profile(bounding: &Capabilities) -> LinuxSeccomp {
-    default_profile::build(bounding)
+    default_profile::build(bounding, false)
+}
+
+/// The same for a container whose disk is limited and that has no user namespace: a project quota holds it only when it
+/// can't change the flags of its directories either.
+pub fn default_profile_with_fixed_projects(bounding: &Capabilities) -> LinuxSeccomp {
+    default_profile::build(bounding, true)
 }
 
 /// Reads a profile that a person gives: the JSON of the runtime specification, or the form that Docker uses, with

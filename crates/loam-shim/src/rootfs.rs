@@ -5,6 +5,7 @@
 //! mounted below the run directory is never seen by the host, and vanishes with the last process in the namespace.
 
 mod id_maps;
+mod image;
 mod layers;
 mod overlay;
 mod preparation;
@@ -124,6 +125,12 @@ pub(crate) fn as_container_root<T>(mapping: Option<&IdMapping>, work: impl FnOnc
     let result = work();
     loam_sys::set_file_access_ids(0, 0).map_err(failure)?;
     Ok(result)
+}
+
+/// Bytes in use on the file system that an overlay writes to (statfs(2), which an overlay hands on).
+pub(crate) fn bytes_used(root: &Path) -> Option<u64> {
+    let status = rustix::fs::statvfs(root).ok()?;
+    Some(status.f_blocks.saturating_sub(status.f_bfree).saturating_mul(status.f_frsize))
 }
 
 /// The class of a refusal of the kernel's, of a path that somebody named or of a mount.

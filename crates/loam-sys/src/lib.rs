@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "this crate exists so that no other needs unsafe code")]
 
 pub mod bpf;
+pub mod btrfs;
 mod child_signal;
 mod clone;
 mod confinement;
@@ -10,11 +11,14 @@ mod descriptors;
 mod execute;
 pub mod features;
 mod id_mapped_mount;
+mod image_mount;
 pub mod kernel;
+mod loop_device;
 mod mount_attributes;
 mod namespaces;
 mod own_process;
 mod processes;
+pub mod project_quota;
 mod resolution;
 mod scheduling;
 mod signal_queue;
@@ -26,6 +30,8 @@ pub use covered_spawn::cover_in_child;
 pub use descriptors::{close_all_but, move_to};
 pub use execute::{execute, leave, reset_signals};
 pub use id_mapped_mount::{set_mount_id_mapping, set_mount_read_only, user_namespace};
+pub use image_mount::mount_image;
+pub use loop_device::LoopDevice;
 pub use mount_attributes::{MountChange, MountPropagation, change_mount};
 pub use namespaces::{bring_loopback_up, unshare_cgroup, unshare_time_for_children};
 pub use own_process::{close_from, new_mount_namespace, release_free_memory, set_file_access_ids};

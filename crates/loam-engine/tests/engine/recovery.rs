@@ -122,7 +122,7 @@ fn what_belongs_to_no_container_is_removed() {
     let bench = Bench::new();
     let id: loam_model::ContainerId = "a".repeat(64).parse().expect("an id");
     let image = bench.engine.images().resolve("small").expect("there");
-    let request = SnapshotRequest { container: &id, image: &image.id, ephemeral: false };
+    let request = SnapshotRequest { container: &id, image: &image.id, ephemeral: false, limit: None };
     bench.world.create_snapshot(&request).expect("made");
     for directory in [bench.run_directory(), bench.state_directory()] {
         let directory = directory.join("containers").join(id.as_str());

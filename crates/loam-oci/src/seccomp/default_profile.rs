@@ -6,7 +6,8 @@ use loam_model::oci_spec::runtime::{
 };
 
 use super::syscalls::{
-    ALWAYS, FAMILIES, NAMESPACE_FLAGS, PERSONALITIES, SET_PROJECT_ID, SHUT_FAMILIES, WITH_CAPABILITY,
+    ALWAYS, FAMILIES, NAMESPACE_FLAGS, PERSONALITIES, SET_INODE_FLAGS, SET_PROJECT_ID, SHUT_FAMILIES,
+    WITH_CAPABILITY,
 };
 use crate::capabilities::capability_name;
 
@@ -15,8 +16,8 @@ const EPERM: u32 = 1;
 /// "Function not implemented", upon which C libraries try the older call.
 const ENOSYS: u32 = 38;
 
-/// Makes the profile for these capabilities.
-pub(super) fn build(bounding: &Capabilities) -> LinuxSeccomp {
+/// Makes the profile for these capabilities. With `fixed_projects` no flag of a file can be changed, either.
+pub(super) fn build(bounding: &Capabilities, fixed_projects: bool) -> LinuxSeccomp {
     let held: Vec<String> = bounding.iter().map(|&capability| capability_name(capability)).collect();
     let holds = |name: &str| held.iter().any(|other| other == name);
     let mut names: Vec<&str> = ALWAYS.iter().flat_map(|group| group.names).copied().collect();
@@ -34,7 +35,11 @@ pub(super) fn build(bounding: &Capabilities) -> LinuxSeccomp {
         allow(&["personality"], vec![argument(0, LinuxSeccompOperator::ScmpCmpEq, domain, None)])
     }));
     rules.extend(families());
-    rules.extend(ioctls());
+    let mut denied = vec![SET_PROJECT_ID];
+    if fixed_projects {
+        denied.extend(SET_INODE_FLAGS);
+    }
+    rules.extend(ioctls(&denied));
     if !holds("CAP_SYS_ADMIN") {
         // The flags are the second argument on s390, the first everywhere else.
         let at = usize::from(cfg!(target_arch = "s390x"));
@@ -78,17 +83,24 @@ fn families() -> Vec<LinuxSyscall> {
     FAMILIES.filter(|family| !SHUT_FAMILIES.contains(family)).map(open).collect()
 }
 
-/// Allows every `ioctl` but one. The kernel looks only at the lower half of the number, so comparing the whole would
-/// let a program pass with the upper half filled: a rule for each bit in which another number differs has no such gap.
-/// The highest bits come first, which nearly every number settles.
-fn ioctls() -> Vec<LinuxSyscall> {
-    let differs = |bit: u32| {
-        let mask = 1u64 << bit;
-        let other = !SET_PROJECT_ID & mask;
-        let differs = argument(1, LinuxSeccompOperator::ScmpCmpMaskedEq, mask, Some(other));
-        allow(&["ioctl"], vec![differs])
-    };
-    (0..u32::BITS).rev().map(differs).collect()
+/// Allows every `ioctl` but these. The kernel looks only at the lower half of the number, so comparing the whole would let
+/// a program pass with the upper half filled: a rule for each way in which the leading bits of another number differ from
+/// all of them has no such gap. The highest bits come first, which nearly every number settles.
+fn ioctls(denied: &[u32]) -> Vec<LinuxSyscall> {
+    let mut rules = Vec::new();
+    for length in 1..=u32::BITS {
+        let mask = u32::MAX << (u32::BITS - length);
+        let last = 1 << (u32::BITS - length);
+        let mut others: Vec<u32> = denied.iter().map(|number| number & mask ^ last).collect();
+        others.sort_unstable();
+        others.dedup();
+        others.retain(|other| denied.iter().all(|number| number & mask != *other));
+        rules.extend(others.iter().map(|other| {
+            let (mask, other) = (u64::from(mask), Some(u64::from(*other)));
+            allow(&["ioctl"], vec![argument(1, LinuxSeccompOperator::ScmpCmpMaskedEq, mask, other)])
+        }));
+    }
+    rules
 }
 
 fn architectures() -> Vec<Arch> {

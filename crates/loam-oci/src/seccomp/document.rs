@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn our_own_profile_survives_the_way_through_json() {
-        let ours = super::super::default_profile::build(&Capabilities::default());
+        let ours = super::super::default_profile::build(&Capabilities::default(), false);
         let text = serde_json::to_string(&ours).expect("plain data");
         assert_eq!(resolve(&text, &host(&[])).expect("valid"), ours);
     }

@@ -595,4 +595,8 @@ pub(super) const NAMESPACE_FLAGS: u64 = 0x7e02_0000;
 
 /// FS_IOC_FSSETXATTR: moves a file to another project id, and so out of a quota. Its newer form, `file_setattr`, is in
 /// no group.
-pub(super) const SET_PROJECT_ID: u64 = 0x401c_5820;
+pub(super) const SET_PROJECT_ID: u32 = 0x401c_5820;
+
+/// FS_IOC_SETFLAGS, and its number in 32-bit programs: `chattr -P` takes the flag from a directory by which what is made in
+/// it gets its project id.
+pub(super) const SET_INODE_FLAGS: [u32; 2] = [0x4008_6602, 0x4004_6602];

@@ -57,6 +57,7 @@ fn judge(filter: &Filter, architecture: u32, number: u32, arguments: &[u64]) -> 
 fn the_default_profile_answers() {
     let filter = compile(&default_profile(&Default::default())).expect("compiled");
     let all = compile(&default_profile(&from_mask(u64::MAX))).expect("compiled");
+    let fixed = compile(&default_profile_with_fixed_projects(&Default::default())).expect("compiled");
     let (none, user) = (0u64, 0x1000_0000u64);
     let table: &[(&str, &Filter, u32, u32, &[u64], u32)] = &[
         ("read", &filter, X86_64, 0, &[], ALLOW),
@@ -98,6 +99,15 @@ fn the_default_profile_answers() {
         ("the same with its upper half filled", &all, X86_64, 16, &[0, 0xff_401c_5820], EPERM),
         ("the same on x86", &all, X86, 54, &[0, 0x401c_5820], EPERM),
         ("a neighbour of it", &filter, X86_64, 16, &[0, 0x401c_5821], ALLOW),
+        ("ioctl FS_IOC_SETFLAGS", &filter, X86_64, 16, &[0, 0x4008_6602], ALLOW),
+        ("ioctl FS_IOC_SETFLAGS with fixed projects", &fixed, X86_64, 16, &[0, 0x4008_6602], EPERM),
+        ("the same with its upper half filled", &fixed, X86_64, 16, &[0, 0x1_4008_6602], EPERM),
+        ("its number in 32-bit programs", &fixed, X86, 54, &[0, 0x4004_6602], EPERM),
+        ("ioctl FS_IOC_FSSETXATTR with fixed projects", &fixed, X86_64, 16, &[0, 0x401c_5820], EPERM),
+        ("ioctl FS_IOC_GETFLAGS with fixed projects", &fixed, X86_64, 16, &[0, 0x8008_6601], ALLOW),
+        ("ioctl TCGETS with fixed projects", &fixed, X86_64, 16, &[0, 0x5401], ALLOW),
+        ("a neighbour with fixed projects", &fixed, X86_64, 16, &[0, 0x4008_6603], ALLOW),
+        ("another neighbour with fixed projects", &fixed, X86_64, 16, &[0, 0x4008_e602], ALLOW),
         ("a call of the future", &filter, X86_64, 1000, &[], ENOSYS),
         ("a call of the future on x86", &filter, X86, 1000, &[], ENOSYS),
         ("a call of the future on x32", &filter, X86_64, X32_BIT | 1000, &[], ENOSYS),
@@ -134,7 +144,7 @@ fn odd_profiles() {
 #[test]
 fn every_profile_fits_the_kernel() {
     for bits in [0, u64::MAX] {
-        let filter = compile(&default_profile(&from_mask(bits))).expect("compiled");
+        let filter = compile(&default_profile_with_fixed_projects(&from_mask(bits))).expect("compiled");
         assert_eq!(filter.program.len() % 8, 0);
         assert!(filter.program.len() <= 4096 * 8, "{} instructions", filter.program.len() / 8);
     }

@@ -1,14 +1,14 @@
 //! The directories of an overlay, opened, and idmapped when the container's ids are.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use loam_model::{ErrorKind, Failure, IdMapping, Result, RootfsPlan};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
-use super::{IdMaps, kind_of, shift};
+use super::{IdMaps, image, kind_of, shift};
 
 /// The open directories of a plan.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(super) struct Layers {
     pub(super) lower: Vec<OwnedFd>,
     pub(super) upper: Option<OwnedFd>,
     pub(super) work: Option<OwnedFd>,
-    /// The idmapped mounts in which the directories were opened.
+    /// The mounts of our own in which directories were opened: idmapped ones, and that of a disk image.
     pub(super) anchors: Vec<OwnedFd>,
     /// Whether the ids are still to be shifted: the container has its own, and the directories are not idmapped.
     pub(super) unmapped: bool,
@@ -29,6 +29,24 @@ impl Layers {
     /// Opens the directories. With a mapping, one idmapped clone of a mount serves all directories in it: the
     /// overlay makes itself private clones of just the directories.
     pub(super) fn open(plan: &RootfsPlan, maps: &mut IdMaps) -> Result<Self> {
+        let Some(image) = &plan.image else { return Self::open_paths(plan, maps) };
+        let below = RootfsPlan { upper: None, work: None, image: None, ..plan.clone() };
+        let mut layers = Self::open_paths(&below, maps)?;
+        let mount = image::mount(image, plan, maps)?;
+        let open = |name: &Option<PathBuf>| {
+            let open = |name: &PathBuf| {
+                rustix::fs::openat(&mount, name, DIRECTORY, Mode::empty())
+                    .map_err(|errno| layer_failure(&image.join(name), errno))
+            };
+            name.as_ref().map(open).transpose()
+        };
+        layers.upper = open(&plan.upper)?;
+        layers.work = open(&plan.work)?;
+        layers.anchors.push(mount);
+        Ok(layers)
+    }
+
+    fn open_paths(plan: &RootfsPlan, maps: &mut IdMaps) -> Result<Self> {
         let paths = paths(plan);
         let mapped = match &plan.mapping {
             Some(mapping) if !shift::has_begun(plan) => open_mapped(&paths, mapping, maps)?,
@@ -142,9 +160,20 @@ pub(super) fn check(plan: &RootfsPlan) -> Result<()> {
     if plan.upper.is_some() != plan.work.is_some() {
         return invalid("a writable root file system needs an upper and a work directory");
     }
-    if let Some(path) =
-        plan.lower.iter().chain(&plan.upper).chain(&plan.work).find(|path| !path.is_absolute())
-    {
+    if plan.image.is_some() && plan.upper.is_none() {
+        return invalid("a disk image is of use to a writable root file system only");
+    }
+    let writable = plan.upper.iter().chain(&plan.work);
+    let name = |path: &PathBuf| {
+        let mut parts = path.components();
+        matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
+    };
+    let ours = if plan.image.is_some() { writable.clone().find(|path| !name(path)) } else { None };
+    if let Some(path) = ours {
+        return invalid(&format!("`{}` is not a directory of a disk image", path.display()));
+    }
+    let outside = writable.filter(|_| plan.image.is_none()).chain(&plan.lower).chain(&plan.image);
+    if let Some(path) = outside.into_iter().find(|path| !path.is_absolute()) {
         return invalid(&format!("the layer directory `{}` is not an absolute path", path.display()));
     }
     Ok(())

@@ -238,6 +238,7 @@ mod tests {
                 lower: vec![path("high"), path("low")],
                 upper: Some(path("upper")),
                 work: Some(path("work")),
+                image: None,
                 mapping: mapping.cloned(),
                 volatile: true,
             };

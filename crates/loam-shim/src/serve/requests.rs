@@ -2,11 +2,12 @@
 
 use std::os::fd::OwnedFd;
 
-use loam_model::{ErrorKind, Failure, ProcessTarget, Result};
+use loam_model::{ErrorKind, Failure, ProcessTarget, Result, Stats};
 
 use super::Shim;
 use super::connection::Connection;
 use crate::protocol::{Reply, Request, StreamSet, WireFailure};
+use crate::rootfs;
 
 impl Shim {
     /// Serves the next request of each connection that has one. Of those for a further process only one is served, and
@@ -76,7 +77,7 @@ impl Shim {
                     Err(failure) => Err(failure),
                 }
             }
-            Request::Stats => self.container.stats(&self.children).map(|stats| Reply::Stats(Box::new(stats))),
+            Request::Stats => self.stats().map(|stats| Reply::Stats(Box::new(stats))),
             Request::Status => {
                 let exit = self.life.ended.as_ref().map(|(record, _)| record.clone());
                 Ok(Reply::Status(Box::new(self.container.status(exit))))
@@ -86,6 +87,15 @@ impl Shim {
         // The runtime's calls let the signal of ended children through.
         self.reap();
         Some(reply.unwrap_or_else(|failure| Reply::from_result(Err(failure))))
+    }
+
+    /// The runtime's figures, and what only our mounts tell.
+    fn stats(&mut self) -> Result<Stats> {
+        let mut stats = self.container.stats(&self.children)?;
+        if self.launch.rootfs.image.is_some() {
+            stats.disk_used = rootfs::bytes_used(&self.launch.directory.join("rootfs"));
+        }
+        Ok(stats)
     }
 
     /// Serves the requests that give nothing back.

@@ -72,6 +72,7 @@ impl Fixture {
             lower: vec![path("high"), path("low")],
             upper: Some(path("snap/upper")),
             work: Some(path("snap/work")),
+            image: None,
             mapping: Some(IdMapping::contiguous(0x4000_0000, 65_536)),
             volatile: false,
         };

@@ -3,8 +3,8 @@
 use std::io::Read;
 
 use loam_model::{
-    ContainerId, Digest, ErrorKind, Failure, IdMapping, Image, ImageConfig, ImageSource, ImageStore,
-    ImageSummary, PullOptions, PullProgress, RemovedImage, Result, RootfsPlan, SnapshotRequest,
+    ContainerId, Digest, DiskUsage, ErrorKind, Failure, IdMapping, Image, ImageConfig, ImageSource,
+    ImageStore, ImageSummary, PullOptions, PullProgress, RemovedImage, Result, RootfsPlan, SnapshotRequest,
 };
 
 use super::{Step, World};
@@ -113,6 +113,7 @@ impl ImageStore for World {
                 lower: vec!["/layers/1".into()],
                 upper: Some("/upper".into()),
                 work: Some("/work".into()),
+                image: None,
                 mapping: mapping.cloned(),
                 volatile: true,
             })
@@ -121,6 +122,10 @@ impl ImageStore for World {
 
     fn snapshot_usage(&self, _container: &ContainerId) -> Result<u64> {
         Ok(0)
+    }
+
+    fn disk_usage(&self, _container: &ContainerId) -> Result<Option<DiskUsage>> {
+        Ok(None)
     }
 
     fn remove_snapshot(&self, container: &ContainerId) -> Result<()> {

@@ -7,7 +7,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use loam_model::{CgroupDriver, Failure};
+use loam_model::{CgroupDriver, Failure, QuotaMechanism};
 use serde::Serialize;
 
 use super::{FormatFlag, Outcome};
@@ -40,6 +40,8 @@ struct Report {
     cgroup_driver: Option<CgroupDriver>,
     /// Why there is no driver.
     cgroup_driver_failure: Option<String>,
+    /// What enforces disk limits in the state directory; absent when that can't be told.
+    disk_quota: Option<QuotaMechanism>,
     host: Host,
 }
 
@@ -67,6 +69,7 @@ fn report(wiring: &Wiring) -> Result<Report, Failure> {
     Ok(Report {
         version: env!("CARGO_PKG_VERSION"),
         database_exists: root.join("loam.db").exists(),
+        disk_quota: loam_image::quota_mechanism(&root).ok(),
         root,
         run: wiring.run()?,
         shim_exists: shim.is_file(),
@@ -90,6 +93,7 @@ impl Report {
         row("runtimes", ["embedded".to_owned()].into_iter().chain(runtimes).collect::<Vec<_>>().join(", "));
         let driver = self.cgroup_driver.map(|driver| driver.to_string());
         row("cgroup driver", driver.or(self.cgroup_driver_failure.clone()).unwrap_or_default());
+        row("disk limits by", self.disk_quota.map_or("unknown", QuotaMechanism::as_str).to_owned());
         for (name, value) in self.host.rows() {
             row(name, value);
         }

@@ -134,6 +134,8 @@ fn table(lines: &[Line], full: bool) -> String {
         "MEMORY",
         "LIMIT",
         "NETWORK IN / OUT",
+        "DISK",
+        "LIMIT",
         "DISK READ / WRITE",
         "PROCESSES",
     ];
@@ -151,6 +153,8 @@ fn table(lines: &[Line], full: bool) -> String {
             human::bytes(figures.memory_usage),
             figures.memory_limit.map_or_else(|| "none".to_owned(), human::bytes),
             pair(figures.network_received, figures.network_sent),
+            figures.disk_used.map_or_else(|| "-".to_owned(), human::bytes),
+            figures.disk_limit.map_or_else(|| "none".to_owned(), human::bytes),
             pair(figures.block_read, figures.block_write),
             match figures.pids_limit {
                 Some(limit) => format!("{} of {limit}", figures.pids),
@@ -199,6 +203,8 @@ mod tests {
                 pids_limit: Some(4096),
                 network_received: Some(2048),
                 network_sent: Some(0),
+                disk_used: Some(3 << 20),
+                disk_limit: Some(1 << 30),
                 ..Figures::default()
             },
         };

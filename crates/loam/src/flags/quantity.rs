@@ -2,7 +2,7 @@
 
 use loam_model::shown;
 
-use super::Parsed;
+use super::{Parsed, options};
 
 /// Parses a size such as `64m`, `1.5g`, `512` (bytes) or `10KiB`. Units are powers of 1024, as Docker has it.
 pub(super) fn size(text: &str) -> Parsed<u64> {
@@ -32,6 +32,15 @@ pub(super) fn size(text: &str) -> Parsed<u64> {
     let denominator = 10_u128.pow(u32::try_from(fraction.len()).map_err(|_| malformed())?);
     let part = (u128::from(numerator) << shift) / denominator;
     bytes.checked_add(u64::try_from(part).map_err(|_| too_large())?).ok_or_else(too_large)
+}
+
+/// Parses one `--storage-opt`, of which there is `size=SIZE`.
+pub(super) fn storage_option(text: &str) -> Parsed<u64> {
+    match options::list(text).collect::<Vec<_>>()[..] {
+        [("size", value)] => size(options::needed("size", value)?),
+        [(key, _)] => options::unknown(key),
+        _ => Err("a storage option is size=SIZE, such as size=1g".to_owned()),
+    }
 }
 
 /// Parses `--memory-swap`: a size, or -1 for no limit.
@@ -124,6 +133,15 @@ mod tests {
         for text in ["", "m", "-1", "1x", "1 m", ".5m", "1.2.3m", "99999999999999999999", "20000000p", "1.m5"]
         {
             assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn storage_options_are_sizes() {
+        assert_eq!(storage_option("size=1g"), Ok(1 << 30));
+        assert_eq!(storage_option("size=1.5m"), Ok(3 << 19));
+        for text in ["", "size", "size=", "size=lots", "1g", "inodes=5", "size=1g,size=2g", "size=1g,x=y"] {
+            assert!(storage_option(text).is_err(), "{text}");
         }
     }
 

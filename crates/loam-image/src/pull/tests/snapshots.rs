@@ -35,7 +35,7 @@ fn a_layer_takes_from_those_below_what_its_archive_leaves_out() {
     let image = pull(&store, &Liar::honest(&[base, upper.clone()]), "x").expect("pulls");
     let id = container(1);
     store
-        .create_snapshot(&SnapshotRequest { container: &id, image: &image.id, ephemeral: true })
+        .create_snapshot(&SnapshotRequest { container: &id, image: &image.id, ephemeral: true, limit: None })
         .expect("snapshot");
     let plan = store.rootfs(&id, None).expect("a plan");
     let at = |name: &str| fs::symlink_metadata(plan.lower[0].join(name)).expect(name);
@@ -69,7 +69,7 @@ fn snapshots_hold_their_image() {
     let store = store(root.path());
     let image = pull(&store, &Liar::honest(&[layer("a", b"x"), layer("b", b"y")]), "x").expect("pulls");
     let (one, two) = (container(1), container(2));
-    let request = SnapshotRequest { container: &one, image: &image.id, ephemeral: false };
+    let request = SnapshotRequest { container: &one, image: &image.id, ephemeral: false, limit: None };
     store.create_snapshot(&request).expect("makes");
     let plan = store.rootfs(&one, None).expect("a plan");
     fs::write(plan.upper.as_ref().expect("writable").join("written"), vec![1; 10_000]).expect("writes");
@@ -79,7 +79,7 @@ fn snapshots_hold_their_image() {
     assert_eq!((plan.lower.len(), plan.volatile), (2, false));
     assert!(plan.lower[0].join("b").exists() && plan.lower[1].join("a").exists());
     store
-        .create_snapshot(&SnapshotRequest { container: &two, image: &image.id, ephemeral: true })
+        .create_snapshot(&SnapshotRequest { container: &two, image: &image.id, ephemeral: true, limit: None })
         .expect("makes");
     assert!(store.rootfs(&two, None).expect("a plan").volatile);
     assert_eq!(store.snapshots().expect("lists"), [one.clone(), two.clone()]);
@@ -117,7 +117,12 @@ fn an_image_without_layers_and_one_with_a_layer_twice_can_be_mounted() {
         let image = pull(&store, &Liar::honest(&layers), "x").expect("pulls");
         let id = container(fill);
         store
-            .create_snapshot(&SnapshotRequest { container: &id, image: &image.id, ephemeral: true })
+            .create_snapshot(&SnapshotRequest {
+                container: &id,
+                image: &image.id,
+                ephemeral: true,
+                limit: None,
+            })
             .expect("makes");
         let plan = store.rootfs(&id, None).expect("a plan");
         assert_eq!(plan.lower.len(), count);

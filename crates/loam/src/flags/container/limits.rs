@@ -77,6 +77,9 @@ pub(super) struct LimitFlags {
     /// Set a resource limit of the process
     #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = quantity::ulimit, help_heading = "Limits")]
     ulimit: Vec<(String, (u64, u64))>,
+    /// size=SIZE: limit what is written to the root file system
+    #[arg(long, value_name = "OPTION", value_parser = quantity::storage_option, help_heading = "Limits")]
+    storage_opt: Vec<u64>,
     /// Shift the choice of the out-of-memory killer
     #[arg(long, value_name = "SCORE", value_parser = oom_score, allow_hyphen_values = true, help_heading = "Limits")]
     oom_score_adj: Option<i32>,
@@ -104,6 +107,7 @@ impl LimitFlags {
             shm_size: self.shm_size,
             rlimits: self.ulimit.iter().cloned().collect(),
             oom_score_adjust: self.oom_score_adj,
+            disk: self.storage_opt.last().copied(),
         }
     }
 

@@ -49,6 +49,8 @@ fn flags_make_a_spec() {
         "nofile=1:2",
         "--oom-score-adj",
         "-5",
+        "--storage-opt",
+        "size=1g",
         "--entrypoint",
         "",
         "--userns",
@@ -63,7 +65,7 @@ fn flags_make_a_spec() {
     assert_eq!(spec.hostname.as_deref(), Some("box"));
     assert_eq!((spec.limits.memory, spec.limits.memory_swap), (Some(64 << 20), Some(-1)));
     assert_eq!((spec.limits.cpu_millis, spec.limits.pids), (Some(1500), Some(-1)));
-    assert_eq!(spec.limits.oom_score_adjust, Some(-5));
+    assert_eq!((spec.limits.oom_score_adjust, spec.limits.disk), (Some(-5), Some(1 << 30)));
     assert_eq!(spec.limits.rlimits["nofile"], (1, 2));
     assert_eq!(spec.ports.iter().map(|port| port.container_port).collect::<Vec<_>>(), [80, 90, 91]);
     assert_eq!(spec.labels["a"], "b");

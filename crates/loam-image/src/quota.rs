@@ -1,0 +1,120 @@
+//! Disk limits: what keeps a container from writing more to its snapshot than it may.
+//!
+//! | mechanism | where | how | at the limit | `df` inside |
+//! |---|---|---|---|---|
+//! | [`project`] | XFS or ext4 mounted with project quotas | the snapshot's directory has a project id of its own | ENOSPC (ext4: EDQUOT) | tells the limit |
+//! | [`btrfs`] | btrfs with quotas switched on | the snapshot is a subvolume, whose quota group is limited | EDQUOT | tells the file system |
+//! | [`image_file`] | everywhere else | upper and work lie in an ext4 file system of the right size, in a file | ENOSPC | tells the limit |
+//!
+//! A store looks at its file system when a limit is asked for, which takes two system calls, and writes the mechanism down
+//! with the snapshot, so that a store that is mounted with other options later still removes what was made before. All
+//! mechanisms count what is written above the image, in a time that does not depend on how much that is.
+//!
+//! Every file of this module but this one knows one mechanism and nothing of snapshots or the database.
+
+pub(crate) mod btrfs;
+pub(crate) mod image_file;
+pub(crate) mod project;
+mod superblock;
+mod template;
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use loam_model::{QuotaMechanism, Result};
+use rustix::fs::{Mode, OFlags};
+
+use crate::staging::{Places, make_directory, open_directory};
+use btrfs::BtrfsQuota;
+use image_file::ImageFileQuota;
+use project::ProjectQuota;
+
+/// The magic numbers of statfs(2).
+const XFS: u64 = 0x5846_5342;
+const EXT4: u64 = 0xef53;
+const BTRFS: u64 = 0x9123_683e;
+
+/// The limited place of one snapshot.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// `snapshots/CONTAINER`.
+    pub(crate) path: PathBuf,
+    /// Its limit in bytes.
+    pub(crate) bytes: u64,
+    /// Its project id, for the mechanism that has them.
+    pub(crate) project: Option<u32>,
+}
+
+/// A way to limit what is written below a directory.
+///
+/// Life: [`make`](Self::make) makes the place with the limit in force, the caller fills it with `upper` and `work`, and
+/// [`seal`](Self::seal) makes it count; until then [`is_whole`](Self::is_whole) says no, and [`remove`](Self::remove)
+/// takes away what there is, as it does later, at any point, any number of times.
+pub(crate) trait DiskQuota: fmt::Debug {
+    /// Makes the place, of which there is nothing, and gives the directory in which `upper` and `work` are to be made.
+    fn make(&self, place: &Place) -> Result<OwnedFd>;
+
+    /// Makes a place whole whose directory has been filled and closed; with `sync` it survives a power cut.
+    fn seal(&self, place: &Place, sync: bool) -> Result<()>;
+
+    /// Whether the place was made to the end.
+    fn is_whole(&self, place: &Place) -> bool;
+
+    /// The file that has to be mounted to get at `upper` and `work`; `None` when they lie below the place's path.
+    fn image(&self, place: &Place) -> Option<PathBuf>;
+
+    /// Bytes that the place holds; `None` when only the mounts of a running container tell.
+    fn used(&self, place: &Place) -> Result<Option<u64>>;
+
+    /// Removes the place with everything in it and everything that counts it. Success when there is nothing.
+    fn remove(&self, place: &Place) -> Result<()>;
+}
+
+/// The quota of this mechanism.
+pub(crate) fn quota(mechanism: QuotaMechanism, places: &Places) -> Box<dyn DiskQuota> {
+    let places = places.clone();
+    match mechanism {
+        QuotaMechanism::Project => Box::new(ProjectQuota::new(places)),
+        QuotaMechanism::BtrfsQgroup => Box::new(BtrfsQuota::new(places)),
+        QuotaMechanism::ImageFile => Box::new(ImageFileQuota::new(places)),
+    }
+}
+
+/// What enforces disk limits in a state directory, which need not be there yet. It needs no rights.
+pub fn quota_mechanism(root: &Path) -> io::Result<QuotaMechanism> {
+    let there = root.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let directory = open_directory(there).or_else(|_| {
+        // One that only root may list can still be asked for project quotas.
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(there, flags, Mode::empty()).map_err(io::Error::from)
+    })?;
+    Ok(mechanism(directory.as_fd()))
+}
+
+/// What enforces limits on the file system of this directory.
+pub(crate) fn mechanism(directory: BorrowedFd<'_>) -> QuotaMechanism {
+    let kind = rustix::fs::fstatfs(directory).map(|status| u64::try_from(status.f_type).unwrap_or(0));
+    match kind {
+        Ok(XFS | EXT4) if loam_sys::project_quota::enforces_projects(directory) => QuotaMechanism::Project,
+        Ok(BTRFS) if btrfs::is_enabled(directory) => QuotaMechanism::BtrfsQgroup,
+        _ => QuotaMechanism::ImageFile,
+    }
+}
+
+/// Makes the directory of a place, with those above it where they are missing.
+fn make_place(path: &Path) -> Result<OwnedFd> {
+    make_directory(path)?;
+    open_place(path)
+}
+
+fn open_place(path: &Path) -> Result<OwnedFd> {
+    open_directory(path)
+        .map_err(|error| crate::error::failed(format!("`{}` can't be opened", path.display()), error))
+}
+
+/// The directory that holds a place, which stays when the place goes.
+fn above(place: &Place) -> &Path {
+    place.path.parent().unwrap_or(Path::new("/"))
+}

@@ -1,0 +1,121 @@
+//! btrfs: `snapshots/CONTAINER` is a subvolume, whose quota group is limited. Works with full and with simple quotas.
+//!
+//! Quotas are a switch of the whole file system (`btrfs quota enable`), and slow down what it does for others: they are
+//! never switched on here. The limit is set when `upper` and `work` are made, so that the least limit is no obstacle to
+//! them.
+//!
+//! Deleting takes the quota group first, then the subvolume, so that a crash in between leaves what still has a name.
+//! Newer kernels refuse the first and do it by themselves, when they have freed the subvolume's space.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use loam_model::Result;
+use loam_sys::btrfs;
+
+use super::{DiskQuota, Place, above, open_place};
+use crate::error::failed;
+use crate::staging::{Places, make_directory, open_directory};
+
+/// Where the kernel shows quota groups: `ID/qgroups/LEVEL_SUBVOLUME/referenced`.
+const SYSFS: &str = "/sys/fs/btrfs";
+
+/// Limits by subvolume.
+#[derive(Debug)]
+pub(crate) struct BtrfsQuota {
+    places: Places,
+}
+
+impl BtrfsQuota {
+    pub(super) fn new(places: Places) -> Self {
+        Self { places }
+    }
+}
+
+fn groups(on: BorrowedFd<'_>) -> io::Result<PathBuf> {
+    Ok(Path::new(SYSFS).join(btrfs::btrfs_id(on)?).join("qgroups"))
+}
+
+/// Whether a file system has quotas switched on, and counts. One whose counts are not to be relied on enforces nothing
+/// until they are made anew.
+pub(super) fn is_enabled(on: BorrowedFd<'_>) -> bool {
+    groups(on).is_ok_and(|groups| {
+        let inconsistent = fs::read_to_string(groups.join("inconsistent")).unwrap_or_default();
+        groups.is_dir() && inconsistent.trim() != "1"
+    })
+}
+
+fn name(place: &Place) -> CString {
+    let name = place.path.file_name().unwrap_or_default();
+    CString::new(name.as_bytes()).expect("an id of a container has no zero byte")
+}
+
+/// A figure of the quota group of the subvolume at a place.
+fn figure(place: &Place, name: &str) -> io::Result<u64> {
+    let directory = open_directory(&place.path)?;
+    let id = btrfs::subvolume_of(directory.as_fd())?;
+    let text = fs::read_to_string(groups(directory.as_fd())?.join(format!("0_{id}")).join(name))?;
+    text.trim().parse().map_err(io::Error::other)
+}
+
+impl DiskQuota for BtrfsQuota {
+    fn make(&self, place: &Place) -> Result<OwnedFd> {
+        make_directory(above(place))?;
+        let parent = open_place(above(place))?;
+        btrfs::create_subvolume(parent.as_fd(), &name(place)).map_err(|error| {
+            failed(format!("the subvolume `{}` can't be made", place.path.display()), error)
+        })?;
+        let directory = open_place(&place.path)?;
+        rustix::fs::fchmod(&directory, rustix::fs::Mode::RWXU)
+            .map_err(|error| failed(format!("`{}` can't be made", place.path.display()), error))?;
+        Ok(directory)
+    }
+
+    fn seal(&self, place: &Place, _sync: bool) -> Result<()> {
+        let directory = open_place(&place.path)?;
+        btrfs::subvolume_of(directory.as_fd())
+            .and_then(|id| btrfs::limit_subvolume(directory.as_fd(), id, place.bytes))
+            .map_err(|error| failed(format!("`{}` can't be limited", place.path.display()), error))
+    }
+
+    fn is_whole(&self, place: &Place) -> bool {
+        figure(place, "max_referenced").is_ok_and(|limit| limit > 0)
+    }
+
+    fn image(&self, _place: &Place) -> Option<PathBuf> {
+        None
+    }
+
+    fn used(&self, place: &Place) -> Result<Option<u64>> {
+        figure(place, "referenced")
+            .map(Some)
+            .map_err(|error| failed(format!("`{}` can't be counted", place.path.display()), error))
+    }
+
+    fn remove(&self, place: &Place) -> Result<()> {
+        let failure =
+            |error| failed(format!("the subvolume `{}` can't be removed", place.path.display()), error);
+        let directory = match open_directory(&place.path) {
+            Ok(directory) => directory,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failure(error)),
+        };
+        if !btrfs::is_subvolume(directory.as_fd()) {
+            return self.places.discard(&place.path);
+        }
+        let parent = open_place(above(place))?;
+        let id = btrfs::subvolume_of(directory.as_fd()).map_err(failure)?;
+        if let Err(error) = btrfs::remove_quota_group(parent.as_fd(), id) {
+            tracing::debug!(subvolume = id, %error, "the quota group is left to the kernel");
+        }
+        drop(directory);
+        match btrfs::destroy_subvolume(parent.as_fd(), &name(place)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failure(error)),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A file of fixed size: `snapshots/CONTAINER/disk` is an ext4 file system that holds `upper` and `work`. Works on every
+//! file system, and can't be got around from inside, whatever rights a container has been given on its own files.
+//!
+//! The file is sparse: it takes what is in use, and gives back what is deleted. So several of them can promise more than
+//! there is. It is mounted by the shim, in its own mount namespace, on a loop device that the kernel lets go with the last
+//! mount, however that ends. Here it is mounted for a moment, nowhere, to make the two directories in it. The mount holds a
+//! flock(2) on the file: no two mounts of one file at a time.
+//!
+//! `disk.new` becomes `disk` when it is whole; the journal is kept, because without it ext4 gets slow after many deletions.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use loam_model::{ErrorKind, Failure, Result};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use super::superblock::Superblock;
+use super::{DiskQuota, Place, make_place, template};
+use crate::error::failed;
+use crate::staging::Places;
+
+/// Limits by the size of a file system.
+#[derive(Debug)]
+pub(crate) struct ImageFileQuota {
+    places: Places,
+}
+
+impl ImageFileQuota {
+    pub(super) fn new(places: Places) -> Self {
+        Self { places }
+    }
+}
+
+fn unfinished(place: &Place) -> PathBuf {
+    place.path.join("disk.new")
+}
+
+fn finished(place: &Place) -> PathBuf {
+    place.path.join("disk")
+}
+
+fn mount_failure(place: &Place, error: io::Error) -> Failure {
+    let file = place.path.display();
+    match Errno::from_io_error(&error) {
+        Some(Errno::NOENT | Errno::NXIO | Errno::PERM) => Failure::new(
+            ErrorKind::Unsupported,
+            "a disk limit needs a loop device here, which this machine does not give",
+        )
+        .caused_by(error)
+        .hint("load the kernel's module `loop`, or keep the state directory on a file system with quotas"),
+        Some(Errno::NODEV) => Failure::new(
+            ErrorKind::Unsupported,
+            "a disk limit needs ext4 here, which this kernel does not have",
+        )
+        .caused_by(error),
+        _ => failed(format!("the disk of `{file}` can't be mounted"), error),
+    }
+}
+
+impl DiskQuota for ImageFileQuota {
+    fn make(&self, place: &Place) -> Result<OwnedFd> {
+        drop(make_place(&place.path)?);
+        let disk = unfinished(place);
+        template::copy(&self.places, place.bytes, &disk)?;
+        // What a power cut takes here has not been sealed.
+        loam_sys::mount_image(&disk, false).map_err(|error| mount_failure(place, error))
+    }
+
+    fn seal(&self, place: &Place, sync: bool) -> Result<()> {
+        let failure = |error| failed(format!("`{}` can't be made", place.path.display()), error);
+        let disk = unfinished(place);
+        if sync {
+            File::open(&disk).and_then(|file| file.sync_all()).map_err(failure)?;
+        }
+        fs::rename(&disk, finished(place)).map_err(failure)
+    }
+
+    fn is_whole(&self, place: &Place) -> bool {
+        finished(place).is_file()
+    }
+
+    fn image(&self, place: &Place) -> Option<PathBuf> {
+        Some(finished(place))
+    }
+
+    fn used(&self, place: &Place) -> Result<Option<u64>> {
+        let failure =
+            |error: io::Error| failed(format!("`{}` can't be counted", place.path.display()), error);
+        let file = File::open(finished(place)).map_err(failure)?;
+        // While it is mounted, the kernel knows and the file does not.
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            locked => locked.map_err(|error| failure(error.into()))?,
+        }
+        let superblock = Superblock::read(&file).map_err(failure)?;
+        Ok(Some(place.bytes.saturating_sub(superblock.available())))
+    }
+
+    fn remove(&self, place: &Place) -> Result<()> {
+        self.places.discard(&place.path)
+    }
+}

@@ -1,0 +1,109 @@
+//! Project quotas of XFS and ext4: everything below `snapshots/CONTAINER` has a project id, and the file system counts and
+//! limits what that takes.
+//!
+//! The id is given to the directory while it is empty; what is made in it inherits the id. It is set, and the limit with
+//! it, before anything can be written. When the snapshot goes, the limit is lifted, its tree is moved to
+//! `trash/quota-CONTAINER`, a name that a second attempt knows, and deleted there. The row with the id goes last, so that no
+//! id is given to another container while files have it; and where there is no tree, no limit is touched: the id may
+//! be somebody else's whose files were found before the tree was made.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use loam_model::{ErrorKind, Failure, Result};
+use loam_sys::project_quota;
+use rustix::io::Errno;
+
+use super::{DiskQuota, Place, above, make_place, open_place};
+use crate::error::failed;
+use crate::staging::Places;
+
+/// Limits by project id.
+#[derive(Debug)]
+pub(crate) struct ProjectQuota {
+    places: Places,
+}
+
+impl ProjectQuota {
+    pub(super) fn new(places: Places) -> Self {
+        Self { places }
+    }
+}
+
+fn project(place: &Place) -> Result<u32> {
+    place.project.ok_or_else(|| {
+        Failure::new(ErrorKind::Internal, format!("`{}` has no project id", place.path.display()))
+    })
+}
+
+/// Whether somebody has files or a limit under this project id on the file system that holds the snapshots.
+pub(crate) fn is_in_use(places: &Places, project: u32) -> Result<bool> {
+    let root = open_place(&places.root)?;
+    let usage = project_quota::project_usage(root.as_fd(), project)
+        .map_err(|error| failed(format!("project {project} can't be counted"), error))?;
+    Ok(usage != project_quota::ProjectUsage::default())
+}
+
+impl DiskQuota for ProjectQuota {
+    fn make(&self, place: &Place) -> Result<OwnedFd> {
+        let project = project(place)?;
+        let directory = make_place(&place.path)?;
+        project_quota::set_project(directory.as_fd(), project).map_err(|error| {
+            failed(format!("`{}` can't be given a project id", place.path.display()), error)
+        })?;
+        project_quota::limit_project(directory.as_fd(), project, place.bytes)
+            .map_err(|error| failed(format!("`{}` can't be limited", place.path.display()), error))?;
+        Ok(directory)
+    }
+
+    fn seal(&self, _place: &Place, _sync: bool) -> Result<()> {
+        Ok(())
+    }
+
+    fn is_whole(&self, place: &Place) -> bool {
+        place.path.join("upper").is_dir()
+    }
+
+    fn image(&self, _place: &Place) -> Option<PathBuf> {
+        None
+    }
+
+    fn used(&self, place: &Place) -> Result<Option<u64>> {
+        let directory = open_place(&place.path)?;
+        let usage = project_quota::project_usage(directory.as_fd(), project(place)?)
+            .map_err(|error| failed(format!("`{}` can't be counted", place.path.display()), error))?;
+        Ok(Some(usage.bytes))
+    }
+
+    fn remove(&self, place: &Place) -> Result<()> {
+        let name = place.path.file_name().unwrap_or_default().to_string_lossy();
+        let grave = format!("quota-{name}");
+        let is_there = |path: &Path| path.symlink_metadata().is_ok();
+        if !is_there(&place.path) && !is_there(&self.places.trash().join(&grave)) {
+            return Ok(());
+        }
+        if let Some(project) = place.project {
+            lift(place, project)?;
+        }
+        // What an attempt before this one left there stands in the way.
+        self.places.delete_trash(&grave)?;
+        self.places.discard_as(&place.path, &grave)
+    }
+}
+
+fn lift(place: &Place, project: u32) -> Result<()> {
+    let directory = open_place(above(place))?;
+    match project_quota::limit_project(directory.as_fd(), project, 0) {
+        // The file system is mounted without quotas today: nothing counts.
+        Err(error) if is_without_quotas(&error) => Ok(()),
+        lifted => {
+            lifted.map_err(|error| failed(format!("the limit of project {project} can't be lifted"), error))
+        }
+    }
+}
+
+fn is_without_quotas(error: &io::Error) -> bool {
+    let number = Errno::from_io_error(error);
+    matches!(number, Some(Errno::NOENT | Errno::SRCH | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL))
+}

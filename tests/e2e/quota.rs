@@ -1,0 +1,197 @@
+//! Disk limits: one procedure, over every mechanism.
+
+use loam_tests::Host;
+use loam_tests::needs::{self, Need};
+use loam_tests::quota::{Bed, FileSystem};
+
+/// How far from its limit a container may be stopped, in bytes.
+const TOLERANCE: u64 = 64 << 10;
+const LIMIT: u64 = 48 << 20;
+
+#[test]
+fn xfs_project_quotas_keep_the_promises() {
+    if !needs::met(&[Need::XfsProjectQuota]) {
+        return;
+    }
+    keeps_the_promises(Bed::new(FileSystem::Xfs), "project", true);
+}
+
+#[test]
+fn ext4_project_quotas_keep_the_promises() {
+    if !needs::met(&[Need::Ext4ProjectQuota]) {
+        return;
+    }
+    keeps_the_promises(Bed::new(FileSystem::Ext4), "project", true);
+}
+
+#[test]
+fn btrfs_quota_groups_keep_the_promises() {
+    if !needs::met(&[Need::Btrfs]) {
+        return;
+    }
+    keeps_the_promises(Bed::new(FileSystem::Btrfs), "btrfs-qgroup", false);
+}
+
+#[test]
+fn image_files_keep_the_promises() {
+    keeps_the_promises(Bed::new(FileSystem::Plain), "image-file", true);
+}
+
+/// The promises, one after the other. `df_is_right`: the mechanism tells `df` the truth.
+fn keeps_the_promises(bed: Bed, mechanism: &str, df_is_right: bool) {
+    let host = bed.host();
+    let info: serde_json::Value =
+        serde_json::from_str(host.loam(&["info", "--output", "json"]).ok()).unwrap();
+    assert_eq!(info["disk_quota"], mechanism);
+    run(host, "a", LIMIT, &[]);
+    run(host, "b", 8 << 20, &[]);
+    if df_is_right {
+        near(free(host, "a"), LIMIT, TOLERANCE);
+    }
+    the_writer_is_stopped_at_the_limit(&bed, mechanism);
+    if df_is_right {
+        assert!(free(host, "a") <= TOLERANCE);
+    }
+    // The neighbour has what it was promised.
+    assert_eq!(
+        host.loam(&["exec", "b", "sh", "-c", "head -c 4194304 /dev/zero > /f && wc -c < /f"]).ok(),
+        "4194304"
+    );
+    near(fill(host, "b", "/more"), 4 << 20, TOLERANCE);
+    deleting_makes_space(host);
+    a_restart_of_everything_keeps_limit_and_content(&bed);
+    nothing_is_got_around(&bed, mechanism);
+    bed.finish(&["a", "b", "c", "d", "e"]);
+}
+
+fn the_writer_is_stopped_at_the_limit(bed: &Bed, mechanism: &str) {
+    let host = bed.host();
+    near(fill(host, "a", "/big"), LIMIT, TOLERANCE);
+    let said = host.loam(&["exec", "a", "sh", "-c", "echo x > /x; head -c 200000 /dev/zero > /x"]).stderr;
+    assert!(said.contains("No space left") || said.to_lowercase().contains("quota exceeded"), "{said}");
+    bed.sync();
+    let detail = host.inspect("a");
+    assert_eq!(detail["disk"]["mechanism"], mechanism);
+    assert_eq!(detail["disk"]["limit"], LIMIT);
+    near(detail["disk"]["used"].as_u64().unwrap(), LIMIT, 4 * TOLERANCE);
+    let stats = host.loam(&["stats", "--no-stream", "--output", "json", "a"]);
+    let stats: serde_json::Value = serde_json::from_str(stats.ok()).unwrap();
+    assert_eq!(stats[0]["disk_limit"], LIMIT);
+    near(stats[0]["disk_used"].as_u64().unwrap(), LIMIT, 4 * TOLERANCE);
+}
+
+fn deleting_makes_space(host: &Host) {
+    host.loam(&["exec", "a", "rm", "/big"]).ok();
+    host.loam(&["exec", "a", "sh", "-c", "rm -f /x; sync"]).ok();
+    near(fill(host, "a", "/again"), LIMIT, TOLERANCE);
+    host.loam(&["exec", "a", "sh", "-c", "rm /again; echo kept > /keep; sync"]).ok();
+}
+
+fn a_restart_of_everything_keeps_limit_and_content(bed: &Bed) {
+    let host = bed.host();
+    host.loam(&["stop", "-t", "0", "a", "b"]).ok();
+    assert_eq!(host.sh(&format!("{} cp a:/keep - | tar -xO", bed.loam())).ok(), "kept");
+    let used = host.inspect("a")["disk"]["used"].as_u64().unwrap();
+    assert!(used < LIMIT / 2, "{used}");
+    bed.remount();
+    host.loam(&["start", "a"]).ok();
+    assert_eq!(host.loam(&["exec", "a", "cat", "/keep"]).ok(), "kept");
+    near(fill(host, "a", "/big"), LIMIT, TOLERANCE);
+    host.loam(&["start", "b"]).ok();
+    near(fill(host, "b", "/last"), 0, TOLERANCE);
+    // Killed, not stopped: what held the container's disk goes with its processes.
+    let pid = host.pid("a");
+    host.sh(&format!("kill -9 {pid}")).ok();
+    host.loam(&["wait", "a"]).ok();
+    host.loam(&["start", "a"]).ok();
+    assert_eq!(host.loam(&["exec", "a", "cat", "/keep"]).ok(), "kept");
+}
+
+/// Containers that try to move their files out of the quota, with more and more rights.
+fn nothing_is_got_around(bed: &Bed, mechanism: &str) {
+    let host = bed.host();
+    let limit: u64 = 8 << 20;
+    let tool = format!("{}:/tool:ro", bed.chattr().display());
+    let mounted = ["-v", tool.as_str()];
+    let unconfined = if mechanism == "project" { "image-file" } else { mechanism };
+    for (name, flags, expected) in [
+        ("c", &[][..], mechanism),
+        ("d", &["--userns", "host"][..], mechanism),
+        ("e", &["--userns", "host", "--security-opt", "seccomp=unconfined"], unconfined),
+    ] {
+        run(host, name, limit, &[&mounted[..], flags].concat());
+        assert_eq!(host.inspect(name)["disk"]["mechanism"], expected, "{name}");
+        let chattr = "/tool/ld-* --library-path /tool /tool/chattr";
+        let line = format!(
+            "mkdir /out /in; {chattr} -P /out; {chattr} -p 77 /out; echo > /in/f; {chattr} -p 77 /in/f /in; \
+             for f in /out/1 /in/f /in/2; do head -c 6000000 /dev/zero > $f; done; cat /out/1 /in/f /in/2 | wc -c"
+        );
+        let ran = host.loam(&["exec", name, "sh", "-c", &line]);
+        let written: u64 = ran.ok().parse().unwrap();
+        assert!(written <= limit + TOLERANCE, "{name}: {ran:?}");
+        if expected == "project" {
+            assert!(ran.stderr.matches("setting").count() >= 3, "{name} is told no: {ran:?}");
+        }
+    }
+}
+
+/// Starts a container with a limit that sleeps.
+fn run(host: &Host, name: &str, limit: u64, flags: &[&str]) {
+    let size = format!("size={limit}");
+    let line = ["--name", name, "--network", "none", "--storage-opt", &size];
+    host.start(&[&line[..], flags, &["small", "sleep", "1000"]].concat());
+}
+
+/// Writes to a new file until that is refused; gives how many bytes it holds.
+fn fill(host: &Host, name: &str, file: &str) -> u64 {
+    // On btrfs a container at its limit can't even make a file.
+    let line = format!("dd if=/dev/zero of={file} bs=4096 2>/dev/null; sync; cat {file} 2>/dev/null | wc -c");
+    host.loam(&["exec", name, "sh", "-c", &line]).ok().parse().unwrap()
+}
+
+/// What `df` says is free, in bytes.
+fn free(host: &Host, name: &str) -> u64 {
+    let line = host.loam(&["exec", name, "sh", "-c", "df -k / | tail -n 1"]);
+    let kibibytes: u64 = line.ok().split_whitespace().nth(3).unwrap().parse().unwrap();
+    kibibytes << 10
+}
+
+#[track_caller]
+fn near(is: u64, wanted: u64, tolerance: u64) {
+    assert!(is.abs_diff(wanted) <= tolerance, "{is} is not {wanted}, give or take {tolerance}");
+}
+
+#[test]
+fn a_bad_disk_limit_is_named() {
+    let host = Host::with_small_image();
+    let run = |option: &str| host.loam(&["run", "--rm", "--storage-opt", option, "small", "true"]);
+    run("size=lots").refused(125, "lots");
+    run("inodes=5").refused(125, "inodes");
+    run("1g").refused(125, "1g");
+    run("size=4096").refused(125, "1048576");
+    run("size=16383p").refused(125, "too large");
+    assert_eq!(host.loam(&["ps", "-a", "-q"]).ok(), "");
+    host.finish();
+}
+
+#[test]
+fn a_host_that_can_t_limit_says_what_is_missing() {
+    let bed = Bed::new(FileSystem::Plain);
+    let host = bed.host();
+    let run = |hide: &str| {
+        let line = format!("{hide} && exec {} run --rm --storage-opt size=8m small true", bed.loam());
+        host.command("unshare").args(["--mount", "sh", "-c", &line]).output().unwrap()
+    };
+    let said = |output: std::process::Output| {
+        assert_eq!(output.status.code(), Some(125));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let text = said(run("mount -t tmpfs none /usr/sbin && { [ -L /sbin ] || mount -t tmpfs none /sbin; }"));
+    assert!(text.contains("mkfs.ext4") && text.contains("e2fsprogs"), "{text}");
+    let bare = "d=$(mktemp -d) && mount -t tmpfs none $d && cp -a /dev/null /dev/urandom /dev/random $d/ && \
+                mount --move $d /dev && rmdir $d";
+    let text = said(run(bare));
+    assert!(text.contains("loop device"), "{text}");
+    assert_eq!(host.loam(&["ps", "-a", "-q"]).ok(), "");
+    bed.finish(&[]);
+}

@@ -1,0 +1,156 @@
+//! Hosts whose state directory lies on a file system of a kind, in a file.
+
+use std::fs::{self, File};
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+
+use crate::{Host, wait};
+
+/// A kind of file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileSystem {
+    /// XFS with project quotas.
+    Xfs,
+    /// ext4 with project quotas.
+    Ext4,
+    /// btrfs with quotas.
+    Btrfs,
+    /// ext4 without quotas.
+    Plain,
+}
+
+/// A host with the small image on such a file system.
+#[derive(Debug)]
+pub struct Bed {
+    host: Host,
+    kind: FileSystem,
+}
+
+impl Bed {
+    /// Makes and mounts the file system.
+    pub fn new(kind: FileSystem) -> Self {
+        let host = Host::new();
+        fs::create_dir_all(host.root()).expect("a directory can be made");
+        let bed = Self { host, kind };
+        let make = match kind {
+            FileSystem::Xfs => "mkfs.xfs -q",
+            FileSystem::Ext4 => "mkfs.ext4 -q -F -O quota,project",
+            FileSystem::Btrfs => "mkfs.btrfs -q",
+            FileSystem::Plain => "mkfs.ext4 -q -F",
+        };
+        bed.host.sh(&format!("truncate -s 640M {0} && {make} {0}", bed.disk().display())).ok();
+        bed.mount();
+        if kind == FileSystem::Btrfs {
+            let root = bed.host.root();
+            bed.host.sh(&format!("btrfs quota enable {0} && btrfs quota rescan -w {0}", root.display())).ok();
+        }
+        bed.host.load_small_image();
+        bed
+    }
+
+    /// The host.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The beginning of a shell's line that runs `loam` with the host's state.
+    pub fn loam(&self) -> String {
+        let program = crate::host::program("loam");
+        let (root, run) = (self.host.root(), self.host.run_directory());
+        format!("{program} --root {} --run {}", root.display(), run.display())
+    }
+
+    fn disk(&self) -> PathBuf {
+        self.host.scratch().join("disk")
+    }
+
+    fn mount(&self) {
+        let options = match self.kind {
+            FileSystem::Xfs | FileSystem::Ext4 => "loop,prjquota",
+            FileSystem::Btrfs | FileSystem::Plain => "loop",
+        };
+        let (disk, root) = (self.disk(), self.host.root());
+        self.host.sh(&format!("mount -o {options} {} {}", disk.display(), root.display())).ok();
+    }
+
+    /// Unmounts the state directory, with nothing running, and mounts it again.
+    pub fn remount(&self) {
+        self.unmount();
+        self.mount();
+    }
+
+    /// Has everything written, and counted.
+    pub fn sync(&self) {
+        self.host.sh(&format!("sync -f {}", self.host.root().display())).ok();
+    }
+
+    /// A directory with `chattr` and what it needs to run anywhere.
+    pub fn chattr(&self) -> PathBuf {
+        let tool = self.host.scratch().join("tool");
+        let line = "mkdir -p TOOL && cp -L $(command -v chattr) $(ldd $(command -v chattr) | grep -o '/[^ ]*') TOOL/";
+        self.host.sh(&line.replace("TOOL", &tool.display().to_string())).ok();
+        tool
+    }
+
+    /// Removes these containers, checks that nothing counts them any more, and ends.
+    pub fn finish(self, containers: &[&str]) {
+        let root = self.host.root();
+        let ids: Vec<String> = containers
+            .iter()
+            .map(|name| self.host.inspect(name)["id"].as_str().expect("an id").to_owned())
+            .collect();
+        let projects: Vec<u32> = ids.iter().filter_map(|id| self.project(id)).collect();
+        for name in containers {
+            self.host.loam(&["rm", "-f", name]).ok();
+        }
+        let left = wait::nothing_left(|| self.counted(&projects));
+        assert!(left.is_empty(), "left behind: {left:#?}");
+        let files = self.host.sh(&format!(
+            "cd {} && ls snapshots containers trash staging | grep -v : | grep .; true",
+            root.display()
+        ));
+        assert_eq!(files.stdout, "", "left behind");
+        // Templates go with the limits that they are for.
+        self.host.loam(&["rmi", "small"]).ok();
+        let templates = self.host.sh(&format!("ls {}/disk-templates 2>/dev/null; true", root.display()));
+        assert_eq!(templates.ok(), "");
+        self.unmount();
+        self.host.finish();
+    }
+
+    fn unmount(&self) {
+        // A shim that has just ended may still be letting go of it.
+        wait::until("the state directory is unmounted", || {
+            (self.host.sh(&format!("umount {}", self.host.root().display())).code == 0).then_some(())
+        });
+    }
+
+    /// The project id of a container's snapshot.
+    fn project(&self, id: &str) -> Option<u32> {
+        let snapshot = self.host.root().join("snapshots").join(id);
+        let listed = self.host.sh(&format!("lsattr -pd {} 2>/dev/null", snapshot.display()));
+        listed.stdout.split_whitespace().next()?.parse().ok().filter(|project| *project != 0)
+    }
+
+    /// What the file system still knows of these projects, or of subvolumes.
+    fn counted(&self, projects: &[u32]) -> Vec<String> {
+        let root = self.host.root();
+        if self.kind == FileSystem::Btrfs {
+            let groups = format!("btrfs subvolume sync {0} && btrfs qgroup show --raw {0}", root.display());
+            let groups = self.host.sh(&groups);
+            let groups = groups.ok().lines().map(str::trim);
+            return groups
+                .filter(|line| line.starts_with("0/") && !line.starts_with("0/5 "))
+                .map(str::to_owned)
+                .collect();
+        }
+        let seen = File::open(self.host.path_from_outside(&root)).expect("the state directory can be opened");
+        let usage = |project: &u32| {
+            let usage =
+                loam_sys::project_quota::project_usage(seen.as_fd(), *project).expect("quotas are on");
+            (usage != loam_sys::project_quota::ProjectUsage::default())
+                .then(|| format!("{project}: {usage:?}"))
+        };
+        projects.iter().filter_map(usage).collect()
+    }
+}
