@@ -60,6 +60,7 @@ impl Need {
 }
 
 /// Whether this tier has everything that the calling test needs. When not, the test says so and returns.
+#[expect(clippy::print_stdout, reason = "the harness shows what a test says beside its name")]
 pub fn met(needs: &[Need]) -> bool {
     let lacking: Vec<String> =
         needs.iter().filter(|need| !need.is_met()).map(|need| need.to_string()).collect();
