@@ -8,6 +8,7 @@ mod packages;
 mod programs;
 mod shell;
 mod test;
+mod tiers;
 mod vm;
 
 use anyhow::{Result, bail};
@@ -16,10 +17,10 @@ const USAGE: &str = "\
 usage: ./x TASK
 
   demo       builds the release programs and runs the main job, with a sentence before each step
-  test       passes all the tests: unit, and as root end to end
-             ./x test [FILTER] runs the tests whose names contain FILTER
-  vm-test    runs the end-to-end tests on a Debian kernel in an emulated machine
-             ./x vm-test [--kernel 6.12|6.1] [FILTER]
+  test       passes all the tests: unit, and as root end to end, on this machine and on a Debian kernel in an emulated one
+             ./x test [--host-only] [FILTER]; with FILTER, on this machine the tests whose names contain it
+  vm-test    runs the end-to-end tests in an emulated machine
+             ./x vm-test [--kernel 6.12|6.1] [--flavour bare|systemd] [FILTER], or --all
   vm-shell   opens a prompt in such a machine, with the built programs
   lint       checks formatting and lints
   fixtures   makes the images that tests and benchmarks run, with other people's tools

@@ -7,6 +7,9 @@ use anyhow::{Context as _, Result};
 
 use crate::shell::{output, print, run, workspace};
 
+/// Loam's programs.
+pub(crate) const PROGRAMS: [&str; 3] = ["loam", "loam-shim", "loam-cni"];
+
 /// How the programs are built.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Profile {
@@ -60,8 +63,38 @@ fn static_libraries() -> Option<String> {
     both.then_some(directory)
 }
 
+/// What a tier tests.
+pub(crate) struct Build {
+    /// The directory of Loam's programs.
+    pub(crate) programs: PathBuf,
+    /// The end-to-end tests' program.
+    pub(crate) tests: PathBuf,
+    /// The digest of all of them.
+    pub(crate) digest: String,
+}
+
+impl Build {
+    /// Builds the programs and the end-to-end tests.
+    pub(crate) fn make() -> Result<Self> {
+        let programs = build(Profile::Dev)?;
+        let tests = end_to_end_tests()?;
+        let files = PROGRAMS.map(|name| programs.join(name));
+        let mut sum = Command::new("sh");
+        sum.args(["-c", "cat \"$@\" | sha256sum", "sh"]).args(files).arg(&tests);
+        let sum = output(&mut sum)?;
+        let digest = sum.split_whitespace().next().context("`sha256sum` printed nothing")?.to_owned();
+        Ok(Self { programs, tests, digest })
+    }
+
+    /// The names of the end-to-end tests that have one of these words in them.
+    pub(crate) fn list(&self, filters: &[String]) -> Result<Vec<String>> {
+        let list = output(Command::new(&self.tests).args(["--list", "--format", "terse"]).args(filters))?;
+        Ok(list.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
+    }
+}
+
 /// Builds the end-to-end tests as [`build`] does for tests, and gives the program.
-pub(crate) fn end_to_end_tests() -> Result<PathBuf> {
+fn end_to_end_tests() -> Result<PathBuf> {
     let messages = output(cargo().args([
         "test",
         "--quiet",

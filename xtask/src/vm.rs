@@ -1,85 +1,132 @@
 //! `./x vm-test` and `./x vm-shell`: the end-to-end tests on another kernel than the host's.
 //!
 //! A Debian kernel boots in qemu, emulated, so that no acceleration is needed, with a Debian system whose only job is to
-//! run the tests. It sees four disks: its root (read-only, covered by memory), the built programs, the fixture images, and
-//! an empty journalled file system on `/tmp`. Its first serial line is the person's terminal; on the second one it says how
-//! the job ended. Nothing of a run outlives it.
+//! run the tests, under a process 1 of our own or under systemd. It sees four disks: its root (read-only, covered by
+//! memory), the built programs, the fixture images, and an empty journalled file system on `/tmp`. Its first serial line is
+//! the person's terminal; on the second one the tests say whether they ran, and then the guest how the job ended. Nothing of
+//! a run outlives it but that record.
 
 mod archive;
 mod debian;
 mod disk;
 mod initramfs;
 mod machine;
+mod target;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::fixtures;
 use crate::packages::{self, RUN, TEST, VM};
-use crate::programs::{self, Profile};
-use crate::shell::{cache, is_root, note, output};
-use debian::{Guest, Kernel};
-use machine::Machine;
+use crate::programs::{self, Build, Profile};
+use crate::shell::{cache, is_root, note, output, print};
+use crate::tiers::{self, Tier};
+use debian::Guest;
+use machine::{Ended, Machine};
+use target::Options;
+pub(crate) use target::Target;
 
-/// Runs the end-to-end tests in a guest. Words are filters for the names of tests.
+const USAGE: &str = "\
+usage: ./x vm-test [--kernel 6.12|6.1] [--flavour bare|systemd] [FILTER]…
+       ./x vm-test --all [FILTER]…
+       ./x vm-shell [--kernel 6.12|6.1] [--flavour bare|systemd]
+
+  --kernel   the guest's kernel: Debian's stable one, 6.1, or the backported one, 6.12 (the default)
+  --flavour  bare: control groups of version 2, nothing runs beside the tests (the default)
+             systemd: the same Debian under systemd, with its tree of control groups and D-Bus
+  --all      passes every guest tier: 6.12 bare, 6.12 systemd, 6.1 bare
+
+AppArmor is switched on in every guest. At the end a table says on which tiers each test has run, the host's included
+when `./x test` passed with the same programs.
+";
+
+/// Runs the end-to-end tests in guests. Words are filters for the names of tests.
 pub(crate) fn test(arguments: &[String]) -> Result<()> {
-    let (kernel, filters) = options(arguments)?;
-    let guest = prepare(kernel)?;
-    let programs = programs::build(Profile::Dev)?;
-    let tests = programs::end_to_end_tests()?;
+    let options = Options::parse(arguments)?;
+    if options.help {
+        return print(USAGE);
+    }
+    require()?;
+    let targets = if options.all { Target::ALL.to_vec() } else { vec![options.target] };
+    let build = Build::make()?;
     fixtures::for_tests()?;
-    let words: Vec<String> = filters.iter().map(|word| quote(word)).collect();
-    let job = format!(
-        "export LOAM_PROGRAMS=/loam/programs LOAM_FIXTURES=/loam/fixtures\n\
-         exec /loam/programs/e2e --test-threads 2 {}\n",
-        words.join(" ")
-    );
-    let code = run(&guest, &programs, Some(&tests), &job)?;
-    ensure!(code == 0, "the tests failed in the guest with {code}");
+    let (mut passed, mut failures) = (Vec::new(), Vec::new());
+    for target in targets {
+        match pass(target, &build, &options.rest) {
+            Ok(tier) => passed.push(tier),
+            Err(failure) => failures.push(format!("{failure:#}")),
+        }
+    }
+    failures.extend(tiers::report(&build, &options.rest, &passed).err().map(|failure| failure.to_string()));
+    ensure!(failures.is_empty(), "{}", failures.join("\nx: "));
     Ok(())
 }
 
 /// Opens a prompt in a guest, with the built programs in `PATH`.
 pub(crate) fn shell(arguments: &[String]) -> Result<()> {
-    let (kernel, rest) = options(arguments)?;
-    ensure!(rest.is_empty(), "`{}` is no option of vm-shell", rest.join(" "));
-    let guest = prepare(kernel)?;
+    let options = Options::parse(arguments)?;
+    if options.help {
+        return print(USAGE);
+    }
+    ensure!(options.rest.is_empty() && !options.all, "vm-shell opens one guest and takes no tests\n{USAGE}");
+    require()?;
+    fixtures::for_tests()?;
     let programs = programs::build(Profile::Dev)?;
     note("the guest ends when the shell does; `exit` or ctrl-d");
-    run(&guest, &programs, None, "cd /tmp; exec setsid --ctty --wait bash --norc -i\n").map(drop)
+    run(options.target, &programs, None, "cd /tmp; exec setsid --ctty --wait bash --norc -i\n").map(drop)
 }
 
-fn options(arguments: &[String]) -> Result<(Kernel, Vec<String>)> {
-    let mut kernel = Kernel::default();
-    let mut rest = Vec::new();
-    let mut words = arguments.iter();
-    while let Some(word) = words.next() {
-        match word.as_str() {
-            "--kernel" => kernel = Kernel::named(words.next().context("`--kernel` needs a version")?)?,
-            "--help" => bail!("usage: ./x vm-test [--kernel {}] [FILTER]…", Kernel::NAMES.join("|")),
-            other => rest.push(other.to_owned()),
+/// After the host's tests: all of them in the first guest, and in the others those that have not run anywhere yet.
+pub(crate) fn complete(build: &Build) -> Result<Vec<Tier>> {
+    let mut passed = vec![pass(Target::default(), build, &[])?];
+    for target in Target::ALL {
+        let left = tiers::left_to(build, &target.tier())?;
+        if !left.is_empty() {
+            let exactly: Vec<String> = std::iter::once("--exact".to_owned()).chain(left).collect();
+            passed.push(pass(target, build, &exactly)?);
         }
     }
-    Ok((kernel, rest))
+    Ok(passed)
 }
 
-fn prepare(kernel: Kernel) -> Result<Guest> {
+/// Whether this machine can run guests: they have the programs that are built for it.
+pub(crate) fn is_possible() -> bool {
+    cfg!(target_arch = "x86_64")
+}
+
+fn require() -> Result<()> {
     ensure!(
         is_root(),
         "guests are made from packages, with their owners and devices, and so need root: run `sudo ./x vm-test`"
     );
-    packages::require(&[RUN, TEST, VM])?;
-    Guest::prepare(kernel, &cache().join("vm"))
+    ensure!(is_possible(), "the guests are x86-64 machines and run programs that are built on one");
+    packages::require(&[RUN, TEST, VM])
 }
 
-/// Boots the guest and gives the job's exit code.
-fn run(guest: &Guest, programs: &std::path::Path, tests: Option<&PathBuf>, job: &str) -> Result<i32> {
+/// Runs tests on one tier and keeps its record. `filters` are words for the tests' program.
+fn pass(target: Target, build: &Build, filters: &[String]) -> Result<Tier> {
+    let tier = target.tier();
+    note(&format!("the end-to-end tests in a guest: {}", tier.name));
+    let words: Vec<String> = filters.iter().map(|word| quote(word)).collect();
+    let job = format!(
+        "export LOAM_PROGRAMS=/loam/programs LOAM_FIXTURES=/loam/fixtures LOAM_TEST_RECORD=/dev/ttyS1\n\
+         exec /loam/programs/e2e --test-threads 2 {}\n",
+        words.join(" ")
+    );
+    let ended = run(target, &build.programs, Some(&build.tests), &job)?;
+    ensure!(ended.code == 0, "the tests failed in the guest {} with {}", tier.name, ended.code);
+    tiers::keep(&tier, build, &ended.record)?;
+    Ok(tier)
+}
+
+/// Boots a guest, which is made when it is not there, and tells how its job ended.
+fn run(target: Target, programs: &Path, tests: Option<&Path>, job: &str) -> Result<Ended> {
+    let guest = Guest::prepare(target.kernel, &cache().join("vm"))?;
     let place = output(Command::new("mktemp").args(["--directory", "--tmpdir", "loam-vm.XXXXXX"]))?;
     let place = PathBuf::from(place.trim());
-    let result =
-        Machine::new(guest, &place, programs, tests.map(PathBuf::as_path), job).and_then(Machine::run);
+    let result = Machine::new(&guest, target, &place, programs, tests, job).and_then(Machine::run);
     std::fs::remove_dir_all(&place).with_context(|| format!("`{}` can't be removed", place.display()))?;
     result
 }

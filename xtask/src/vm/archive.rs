@@ -3,6 +3,7 @@
 /// Bits of `st_mode`.
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
+const FILE: u32 = 0o100_644;
 const LINK: u32 = 0o120_777;
 
 /// An archive that grows.
@@ -28,7 +29,15 @@ impl Archive {
         self.add(name, LINK, target.as_bytes());
     }
 
-    /// Ends it.
+    /// Adds a file and the directories above it.
+    pub(super) fn file(&mut self, path: &str, contents: &[u8]) {
+        for (end, _) in path.match_indices('/') {
+            self.directory(&path[..end]);
+        }
+        self.add(path, FILE, contents);
+    }
+
+    /// Ends it. An archive after it adds to it, and the later one of two files with the same name wins.
     pub(super) fn finish(mut self) -> Vec<u8> {
         self.add("TRAILER!!!", 0, b"");
         self.bytes

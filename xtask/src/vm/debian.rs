@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
+use super::target::Kernel;
 use super::{disk, initramfs};
 use crate::shell::{note, run};
 
@@ -45,43 +46,6 @@ const PACKAGES: &[&str] = &[
     "xfsprogs",
     "zstd",
 ];
-
-/// A Debian kernel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Kernel {
-    /// Bookworm's own, 6.1.
-    Stable,
-    /// Of bookworm-backports, 6.12.
-    #[default]
-    Backported,
-}
-
-impl Kernel {
-    /// What it is called on the command line.
-    pub(super) const NAMES: [&str; 2] = ["6.1", "6.12"];
-
-    pub(super) fn named(name: &str) -> Result<Self> {
-        match name {
-            "6.1" => Ok(Self::Stable),
-            "6.12" => Ok(Self::Backported),
-            other => bail!("`{other}` is not one of the kernels {}", Self::NAMES.join(" and ")),
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Stable => Self::NAMES[0],
-            Self::Backported => Self::NAMES[1],
-        }
-    }
-
-    fn package(self) -> &'static str {
-        match self {
-            Self::Stable => "linux-image-amd64",
-            Self::Backported => "linux-image-amd64/bookworm-backports",
-        }
-    }
-}
 
 /// A system to boot.
 #[derive(Debug)]

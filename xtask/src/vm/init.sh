@@ -19,6 +19,7 @@ $b mkdir -p /root/loam/programs /root/loam/fixtures
 $b mount -t ext4 -o ro,noload /dev/vdb /root/loam/programs
 $b mount -t ext4 -o ro,noload /dev/vdc /root/loam/fixtures
 $b mount -t ext4 /dev/vdd /root/tmp
-$b cp /guest /root/loam/guest
+$b chmod 1777 /root/tmp
+$b cp -a /files/. /root/
 for mount in dev proc sys; do $b mount --move /$mount /root/$mount; done
-exec $b switch_root /root /bin/sh /loam/guest
+exec $b switch_root /root $($b cat /next)

@@ -1,4 +1,5 @@
-//! The guest's first root: a static busybox, the modules that its disks need, and a script that goes on to its real root.
+//! The guest's first root: a static busybox and the modules that its disks need, kept with the guest; and on top of it, made
+//! for each boot, a script that goes on to the real root and the files that it puts there.
 
 use std::fs;
 use std::path::Path;
@@ -7,16 +8,61 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::archive::Archive;
+use super::target::Flavour;
 
 /// What has to work before the root file system is there. A kernel may have some of it built in.
 const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "overlay"];
 
-/// Mounts the disks and hands over to the guest's script.
+/// Mounts the disks and hands over to process 1.
 const INIT: &str = include_str!("init.sh");
-/// What process 1 does then.
-const GUEST: &str = include_str!("guest.sh");
+/// Our own process 1.
+const BARE: &str = include_str!("bare.sh");
+/// Runs the job under either.
+const RUN: &str = include_str!("run.sh");
+/// What systemd starts in place of a server's usual services, and the service that runs the job.
+const UNITS: [(&str, &str); 2] =
+    [("guest.target", include_str!("guest.target")), ("guest.service", include_str!("guest.service"))];
+/// What would take a booting systemd seconds and does nothing for the tests: the devices are there before it starts, and the
+/// tests load the profiles that they need.
+const MASKED: [&str; 9] = [
+    "apparmor.service",
+    "systemd-binfmt.service",
+    "systemd-firstboot.service",
+    "systemd-journal-flush.service",
+    "systemd-machine-id-commit.service",
+    "systemd-pstore.service",
+    "systemd-sysusers.service",
+    "systemd-udev-trigger.service",
+    "systemd-update-utmp.service",
+];
+/// systemd takes a machine without one for one that was never set up.
+const MACHINE_ID: &str = "10a310a310a310a310a310a310a310a3\n";
 
-/// Makes it for the kernel whose modules lie in `modules` (`/lib/modules/VERSION`).
+/// The part that depends on Loam's sources alone.
+pub(super) fn files(flavour: Flavour) -> Vec<u8> {
+    let mut archive = Archive::default();
+    archive.program("init", INIT.as_bytes());
+    archive.file("files/loam/run", RUN.as_bytes());
+    match flavour {
+        Flavour::Bare => {
+            archive.program("next", b"/bin/sh /loam/bare");
+            archive.file("files/loam/bare", BARE.as_bytes());
+        }
+        Flavour::Systemd => {
+            archive.program("next", b"/lib/systemd/systemd");
+            archive.file("files/etc/machine-id", MACHINE_ID.as_bytes());
+            for (name, text) in UNITS {
+                archive.file(&format!("files/etc/systemd/system/{name}"), text.as_bytes());
+            }
+            for name in MASKED {
+                archive.link(&format!("files/etc/systemd/system/{name}"), "/dev/null");
+            }
+        }
+    }
+    archive.finish()
+}
+
+/// Makes the part that is kept, for the kernel whose modules lie in `modules` (`/lib/modules/VERSION`).
 pub(super) fn make(modules: &Path) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for directory in ["bin", "dev", "proc", "sys", "modules", "lower", "upper", "root"] {
@@ -31,8 +77,6 @@ pub(super) fn make(modules: &Path) -> Result<Vec<u8>> {
         // The shell sorts what it finds, so the number is the order.
         archive.program(&format!("modules/{number:02}.ko"), &module(&modules.join(path))?);
     }
-    archive.program("init", INIT.as_bytes());
-    archive.program("guest", GUEST.as_bytes());
     Ok(archive.finish())
 }
 

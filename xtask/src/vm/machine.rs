@@ -8,22 +8,31 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::debian::Guest;
-use super::disk;
+use super::target::{Flavour, Target};
+use super::{disk, initramfs};
 use crate::fixtures;
+use crate::programs::PROGRAMS;
 use crate::shell::{cache, note};
 
-/// Loam's programs.
-const PROGRAMS: [&str; 3] = ["loam", "loam-shim", "loam-cni"];
 /// The size of `/tmp` in the guest, of which only what is written takes space.
 const SCRATCH: u64 = 16 << 30;
 /// Memory of the guest in MiB.
 const MEMORY: &str = "3072";
+/// Everything that can be emulated, but for a fifth level of page tables, which only makes every walk longer.
+const CPU: &str = "max,la57=off";
+/// What the kernel is told: no work against attacks on the hardware, no zeroing of memory that is about to be written, and a
+/// clock that is read without leaving the emulated processor.
+const KERNEL: &str =
+    "console=ttyS0 quiet panic=-1 mitigations=off init_on_alloc=0 tsc=reliable audit=0 apparmor=1";
+/// How long tests may take, as `timeout` of coreutils wants it: three times what they do.
+const LIMIT: &str = "40m";
 /// The fixture images that tests run.
 const FIXTURES: [&str; 2] = ["small", "python"];
 
 /// A machine that is ready to be switched on.
 pub(super) struct Machine<'a> {
     guest: &'a Guest,
+    flavour: Flavour,
     /// Where it keeps what only this boot has.
     place: &'a Path,
     fixtures: PathBuf,
@@ -31,16 +40,29 @@ pub(super) struct Machine<'a> {
     interactive: bool,
 }
 
+/// What a machine did.
+pub(super) struct Ended {
+    /// The exit code of its job.
+    pub(super) code: i32,
+    /// What the tests said of where they ran.
+    pub(super) record: String,
+}
+
 impl<'a> Machine<'a> {
     /// Makes the disks. `job` is a shell script.
     pub(super) fn new(
         guest: &'a Guest,
+        target: Target,
         place: &'a Path,
         programs: &Path,
         tests: Option<&Path>,
         job: &str,
     ) -> Result<Self> {
-        let machine = Self { guest, place, fixtures: fixture_disk()?, interactive: tests.is_none() };
+        let flavour = target.flavour;
+        let machine = Self { guest, flavour, place, fixtures: fixture_disk()?, interactive: tests.is_none() };
+        let mut first_root = fs::read(guest.initramfs())?;
+        first_root.extend(initramfs::files(flavour));
+        fs::write(machine.initramfs(), first_root)?;
         let files = place.join("programs");
         fs::create_dir(&files)?;
         for program in PROGRAMS {
@@ -55,17 +77,41 @@ impl<'a> Machine<'a> {
         Ok(machine)
     }
 
-    /// Boots it, waits until it has switched itself off, and gives its job's exit code.
-    pub(super) fn run(self) -> Result<i32> {
+    /// Boots it, waits until it has switched itself off, and tells how that went.
+    pub(super) fn run(self) -> Result<Ended> {
         let said = self.place.join("said");
-        let mut qemu = Command::new("qemu-system-x86_64");
-        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", MEMORY])
+        let mut command = if self.interactive {
+            Command::new("qemu-system-x86_64")
+        } else {
+            let mut limited = Command::new("timeout");
+            limited.args(["--foreground", LIMIT, "qemu-system-x86_64"]).stdin(Stdio::null());
+            limited
+        };
+        self.describe(&mut command, &said);
+        let status = command.status().context("`qemu-system-x86_64` can't be run")?;
+        ensure!(status.code() != Some(124), "the virtual machine was not done after {LIMIT}");
+        ensure!(status.success(), "the virtual machine failed: {status}");
+        let said = fs::read_to_string(&said).unwrap_or_default();
+        let (record, end) = said.split_once("ended with ").unwrap_or((&said, ""));
+        match end.trim().parse() {
+            Ok(code) => Ok(Ended { code, record: record.to_owned() }),
+            Err(_) => bail!("the guest ended without saying how its job ended: {said:?}"),
+        }
+    }
+
+    fn describe(&self, qemu: &mut Command, said: &Path) {
+        let parameters = match self.flavour {
+            Flavour::Bare => "",
+            Flavour::Systemd => " systemd.unit=guest.target",
+        };
+        qemu.args(["-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2", "-m", MEMORY])
             .args(["-nodefaults", "-no-reboot", "-display", "none", "-device", "virtio-rng-pci"])
             .arg("-kernel")
             .arg(self.guest.kernel())
             .arg("-initrd")
-            .arg(self.guest.initramfs())
-            .args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"])
+            .arg(self.initramfs())
+            .arg("-append")
+            .arg(format!("{KERNEL}{parameters}"))
             .arg("-chardev")
             .arg(if self.interactive { "stdio,id=person,mux=on,signal=off" } else { "stdio,id=person" })
             .args(["-serial", "chardev:person"])
@@ -79,16 +125,10 @@ impl<'a> Machine<'a> {
         ] {
             qemu.arg("-drive").arg(format!("if=virtio,format=raw,{mode},file={}", image.display()));
         }
-        if !self.interactive {
-            qemu.stdin(Stdio::null());
-        }
-        let status = qemu.status().context("`qemu-system-x86_64` can't be run")?;
-        ensure!(status.success(), "the virtual machine failed: {status}");
-        let said = fs::read_to_string(&said).unwrap_or_default();
-        match said.trim().strip_prefix("ended with ").map(str::parse) {
-            Some(Ok(code)) => Ok(code),
-            _ => bail!("the guest ended without saying how its job ended: {said:?}"),
-        }
+    }
+
+    fn initramfs(&self) -> PathBuf {
+        self.place.join("initramfs")
     }
 
     fn program_disk(&self) -> PathBuf {
