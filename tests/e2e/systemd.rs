@@ -198,7 +198,7 @@ fn the_driver_and_the_slice_are_chosen() {
     let id = host.inspect("plain")["id"].as_str().unwrap().to_owned();
     assert_eq!(host.inspect("plain")["cgroup"], format!("/loam-{id}"));
     assert!(!is_listed(&host, &format!("loam-{id}.scope")));
-    let info = host.loam_with("LOAM_CGROUP_DRIVER", "cgroupfs", &["info", "-o", "json"]);
+    let info = host.loam_with(&[("LOAM_CGROUP_DRIVER", "cgroupfs")], &["info", "-o", "json"]);
     assert!(info.ok().contains("\"cgroup_driver\": \"cgroupfs\""), "{info:?}");
     host.loam(&["rm", "-f", "sliced", "plain"]).ok();
     host.sh("systemctl stop loam.slice").ok();

@@ -136,11 +136,6 @@ impl Host {
         command
     }
 
-    /// Runs `loam` with a variable in its environment.
-    pub fn loam_with(&self, name: &str, value: &str, arguments: &[&str]) -> Ran {
-        Ran::new(&self.loam_command(arguments).env(name, value).output().expect("loam runs"))
-    }
-
     /// Runs `loam`.
     pub fn loam(&self, arguments: &[&str]) -> Ran {
         Ran::new(&self.loam_command(arguments).output().expect("loam runs"))

@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 
-use loam_model::{ArchiveDirection, ArchiveHold, ArchiveRequest, DiskUsage, ErrorKind, Failure, Result, Stats};
+use loam_model::{
+    ArchiveDirection, ArchiveHold, ArchiveRequest, DiskUsage, ErrorKind, Failure, Result, Stats,
+};
 
 use crate::record::{MainProcess, Record};
 use crate::{Engine, store};

@@ -1,8 +1,8 @@
 //! Making containers.
 
 use loam_model::{
-    BundleInput, CgroupPlace, ContainerId, ContainerName, ContainerSpec, DiskLimit, ErrorKind, Failure, IdMapping,
-    Image, Namespace, NetworkMode, Result, SnapshotRequest, UserNamespace,
+    BundleInput, CgroupPlace, ContainerId, ContainerName, ContainerSpec, DiskLimit, ErrorKind, Failure,
+    IdMapping, Image, Namespace, NetworkMode, Result, SnapshotRequest, UserNamespace,
 };
 use loam_state::Durability;
 use serde::Serialize;

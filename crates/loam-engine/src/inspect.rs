@@ -6,8 +6,8 @@ use loam_model::oci_spec::runtime::{
     LinuxCapabilities, LinuxNamespace, LinuxResources, LinuxSeccompAction, Mount, PosixRlimit, Spec, User,
 };
 use loam_model::{
-    CgroupDriver, CgroupPlace, ContainerId, ContainerName, ContainerSpec, Digest, DiskUsage, ExitRecord, IdMapping,
-    PortMapping, Result,
+    CgroupDriver, CgroupPlace, ContainerId, ContainerName, ContainerSpec, Digest, DiskUsage, ExitRecord,
+    IdMapping, PortMapping, Result,
 };
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};

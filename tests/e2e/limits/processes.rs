@@ -59,12 +59,12 @@ fn all_processes_are_killed_at_once_or_one_after_the_other() {
     for without in ["", "cgroup.kill"] {
         let host = Host::with_small_image();
         let line = ["run", "-d", "--name", "k", "--pids-limit", "60", "small", "sh", "-c", MANY];
-        host.loam_with("LOAM_WITHOUT", without, &line).ok();
+        host.loam_with(&[("LOAM_WITHOUT", without)], &line).ok();
         let cgroup = host.cgroup("k");
         until("there are many", || {
             (cgroup.number(("pids", "pids.current"), "pids.current") > 20).then_some(())
         });
-        host.loam_with("LOAM_WITHOUT", without, &["stop", "-t", "0", "k"]).ok();
+        host.loam_with(&[("LOAM_WITHOUT", without)], &["stop", "-t", "0", "k"]).ok();
         assert_eq!(host.inspect("k")["state"], "stopped");
         host.finish();
     }

@@ -46,7 +46,7 @@ fn systemd_s_driver_is_version_two_s() {
     }
     let host = Host::with_small_image();
     assert!(!is_version_two());
-    host.loam_with("LOAM_CGROUP_DRIVER", "systemd", &["run", "--rm", "small", "true"])
+    host.loam_with(&[("LOAM_CGROUP_DRIVER", "systemd")], &["run", "--rm", "small", "true"])
         .refused(125, "the systemd cgroup driver needs cgroup version 2");
     assert!(host.loam(&["info", "-o", "json"]).ok().contains("\"cgroup_driver\": \"cgroupfs\""));
     host.finish();

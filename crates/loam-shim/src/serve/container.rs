@@ -145,10 +145,12 @@ impl Container {
         // The cgroup's own counter is certain. Without it, because systemd was faster, what is known from around the cgroup
         // is believed of a process that was killed.
         possible
-            && with_runtime((&mut self.runtime, &self.files), children, |runtime| runtime.stats()).is_ok_and(|stats| {
-                let killed = status == ExitStatus::Signaled(KILL);
-                happened(stats.memory_events.oom_kill) || (killed && happened(stats.out_of_memory_kills))
-            })
+            && with_runtime((&mut self.runtime, &self.files), children, |runtime| runtime.stats()).is_ok_and(
+                |stats| {
+                    let killed = status == ExitStatus::Signaled(KILL);
+                    happened(stats.memory_events.oom_kill) || (killed && happened(stats.out_of_memory_kills))
+                },
+            )
     }
 
     /// Kills every process.
