@@ -93,7 +93,7 @@ fn an_image_of_many_small_files_is_refused_before_the_disk_is_full() {
     {
         let tar = tree(count, text, name);
         host.loam(&["import", tar.to_str().unwrap(), name]).refused(125, word);
-        let left = host.sh(&format!("ls {}/staging | wc -l", mount.display())).ok();
+        let left = host.sh(&format!("ls {}/staging | wc -l", mount.display())).ok().to_owned();
         assert_eq!(left.trim(), "0", "{name}");
     }
     let tar = tree(3000, "x", "few");

@@ -55,13 +55,14 @@ pub(crate) fn measure_all(options: &Options, programs: &Path, directory: &Path) 
     if options.wants("starts") {
         report.rows.extend(starts(&mut contenders)?);
     }
+    if options.wants("memory") {
+        report.rows.extend(memory(&mut contenders)?);
+    }
+    // The last: it takes the images away.
     if options.wants("pull") {
         for image in fixtures::BENCHMARK_IMAGES.iter().filter(|image| options.wants_image(image)) {
             report.rows.extend(pull(image, (options.rounds / 5).max(3), &mut contenders)?);
         }
-    }
-    if options.wants("memory") {
-        report.rows.extend(memory(&mut contenders)?);
     }
     Ok(report)
 }
