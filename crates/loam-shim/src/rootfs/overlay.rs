@@ -279,6 +279,7 @@ mod tests {
                 work: Some(path("work")),
                 mapping: Some(mapping.clone()),
                 volatile: false,
+                image: None,
             };
             for _ in 0..2 {
                 shift::begin(&plan).unwrap();
