@@ -12,14 +12,14 @@ use crate::tiers::{self, Tier};
 use crate::vm;
 
 const USAGE: &str = "\
-usage: ./x test [--host-only] [FILTER]…
+usage: ./x test [--guests] [FILTER]…
 
-Passes the unit tests; then, as root, the end-to-end tests on this machine; then the same on a Debian kernel in an emulated
-machine (`6.12 bare` of ./x vm-test), and those that need systemd on a guest with it. A table at the end says on which of
-these tiers each test ran; one that ran on none is a failure.
+Passes the unit tests; then, as root, the end-to-end tests on this machine. Tests that only another machine can run are
+named and counted.
 
-  --host-only  leaves the guests out; tests that only they can run are named and counted
-  FILTER       runs the tests whose names contain it, on this machine alone; ./x vm-test FILTER runs them in a guest
+  --guests  goes on with the end-to-end tests on a Debian kernel in an emulated machine (`6.12 bare` of ./x vm-test), and with
+            those that need systemd on a guest with it; a test that ran on none of these tiers is then a failure
+  FILTER    runs the tests whose names contain it, on this machine alone; ./x vm-test FILTER runs them in a guest
 ";
 
 /// The fewest tests at a time: with one, the harness would run it on its main thread, which has no test's name.
@@ -29,10 +29,10 @@ const FEWEST_THREADS: usize = 2;
 pub(crate) fn test(arguments: &[String]) -> Result<()> {
     let (options, filters): (Vec<String>, Vec<String>) =
         arguments.iter().cloned().partition(|word| word.starts_with('-'));
-    let mut host_only = !filters.is_empty();
+    let mut host_only = true;
     for option in &options {
         match option.as_str() {
-            "--host-only" => host_only = true,
+            "--guests" => host_only = !filters.is_empty(),
             "--help" | "-h" => return print(USAGE),
             other => bail!("`{other}` is not an option\n{USAGE}"),
         }

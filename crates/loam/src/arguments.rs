@@ -328,14 +328,17 @@ mod tests {
                   The size of /dev/shm
               --ulimit <NAME=SOFT[:HARD]>
                   Set a resource limit of the process
+              --storage-opt <OPTION>
+                  size=SIZE: limit what is written to the root file system
               --oom-score-adj <SCORE>
                   Shift the choice of the out-of-memory killer
 
         Security:
               --cap-add <NAME>         Give a capability, or ALL
               --cap-drop <NAME>        Take a capability away, or ALL
-              --security-opt <OPTION>  seccomp=unconfined|FILE, no-new-privileges[:false], apparmor=PROFILE,
-                                       label=LABEL, unmask=ALL|PATH
+              --security-opt <OPTION>  seccomp=unconfined|FILE, no-new-privileges[:false],
+                                       apparmor=unconfined|PROFILE, label=disable|PART:VALUE,
+                                       unmask=ALL|PATH
               --userns <MODE>          The user namespace: auto for one of its own, host for none
 
         Network:

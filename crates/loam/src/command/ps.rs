@@ -171,12 +171,12 @@ mod tests {
     fn the_table_says_how_containers_are() {
         let now = "2026-01-31T12:00:00Z".parse().expect("a time");
         insta::assert_snapshot!(table(&examples(), now, false), @r"
-        CONTAINER ID  IMAGE   COMMAND                        CREATED     STATUS                              PORTS                                       NAME
-        111111111111  debian  sh -c echo \u{1b}[2J; sleep …  1 hour ago  up 3 minutes                        8080->80/tcp, [::1]:5353->53/udp, ?->1/tcp  web
-        222222222222  debian  sh -c echo \u{1b}[2J; sleep …  1 hour ago  up 3 minutes (paused)                                                           still
-        333333333333  debian  sh -c echo \u{1b}[2J; sleep …  1 hour ago  created                                                                         new
-        444444444444  debian  sh -c echo \u{1b}[2J; sleep …  1 hour ago  exited (3) 1 minute ago                                                         done
-        555555555555  debian  sh -c echo \u{1b}[2J; sleep …  1 hour ago  killed (SIGTERM) 1 minute ago                                                   shot
+        CONTAINER ID  IMAGE   COMMAND                        CREATED     STATUS                               PORTS                                       NAME
+        111111111111  debian  sh -c echo \u{1b}[2J; sleep …  1 hour ago  up 3 minutes                         8080->80/tcp, [::1]:5353->53/udp, ?->1/tcp  web
+        222222222222  debian  sh -c echo \u{1b}[2J; sleep …  1 hour ago  up 3 minutes (paused)                                                            still
+        333333333333  debian  sh -c echo \u{1b}[2J; sleep …  1 hour ago  created                                                                          new
+        444444444444  debian  sh -c echo \u{1b}[2J; sleep …  1 hour ago  exited (3) 1 minute ago                                                          done
+        555555555555  debian  sh -c echo \u{1b}[2J; sleep …  1 hour ago  killed (SIGTERM) 1 minute ago                                                    shot
         666666666666  debian  sh -c echo \u{1b}[2J; sleep …  1 hour ago  killed (out of memory) 1 minute ago                                              fat
         ");
     }

@@ -213,8 +213,8 @@ mod tests {
         let mut now = Look { time: time + Duration::from_secs(2), lines: vec![line(2_000_000_000)] };
         measure(&before, &mut now);
         insta::assert_snapshot!(table(&now.lines, false), @r"
-        CONTAINER ID  NAME  CPU %  MEMORY   LIMIT     NETWORK IN / OUT  DISK READ / WRITE  PROCESSES
-        111111111111  web   50.00  5.0 MiB  64.0 MiB  2.0 KiB / 0 B     -                  3 of 4096
+        CONTAINER ID  NAME  CPU %  MEMORY   LIMIT     NETWORK IN / OUT  DISK     LIMIT    DISK READ / WRITE  PROCESSES
+        111111111111  web   50.00  5.0 MiB  64.0 MiB  2.0 KiB / 0 B     3.0 MiB  1.0 GiB  -                  3 of 4096
         ");
         now.lines[0].figures.cpu_pressure = Some(Pressure::default());
         assert!(
