@@ -58,8 +58,16 @@ fn make(places: &Places, bytes: u64, template: &Path) -> Result<()> {
         .map_err(|error| failed(format!("`{}` can't be made", template.display()), error))
 }
 
+/// The least limit in bytes: a smaller file system has no room beside its journal, or none for a journal.
+const LEAST: u64 = 4 << 20;
+
 /// Finds the size of the file system in which the bytes, and hardly more, can be written.
 fn format(bytes: u64, file: &Path) -> Result<()> {
+    if bytes < LEAST {
+        let message = format!("a disk limit of {bytes} bytes is too small for a file system of its own");
+        return Err(Failure::new(ErrorKind::Invalid, message)
+            .hint("the least is 4 MiB where the state directory has no quotas"));
+    }
     let wanted = bytes.div_ceil(BLOCK);
     let mut smallest = None;
     for shift in 0..SHIFTS {
@@ -181,12 +189,13 @@ mod tests {
         let file = directory.path().join("disk");
         // Around the end of a block group, and ordinary ones.
         let sizes = (0..6).map(|step| (112 << 20) + step * 100_000).chain([
-            1 << 20,
-            1_234_567,
+            LEAST,
+            5_234_567,
             64 << 20,
             1 << 30,
             3_000_000_000,
         ]);
+        assert_eq!(format(LEAST - 1, &file).expect_err("too small").kind(), ErrorKind::Invalid);
         for bytes in sizes {
             format(bytes, &file).expect("made");
             let made = Superblock::read(&File::open(&file).expect("there")).expect("ext4");
