@@ -24,7 +24,7 @@ const CPU: &str = "max,la57=off";
 /// clock that is read without leaving the emulated processor.
 const KERNEL: &str =
     "console=ttyS0 quiet panic=-1 mitigations=off init_on_alloc=0 tsc=reliable audit=0 apparmor=1";
-/// How long tests may take, as `timeout` of coreutils wants it: three times what they do.
+/// How long tests may take, as `timeout` of coreutils wants it; a guest that hangs ends then.
 const LIMIT: &str = "40m";
 /// The fixture images that tests run.
 const FIXTURES: [&str; 2] = ["small", "python"];

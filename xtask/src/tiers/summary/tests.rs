@@ -85,6 +85,7 @@ fn a_tier_without_what_it_should_have_is_a_problem() {
 fn a_test_that_no_tier_can_run_or_that_says_nothing_is_a_problem() {
     let host = record(&[("run", &[]), ("driver", LACKS_OLD)]);
     let summary = summary(vec![(Tier::host(), host)]);
+    assert_eq!(summary.problems(&[]), Vec::<String>::new(), "a run that failed has said so already");
     assert_eq!(
         summary.problems(&[Tier::host()]),
         [
