@@ -31,6 +31,8 @@ const TOLERANCE: u64 = 4;
 /// exist; more inodes shift where that is.
 const CORRECTIONS: u32 = 8;
 const SHIFTS: u64 = 4;
+/// Blocks below which mkfs makes no journal.
+const LEAST_BLOCKS: u64 = 2048;
 /// Inodes of one block.
 const INODES_IN_BLOCK: u64 = BLOCK / 256;
 
@@ -58,21 +60,13 @@ fn make(places: &Places, bytes: u64, template: &Path) -> Result<()> {
         .map_err(|error| failed(format!("`{}` can't be made", template.display()), error))
 }
 
-/// The least limit in bytes: a smaller file system has no room beside its journal, or none for a journal.
-const LEAST: u64 = 4 << 20;
-
 /// Finds the size of the file system in which the bytes, and hardly more, can be written.
 fn format(bytes: u64, file: &Path) -> Result<()> {
-    if bytes < LEAST {
-        let message = format!("a disk limit of {bytes} bytes is too small for a file system of its own");
-        return Err(Failure::new(ErrorKind::Invalid, message)
-            .hint("the least is 4 MiB where the state directory has no quotas"));
-    }
     let wanted = bytes.div_ceil(BLOCK);
     let mut smallest = None;
     for shift in 0..SHIFTS {
-        let inodes = bytes / BYTES_FOR_INODE + INODES_IN_BLOCK + shift * more_inodes(wanted);
-        let mut blocks = wanted + wanted / 16 + 2048;
+        let mut inodes = bytes / BYTES_FOR_INODE + INODES_IN_BLOCK + shift * more_inodes(wanted);
+        let mut blocks = wanted + wanted / 16 + LEAST_BLOCKS;
         for _ in 0..CORRECTIONS {
             let made = run(file, blocks, inodes)?;
             let available = made.available() / BLOCK;
@@ -84,7 +78,12 @@ fn format(bytes: u64, file: &Path) -> Result<()> {
                     Some(smallest.map_or((blocks, inodes), |known: (u64, u64)| known.min((blocks, inodes))));
             }
             // The kernel keeps a part of what is added as well, and mkfs may have made it smaller than asked for.
-            blocks = (made.blocks + wanted).saturating_sub(available).max(2048);
+            let fitting = (made.blocks + wanted).saturating_sub(available);
+            if made.blocks <= LEAST_BLOCKS && fitting < LEAST_BLOCKS {
+                // It can't be smaller; inodes take what is too much.
+                inodes += (made.blocks - fitting) * INODES_IN_BLOCK;
+            }
+            blocks = fitting.max(LEAST_BLOCKS);
         }
     }
     let Some((blocks, inodes)) = smallest else {
@@ -189,13 +188,14 @@ mod tests {
         let file = directory.path().join("disk");
         // Around the end of a block group, and ordinary ones.
         let sizes = (0..6).map(|step| (112 << 20) + step * 100_000).chain([
-            LEAST,
-            5_234_567,
+            1 << 20,
+            2 << 20,
+            3_500_000,
+            1_234_567,
             64 << 20,
             1 << 30,
             3_000_000_000,
         ]);
-        assert_eq!(format(LEAST - 1, &file).expect_err("too small").kind(), ErrorKind::Invalid);
         for bytes in sizes {
             format(bytes, &file).expect("made");
             let made = Superblock::read(&File::open(&file).expect("there")).expect("ext4");
