@@ -88,3 +88,33 @@ fn a_link_put_in_the_path_of_a_source_does_not_choose_what_is_mounted() {
     }
     host.finish();
 }
+
+#[test]
+fn a_shared_volume_passes_mounts_both_ways() {
+    let host = Host::with_small_image();
+    let shared = host.scratch().join("shared");
+    std::fs::create_dir(&shared).unwrap();
+    let place = shared.display();
+    host.sh(&format!(
+        "mount --bind {place} {place} && mount --make-shared {place} && mkdir {place}/out {place}/in"
+    ))
+    .ok();
+    let volume = format!("{place}:/x:rshared");
+    let rights = [
+        "--cap-add",
+        "SYS_ADMIN",
+        "--security-opt",
+        "seccomp=unconfined",
+        "--security-opt",
+        "apparmor=unconfined",
+    ];
+    let line = ["--name", "c", "--userns", "host", "-v", &volume];
+    host.start(&[&line[..], &rights, &["small", "sleep", "1000"]].concat());
+    host.sh(&format!("mount -t tmpfs none {place}/out")).ok();
+    assert_eq!(host.loam(&["exec", "c", "grep", "-c", " /x/out tmpfs ", "/proc/mounts"]).ok(), "1");
+    host.loam(&["exec", "c", "mount", "-t", "tmpfs", "none", "/x/in"]).ok();
+    assert_eq!(host.sh(&format!("grep -c ' {place}/in tmpfs ' /proc/mounts")).ok(), "1");
+    host.loam(&["rm", "-f", "c"]).ok();
+    host.sh(&format!("umount -R {place}")).ok();
+    host.finish();
+}

@@ -1,5 +1,7 @@
 //! Further processes in a container.
 
+use std::time::{Duration, Instant};
+
 use loam_model::{ErrorKind, Runtime};
 use serde_json::{Value, json};
 
@@ -171,12 +173,25 @@ fn many() {
     container.delete();
 }
 
+/// Whether a process is on its way out: `PF_EXITING` among its flags (proc(5), `/proc/PID/stat`, field 9).
+fn is_exiting(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let after_name = stat.rsplit_once(") ").unwrap().1;
+    after_name.split(' ').nth(6).unwrap().parse::<u64>().unwrap() & 0x4 != 0
+}
+
 fn container_that_is_ending() {
     let bundle = waiting(false);
     let mut container = started(&bundle);
     // The first process of a namespace ends only when all others in there are reaped, and nobody reaps this one yet.
     let further = container.spawn(false, arguments(&["sleep", "1000"])).unwrap();
     container.runtime.signal(9, false).unwrap();
+    // The signal is sent, not yet taken.
+    let limit = Instant::now() + Duration::from_secs(20);
+    while !is_exiting(container.process.process.pid) {
+        assert!(Instant::now() < limit, "the first process does not end");
+        std::thread::sleep(Duration::from_millis(1));
+    }
     for _ in 0..3 {
         let failure = container.exec(arguments(&["true"])).unwrap_err();
         assert_eq!(failure.kind(), ErrorKind::Conflict, "{failure:?}");

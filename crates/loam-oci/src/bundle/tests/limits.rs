@@ -97,7 +97,7 @@ fn what_makes_no_sense_is_refused() {
         ),
         (
             Limits { block_throttles: vec![throttle("/does/not/exist")], ..limits() },
-            "block device `/does/not/exist` can't be looked at: No such file or directory (os error 2)",
+            "block device `/does/not/exist` can't be looked at: No such file or directory",
         ),
         (
             Limits { hugepages: [("3MB".to_owned(), 1)].into(), ..limits() },
