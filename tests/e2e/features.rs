@@ -113,6 +113,25 @@ fn a_state_and_a_run_directory_in_memory_serve_on_every_kernel() {
 }
 
 #[test]
+fn a_disk_limit_holds_without_idmapped_mounts() {
+    let host = Host::with_small_image();
+    let without = [("LOAM_WITHOUT", "idmapped-mounts")];
+    let line = "stat -c %u:%g /bin/busybox && echo kept > /kept && stat -c %u /kept && dd if=/dev/zero of=/big bs=4096";
+    let run = ["run", "--name", "c", "--storage-opt", "size=8m", "small", "sh", "-c", line];
+    let ran = host.loam_with(&without, &run);
+    assert_eq!(ran.stdout, "0:0\n0\n");
+    assert!(ran.code != 0 && ran.stderr.contains("No space left"), "{ran:?}");
+    // The files have the host's ids from now on, also with idmapped mounts.
+    for environment in [&without[..], &[]] {
+        host.loam_with(environment, &["start", "c"]).ok();
+        host.loam(&["wait", "c"]).ok();
+        assert!(host.loam(&["logs", "c"]).ok().ends_with("0:0\n0"));
+    }
+    host.loam(&["rm", "c"]).ok();
+    host.finish();
+}
+
+#[test]
 fn what_is_turned_off_shows_and_must_exist() {
     let host = Host::new();
     let ran = host.loam_with(&[("LOAM_WITHOUT", "openat2,pidfd")], &["info", "-o", "json"]);

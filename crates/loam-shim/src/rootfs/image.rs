@@ -4,20 +4,19 @@
 //! when everything here is killed.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use loam_model::{ErrorKind, Failure, Result, RootfsPlan};
 use rustix::io::Errno;
 
-use super::{IdMaps, kind_of};
+use super::kind_of;
 
-/// Mounts the image of a plan, with the container's ids.
-pub(super) fn mount(image: &Path, plan: &RootfsPlan, maps: &mut IdMaps) -> Result<OwnedFd> {
-    let mount = loam_sys::mount_image(image, !plan.volatile).map_err(|error| failure(image, &error))?;
-    if let Some(mapping) = &plan.mapping {
-        maps.apply(&mount, mapping, false, image)?;
-    }
-    Ok(mount)
+/// Mounts the image of a plan, if it has one, with the ids that are on it.
+pub(super) fn mount(plan: &RootfsPlan) -> Result<Option<OwnedFd>> {
+    let mount = |image: &PathBuf| {
+        loam_sys::mount_image(image, !plan.volatile).map_err(|error| failure(image, &error))
+    };
+    plan.image.as_ref().map(mount).transpose()
 }
 
 fn failure(image: &Path, error: &std::io::Error) -> Failure {

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
-use super::{IdMaps, image, kind_of, shift};
+use super::{IdMaps, kind_of, shift};
 
 /// The open directories of a plan.
 #[derive(Debug)]
@@ -27,40 +27,27 @@ pub(super) struct Layers {
 
 impl Layers {
     /// Opens the directories. With a mapping, one idmapped clone of a mount serves all directories in it: the
-    /// overlay makes itself private clones of just the directories.
-    pub(super) fn open(plan: &RootfsPlan, maps: &mut IdMaps) -> Result<Self> {
-        let Some(image) = &plan.image else { return Self::open_paths(plan, maps) };
-        let below = RootfsPlan { upper: None, work: None, image: None, ..plan.clone() };
-        let mut layers = Self::open_paths(&below, maps)?;
-        let mount = image::mount(image, plan, maps)?;
-        let open = |name: &Option<PathBuf>| {
-            let open = |name: &PathBuf| {
-                rustix::fs::openat(&mount, name, DIRECTORY, Mode::empty())
-                    .map_err(|errno| layer_failure(&image.join(name), errno))
-            };
-            name.as_ref().map(open).transpose()
-        };
-        layers.upper = open(&plan.upper)?;
-        layers.work = open(&plan.work)?;
-        layers.anchors.push(mount);
-        Ok(layers)
-    }
-
-    fn open_paths(plan: &RootfsPlan, maps: &mut IdMaps) -> Result<Self> {
-        let paths = paths(plan);
+    /// overlay makes itself private clones of just the directories. `image` is the mount of the plan's disk image.
+    pub(super) fn open(plan: &RootfsPlan, image: Option<&OwnedFd>, maps: &mut IdMaps) -> Result<Self> {
         let mapped = match &plan.mapping {
-            Some(mapping) if !shift::has_begun(plan) => open_mapped(&paths, mapping, maps)?,
+            Some(mapping) if !shift::has_begun(plan, image) => open_mapped(plan, image, mapping, maps)?,
             _ => None,
         };
         match mapped {
             Some((directories, anchors)) => Ok(Self::sort(plan, directories, anchors)),
-            None => Self::open_unmapped(plan),
+            None => Self::open_unmapped(plan, image),
         }
     }
 
     /// Opens the directories as they are.
-    pub(super) fn open_unmapped(plan: &RootfsPlan) -> Result<Self> {
-        let layers = Self::sort(plan, open_plainly(&paths(plan))?, Vec::new());
+    pub(super) fn open_unmapped(plan: &RootfsPlan, image: Option<&OwnedFd>) -> Result<Self> {
+        let mut directories = open_plainly(&paths(plan))?;
+        let mut anchors = Vec::new();
+        if let Some(image) = image {
+            directories.extend(open_inside(plan, image)?);
+            anchors.push(image.try_clone().map_err(|error| image_failure(plan, of(&error)))?);
+        }
+        let layers = Self::sort(plan, directories, anchors);
         Ok(Self { unmapped: plan.mapping.is_some(), ..layers })
     }
 
@@ -71,8 +58,26 @@ impl Layers {
     }
 }
 
+/// The directories that lie on the host, the writable ones last. A disk image has those in it.
 fn paths(plan: &RootfsPlan) -> Vec<&Path> {
-    plan.lower.iter().chain(&plan.upper).chain(&plan.work).map(PathBuf::as_path).collect()
+    let writable = plan.upper.iter().chain(&plan.work).filter(|_| plan.image.is_none());
+    plan.lower.iter().chain(writable).map(PathBuf::as_path).collect()
+}
+
+/// Opens the writable directories in a mount of the disk image.
+fn open_inside(plan: &RootfsPlan, mount: &OwnedFd) -> Result<Vec<OwnedFd>> {
+    let open = |name: &PathBuf| {
+        rustix::fs::openat(mount, name, DIRECTORY, Mode::empty()).map_err(|errno| layer_failure(name, errno))
+    };
+    plan.upper.iter().chain(&plan.work).map(open).collect()
+}
+
+fn image_failure(plan: &RootfsPlan, errno: Errno) -> Failure {
+    layer_failure(plan.image.as_deref().unwrap_or(Path::new("")), errno)
+}
+
+fn of(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
 const DIRECTORY: OFlags =
@@ -94,10 +99,33 @@ fn open_plainly(paths: &[&Path]) -> Result<Vec<OwnedFd>> {
 type Mapped = (Vec<OwnedFd>, Vec<OwnedFd>);
 
 /// Opens the directories with shifted ids; `None` where a file system or the kernel can't shift them.
-fn open_mapped(paths: &[&Path], mapping: &IdMapping, maps: &mut IdMaps) -> Result<Option<Mapped>> {
+fn open_mapped(
+    plan: &RootfsPlan,
+    image: Option<&OwnedFd>,
+    mapping: &IdMapping,
+    maps: &mut IdMaps,
+) -> Result<Option<Mapped>> {
     if !IdMaps::are_possible() {
         return Ok(None);
     }
+    let Some((mut directories, mut anchors)) = open_mapped_paths(&paths(plan), mapping, maps)? else {
+        return Ok(None);
+    };
+    if let Some(image) = image {
+        // A clone, so that the image can still be had with its own ids.
+        let flags =
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        let clone = rustix::mount::open_tree(image, "", flags).map_err(|errno| image_failure(plan, errno))?;
+        if !maps.apply(&clone, mapping, false, plan.image.as_deref().unwrap_or(Path::new("")))? {
+            return Ok(None);
+        }
+        directories.extend(open_inside(plan, &clone)?);
+        anchors.push(clone);
+    }
+    Ok(Some((directories, anchors)))
+}
+
+fn open_mapped_paths(paths: &[&Path], mapping: &IdMapping, maps: &mut IdMaps) -> Result<Option<Mapped>> {
     let mut mounts = Vec::with_capacity(paths.len());
     for path in paths {
         mounts.push(mount_id(path).map_err(|errno| layer_failure(path, errno))?);

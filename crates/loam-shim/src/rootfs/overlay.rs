@@ -12,7 +12,7 @@ use rustix::mount::{
 };
 
 use super::layers::{self, Layers};
-use super::{IdMaps, as_container_root, kind_of, shift};
+use super::{IdMaps, as_container_root, image, kind_of, shift};
 use crate::magic_link::magic_link;
 
 /// How the kernel is told of the layers, from the newest way to the oldest.
@@ -35,24 +35,32 @@ pub(crate) fn mount_root(
     target: &Path,
 ) -> Result<OwnedFd> {
     layers::check(plan)?;
-    let layers = Layers { label: label.map(str::to_owned), ..Layers::open(plan, maps)? };
+    let image = image::mount(plan)?;
+    let image = image.as_ref();
+    let layers = Layers { label: label.map(str::to_owned), ..Layers::open(plan, image, maps)? };
     if layers.unmapped {
-        return mount_shifted(plan, &layers, target);
+        return mount_shifted(plan, image, &layers, target);
     }
     // The overlay works on its writable directory with the rights and ids of the one who mounts it.
     let mounted = as_container_root(plan.mapping.as_ref(), || mount_layers(plan, &layers, target, ways()))?;
     match mounted {
         // Before Linux 5.19 an overlay takes no idmapped layers.
         Err(Errno::INVAL) if !layers.anchors.is_empty() => {
-            mount_shifted(plan, &Layers { label: layers.label, ..Layers::open_unmapped(plan)? }, target)
+            let layers = Layers { label: layers.label, ..Layers::open_unmapped(plan, image)? };
+            mount_shifted(plan, image, &layers, target)
         }
         mounted => mounted.map_err(|errno| mount_failure(target, errno)),
     }
 }
 
 /// Mounts the layers with the ids that they have on the disk, and gives all files to the container's users.
-fn mount_shifted(plan: &RootfsPlan, layers: &Layers, target: &Path) -> Result<OwnedFd> {
-    shift::begin(plan)?;
+fn mount_shifted(
+    plan: &RootfsPlan,
+    image: Option<&OwnedFd>,
+    layers: &Layers,
+    target: &Path,
+) -> Result<OwnedFd> {
+    shift::begin(plan, image)?;
     let root = mount_layers(plan, layers, target, ways()).map_err(|errno| mount_failure(target, errno))?;
     shift::shift(&root, plan.mapping.as_ref())?;
     Ok(root)
@@ -242,7 +250,7 @@ mod tests {
                 mapping: mapping.cloned(),
                 volatile: true,
             };
-            let layers = Layers::open(&plan, &mut IdMaps::default()).unwrap();
+            let layers = Layers::open(&plan, None, &mut IdMaps::default()).unwrap();
             let root = as_container_root(mapping, || mount_layers(&plan, &layers, &path("root"), &[way]));
             let root = root.unwrap();
             let root = root.unwrap_or_else(|errno| panic!("{way:?}: {errno}"));
@@ -282,8 +290,8 @@ mod tests {
                 image: None,
             };
             for _ in 0..2 {
-                shift::begin(&plan).unwrap();
-                let layers = Layers::open(&plan, &mut IdMaps::default()).unwrap();
+                shift::begin(&plan, None).unwrap();
+                let layers = Layers::open(&plan, None, &mut IdMaps::default()).unwrap();
                 assert!(layers.unmapped && layers.anchors.is_empty(), "the mark counts");
                 let root = mount_layers(&plan, &layers, &path("root"), &[way]).unwrap();
                 shift::shift(&root, Some(mapping)).unwrap();

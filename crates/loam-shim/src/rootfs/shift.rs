@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use loam_model::{ErrorKind, Failure, IdMapping, Result, RootfsPlan};
-use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, XattrFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::kind_of;
@@ -29,25 +29,32 @@ const SECOND: u32 = 0x0200_0000;
 const SECOND_LENGTH: usize = 20;
 const THIRD: u32 = 0x0300_0000;
 
+/// The mark's path: from the root of the disk image's mount when the plan has one, else absolute.
 fn mark(plan: &RootfsPlan) -> Option<PathBuf> {
     plan.upper.as_ref().map(|upper| upper.with_file_name(MARK))
 }
 
+/// Where the mark's path begins.
+fn start(image: Option<&OwnedFd>) -> BorrowedFd<'_> {
+    image.map_or(CWD, AsFd::as_fd)
+}
+
 /// Whether files of this container may have the host's ids.
-pub(super) fn has_begun(plan: &RootfsPlan) -> bool {
-    mark(plan).is_some_and(|mark| mark.exists())
+pub(super) fn has_begun(plan: &RootfsPlan, image: Option<&OwnedFd>) -> bool {
+    mark(plan).is_some_and(|mark| rustix::fs::statat(start(image), &mark, AtFlags::SYMLINK_NOFOLLOW).is_ok())
 }
 
 /// Writes down that they may.
-pub(super) fn begin(plan: &RootfsPlan) -> Result<()> {
+pub(super) fn begin(plan: &RootfsPlan, image: Option<&OwnedFd>) -> Result<()> {
     let Some(mark) = mark(plan) else {
         let message =
             "a read-only root file system can't be mounted with shifted ids: no idmapped mounts here";
         return Err(Failure::new(ErrorKind::Unsupported, message).hint("use `--userns host`"));
     };
-    std::fs::File::create(&mark).map(drop).map_err(|error| {
-        let message = format!("`{}` can't be made", mark.display());
-        Failure::new(ErrorKind::of_io(&error), message).caused_by(error)
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = rustix::fs::openat(start(image), &mark, flags, Mode::RUSR | Mode::WUSR);
+    made.map(drop).map_err(|errno| {
+        Failure::new(kind_of(errno), format!("`{}` can't be made", mark.display())).caused_by(errno)
     })
 }
 
