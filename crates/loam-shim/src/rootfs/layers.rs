@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
-use super::{IdMaps, kind_of, shift};
+use super::{IdMaps, image, kind_of, shift};
 
 /// The open directories of a plan.
 #[derive(Debug)]
@@ -17,8 +17,10 @@ pub(super) struct Layers {
     pub(super) lower: Vec<OwnedFd>,
     pub(super) upper: Option<OwnedFd>,
     pub(super) work: Option<OwnedFd>,
-    /// The mounts of our own in which directories were opened: idmapped ones, and that of a disk image.
+    /// The idmapped mounts of our own in which directories were opened.
     pub(super) anchors: Vec<OwnedFd>,
+    /// The mount of the disk image that holds the writable directories.
+    pub(super) image: Option<OwnedFd>,
     /// Whether the ids are still to be shifted: the container has its own, and the directories are not idmapped.
     pub(super) unmapped: bool,
     /// The SELinux label of all files.
@@ -27,34 +29,47 @@ pub(super) struct Layers {
 
 impl Layers {
     /// Opens the directories. With a mapping, one idmapped clone of a mount serves all directories in it: the
-    /// overlay makes itself private clones of just the directories. `image` is the mount of the plan's disk image.
-    pub(super) fn open(plan: &RootfsPlan, image: Option<&OwnedFd>, maps: &mut IdMaps) -> Result<Self> {
+    /// overlay makes itself private clones of just the directories.
+    pub(super) fn open(plan: &RootfsPlan, maps: &mut IdMaps) -> Result<Self> {
+        let image = image::mount(plan)?;
         let mapped = match &plan.mapping {
-            Some(mapping) if !shift::has_begun(plan, image) => open_mapped(plan, image, mapping, maps)?,
+            Some(mapping) if !shift::has_begun(plan, image.as_ref()) => {
+                open_mapped(plan, image.as_ref(), mapping, maps)?
+            }
             _ => None,
         };
         match mapped {
-            Some((directories, anchors)) => Ok(Self::sort(plan, directories, anchors)),
-            None => Self::open_unmapped(plan, image),
+            Some((directories, anchors)) => Self::sort(plan, image, directories, anchors),
+            None => Self::plain(plan, image),
         }
     }
 
     /// Opens the directories as they are.
-    pub(super) fn open_unmapped(plan: &RootfsPlan, image: Option<&OwnedFd>) -> Result<Self> {
-        let mut directories = open_plainly(&paths(plan))?;
-        let mut anchors = Vec::new();
-        if let Some(image) = image {
-            directories.extend(open_inside(plan, image)?);
-            anchors.push(image.try_clone().map_err(|error| image_failure(plan, of(&error)))?);
-        }
-        let layers = Self::sort(plan, directories, anchors);
+    pub(super) fn open_unmapped(plan: &RootfsPlan) -> Result<Self> {
+        Self::plain(plan, image::mount(plan)?)
+    }
+
+    fn plain(plan: &RootfsPlan, image: Option<OwnedFd>) -> Result<Self> {
+        let layers = Self::sort(plan, image, open_plainly(&paths(plan))?, Vec::new())?;
         Ok(Self { unmapped: plan.mapping.is_some(), ..layers })
     }
 
-    fn sort(plan: &RootfsPlan, mut directories: Vec<OwnedFd>, anchors: Vec<OwnedFd>) -> Self {
+    /// Which directory is what; those of a disk image are opened in its mount.
+    fn sort(
+        plan: &RootfsPlan,
+        image: Option<OwnedFd>,
+        mut directories: Vec<OwnedFd>,
+        anchors: Vec<OwnedFd>,
+    ) -> Result<Self> {
+        if let Some(image) = &image {
+            for name in plan.upper.iter().chain(&plan.work) {
+                let opened = rustix::fs::openat(image, name, DIRECTORY, Mode::empty());
+                directories.push(opened.map_err(|errno| layer_failure(name, errno))?);
+            }
+        }
         let work = plan.work.as_ref().and_then(|_| directories.pop());
         let upper = plan.upper.as_ref().and_then(|_| directories.pop());
-        Self { lower: directories, upper, work, anchors, unmapped: false, label: None }
+        Ok(Self { lower: directories, upper, work, anchors, image, unmapped: false, label: None })
     }
 }
 
@@ -62,22 +77,6 @@ impl Layers {
 fn paths(plan: &RootfsPlan) -> Vec<&Path> {
     let writable = plan.upper.iter().chain(&plan.work).filter(|_| plan.image.is_none());
     plan.lower.iter().chain(writable).map(PathBuf::as_path).collect()
-}
-
-/// Opens the writable directories in a mount of the disk image.
-fn open_inside(plan: &RootfsPlan, mount: &OwnedFd) -> Result<Vec<OwnedFd>> {
-    let open = |name: &PathBuf| {
-        rustix::fs::openat(mount, name, DIRECTORY, Mode::empty()).map_err(|errno| layer_failure(name, errno))
-    };
-    plan.upper.iter().chain(&plan.work).map(open).collect()
-}
-
-fn image_failure(plan: &RootfsPlan, errno: Errno) -> Failure {
-    layer_failure(plan.image.as_deref().unwrap_or(Path::new("")), errno)
-}
-
-fn of(error: &std::io::Error) -> Errno {
-    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
 const DIRECTORY: OFlags =
@@ -108,21 +107,13 @@ fn open_mapped(
     if !IdMaps::are_possible() {
         return Ok(None);
     }
-    let Some((mut directories, mut anchors)) = open_mapped_paths(&paths(plan), mapping, maps)? else {
+    let mapped = open_mapped_paths(&paths(plan), mapping, maps)?;
+    if let (Some(_), Some(mount), Some(path)) = (&mapped, image, &plan.image)
+        && !maps.apply(mount, mapping, false, path)?
+    {
         return Ok(None);
-    };
-    if let Some(image) = image {
-        // A clone, so that the image can still be had with its own ids.
-        let flags =
-            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-        let clone = rustix::mount::open_tree(image, "", flags).map_err(|errno| image_failure(plan, errno))?;
-        if !maps.apply(&clone, mapping, false, plan.image.as_deref().unwrap_or(Path::new("")))? {
-            return Ok(None);
-        }
-        directories.extend(open_inside(plan, &clone)?);
-        anchors.push(clone);
     }
-    Ok(Some((directories, anchors)))
+    Ok(mapped)
 }
 
 fn open_mapped_paths(paths: &[&Path], mapping: &IdMapping, maps: &mut IdMaps) -> Result<Option<Mapped>> {

@@ -12,7 +12,7 @@ use rustix::mount::{
 };
 
 use super::layers::{self, Layers};
-use super::{IdMaps, as_container_root, image, kind_of, shift};
+use super::{IdMaps, as_container_root, kind_of, shift};
 use crate::magic_link::magic_link;
 
 /// How the kernel is told of the layers, from the newest way to the oldest.
@@ -35,32 +35,27 @@ pub(crate) fn mount_root(
     target: &Path,
 ) -> Result<OwnedFd> {
     layers::check(plan)?;
-    let image = image::mount(plan)?;
-    let image = image.as_ref();
-    let layers = Layers { label: label.map(str::to_owned), ..Layers::open(plan, image, maps)? };
+    let layers = Layers { label: label.map(str::to_owned), ..Layers::open(plan, maps)? };
     if layers.unmapped {
-        return mount_shifted(plan, image, &layers, target);
+        return mount_shifted(plan, &layers, target);
     }
     // The overlay works on its writable directory with the rights and ids of the one who mounts it.
     let mounted = as_container_root(plan.mapping.as_ref(), || mount_layers(plan, &layers, target, ways()))?;
     match mounted {
         // Before Linux 5.19 an overlay takes no idmapped layers.
         Err(Errno::INVAL) if !layers.anchors.is_empty() => {
-            let layers = Layers { label: layers.label, ..Layers::open_unmapped(plan, image)? };
-            mount_shifted(plan, image, &layers, target)
+            // A disk image is mounted anew: its mount has ids now.
+            drop(layers);
+            let layers = Layers { label: label.map(str::to_owned), ..Layers::open_unmapped(plan)? };
+            mount_shifted(plan, &layers, target)
         }
         mounted => mounted.map_err(|errno| mount_failure(target, errno)),
     }
 }
 
 /// Mounts the layers with the ids that they have on the disk, and gives all files to the container's users.
-fn mount_shifted(
-    plan: &RootfsPlan,
-    image: Option<&OwnedFd>,
-    layers: &Layers,
-    target: &Path,
-) -> Result<OwnedFd> {
-    shift::begin(plan, image)?;
+fn mount_shifted(plan: &RootfsPlan, layers: &Layers, target: &Path) -> Result<OwnedFd> {
+    shift::begin(plan, layers.image.as_ref())?;
     let root = mount_layers(plan, layers, target, ways()).map_err(|errno| mount_failure(target, errno))?;
     shift::shift(&root, plan.mapping.as_ref())?;
     Ok(root)
@@ -109,7 +104,7 @@ fn mount_layers(
         if *way != Way::Descriptors && !anchored {
             // Older kernels want the layers' mounts to be mounted somewhere in our namespace. They are covered by the
             // overlay in the end.
-            for anchor in &layers.anchors {
+            for anchor in layers.anchors.iter().chain(&layers.image) {
                 move_to(anchor, target)?;
             }
             anchored = true;
@@ -133,7 +128,7 @@ fn mount_layers(
         }
     }
     if anchored {
-        for _ in &layers.anchors {
+        for _ in layers.anchors.iter().chain(&layers.image) {
             rustix::mount::unmount(target, UnmountFlags::DETACH)?;
         }
     }
@@ -250,7 +245,7 @@ mod tests {
                 mapping: mapping.cloned(),
                 volatile: true,
             };
-            let layers = Layers::open(&plan, None, &mut IdMaps::default()).unwrap();
+            let layers = Layers::open(&plan, &mut IdMaps::default()).unwrap();
             let root = as_container_root(mapping, || mount_layers(&plan, &layers, &path("root"), &[way]));
             let root = root.unwrap();
             let root = root.unwrap_or_else(|errno| panic!("{way:?}: {errno}"));
@@ -291,7 +286,7 @@ mod tests {
             };
             for _ in 0..2 {
                 shift::begin(&plan, None).unwrap();
-                let layers = Layers::open(&plan, None, &mut IdMaps::default()).unwrap();
+                let layers = Layers::open(&plan, &mut IdMaps::default()).unwrap();
                 assert!(layers.unmapped && layers.anchors.is_empty(), "the mark counts");
                 let root = mount_layers(&plan, &layers, &path("root"), &[way]).unwrap();
                 shift::shift(&root, Some(mapping)).unwrap();
