@@ -57,10 +57,34 @@ impl Flavour {
 
     /// What tests may count on. Debian's kernel has AppArmor switched on, so it is there under either process 1.
     fn provides(self) -> &'static [Need] {
-        use Need::{AppArmor, Btrfs, CgroupV2, Ext4ProjectQuota, Systemd, XfsProjectQuota};
+        use Need::{
+            AppArmor, BlockDevice, BlockWeight, Btrfs, CgroupV2, Ext4ProjectQuota, HugePages, Swap, Systemd,
+            XfsProjectQuota,
+        };
         match self {
-            Self::Bare => &[CgroupV2, XfsProjectQuota, Ext4ProjectQuota, Btrfs, AppArmor],
-            Self::Systemd => &[CgroupV2, XfsProjectQuota, Ext4ProjectQuota, Btrfs, AppArmor, Systemd],
+            Self::Bare => &[
+                CgroupV2,
+                Swap,
+                BlockWeight,
+                BlockDevice,
+                HugePages,
+                XfsProjectQuota,
+                Ext4ProjectQuota,
+                Btrfs,
+                AppArmor,
+            ],
+            // The weights of blocks are handed down only where a unit asks for them.
+            Self::Systemd => &[
+                CgroupV2,
+                Swap,
+                BlockDevice,
+                HugePages,
+                XfsProjectQuota,
+                Ext4ProjectQuota,
+                Btrfs,
+                AppArmor,
+                Systemd,
+            ],
         }
     }
 }
