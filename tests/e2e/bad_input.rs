@@ -1,6 +1,6 @@
 //! One sentence that names the thing and the cause, the right exit code, nothing half made.
 
-use loam_tests::Host;
+use loam_tests::{Host, Need, needs};
 
 #[test]
 fn mistakes_get_one_sentence() {
@@ -71,6 +71,9 @@ fn a_full_disk_is_named_and_nothing_stays() {
 
 #[test]
 fn an_image_of_many_small_files_is_refused_before_the_disk_is_full() {
+    if !needs::met(&[Need::NativeProcessor]) {
+        return;
+    }
     let host = Host::new();
     let (image, mount) = (host.scratch().join("disk"), host.root());
     std::fs::create_dir_all(&mount).unwrap();

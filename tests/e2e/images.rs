@@ -1,9 +1,12 @@
 //! Images from layouts, archives and tars; what is kept of a layer; removal.
 
-use loam_tests::Host;
+use loam_tests::{Host, Need, needs};
 
 #[test]
 fn every_local_form_gives_the_same_image() {
+    if !needs::met(&[Need::NativeProcessor]) {
+        return;
+    }
     let host = Host::new();
     let layout = loam_testkit::images::small();
     let scratch = host.scratch();
@@ -34,6 +37,9 @@ fn every_local_form_gives_the_same_image() {
 
 #[test]
 fn a_root_file_system_tar_becomes_an_image() {
+    if !needs::met(&[Need::NativeProcessor]) {
+        return;
+    }
     let host = Host::new();
     let tree = host.scratch().join("tree");
     host.sh(&format!("mkdir -p {0}/bin && cp $(command -v busybox) {0}/bin/ && ln -s busybox {0}/bin/sh && tar -C {0} -czf {0}.tar.gz .", tree.display())).ok();
@@ -48,6 +54,9 @@ fn a_root_file_system_tar_becomes_an_image() {
 
 #[test]
 fn images_are_listed_inspected_and_removed() {
+    if !needs::met(&[Need::NativeProcessor]) {
+        return;
+    }
     let host = Host::with_small_image();
     let listed = host.loam(&["images", "--output", "json"]);
     let value: serde_json::Value = serde_json::from_str(listed.ok()).unwrap();
@@ -67,6 +76,9 @@ fn images_are_listed_inspected_and_removed() {
 
 #[test]
 fn a_hostile_archive_writes_nothing_outside() {
+    if !needs::met(&[Need::NativeProcessor]) {
+        return;
+    }
     let host = Host::new();
     let scratch = host.scratch();
     let script = r#"

@@ -1,6 +1,6 @@
 //! create, start, ps, stop, kill, wait, pause, inspect, stats, rm.
 
-use loam_tests::{Host, until};
+use loam_tests::{Host, Need, needs, until};
 
 #[test]
 fn a_container_goes_through_its_life() {
@@ -71,6 +71,9 @@ fn stats_count_what_the_container_does() {
 
 #[test]
 fn fifty_starts_four_at_a_time() {
+    if !needs::met(&[Need::NativeProcessor]) {
+        return;
+    }
     let host = std::sync::Arc::new(Host::with_small_image());
     let threads: Vec<_> = (0..4)
         .map(|worker| {

@@ -3,7 +3,7 @@
 
 use loam_testkit::images;
 use loam_testkit::registry::Registry;
-use loam_tests::{Host, until};
+use loam_tests::{Host, Need, needs, until};
 
 /// One line for every file of a tree: type, mode, owner, size, time, links, target, attributes, contents.
 const LIST: &str = r#"
@@ -44,6 +44,9 @@ for path in listed():
 
 #[test]
 fn the_python_image_is_pulled_whole_and_serves() {
+    if !needs::met(&[Need::NativeProcessor]) {
+        return;
+    }
     let host = Host::new();
     let registry = Registry::plain();
     images::push_python(&registry);

@@ -2,7 +2,7 @@
 
 use loam_testkit::hostile::{Image, Liar, Lie};
 use loam_testkit::registry::Registry;
-use loam_tests::{Host, Ran};
+use loam_tests::{Host, Need, Ran, needs};
 
 /// An image of two layers that is never run.
 fn image() -> Image {
@@ -23,6 +23,9 @@ fn nothing_came(host: &Host) {
 
 #[test]
 fn lies_are_told_in_one_sentence_and_leave_nothing() {
+    if !needs::met(&[Need::NativeProcessor]) {
+        return;
+    }
     let lies = [
         (Lie::WrongBytes, "digest"),
         (Lie::Short, ""),
@@ -52,6 +55,9 @@ fn lies_are_told_in_one_sentence_and_leave_nothing() {
 
 #[test]
 fn a_busy_registry_is_waited_for() {
+    if !needs::met(&[Need::NativeProcessor]) {
+        return;
+    }
     let lies = [
         Lie::TooMany { times: 2, retry_after: "1".to_owned() },
         Lie::Failing { times: 2, status: 500 },
@@ -67,6 +73,9 @@ fn a_busy_registry_is_waited_for() {
 
 #[test]
 fn debian_s_registry_gives_what_skopeo_put_there() {
+    if !needs::met(&[Need::NativeProcessor]) {
+        return;
+    }
     let host = Host::new();
     let registry = Registry::plain();
     loam_testkit::images::push_small(&registry);
@@ -83,6 +92,9 @@ fn debian_s_registry_gives_what_skopeo_put_there() {
 
 #[test]
 fn a_registry_with_tls_and_a_password_wants_both() {
+    if !needs::met(&[Need::NativeProcessor]) {
+        return;
+    }
     let host = Host::new();
     let registry = Registry::with_tls_and_password();
     loam_testkit::images::push_small(&registry);

@@ -36,6 +36,8 @@ pub enum Need {
     Systemd,
     /// AppArmor switched on, and its parser.
     AppArmor,
+    /// A processor that is not emulated. For tests of what no kernel changes and an emulator takes minutes for.
+    NativeProcessor,
 }
 
 impl fmt::Display for Need {
@@ -52,6 +54,7 @@ impl fmt::Display for Need {
             Self::Btrfs => "btrfs",
             Self::Systemd => "systemd",
             Self::AppArmor => "apparmor",
+            Self::NativeProcessor => "native-processor",
         })
     }
 }
@@ -74,6 +77,10 @@ impl Need {
             Self::Systemd => Path::new("/run/systemd/system").exists(),
             Self::AppArmor => fs::read_to_string("/sys/module/apparmor/parameters/enabled")
                 .is_ok_and(|answer| answer.trim() == "Y"),
+            Self::NativeProcessor => {
+                // qemu calls a processor so when no hardware runs its instructions.
+                !fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("QEMU TCG CPU"))
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ usage: ./x TASK
 
   demo       builds the release programs and runs the main job, with a sentence before each step
   test       passes all the tests: unit, and as root end to end, on this machine and on a Debian kernel in an emulated one
-             ./x test [--guests] [FILTER]; with FILTER, the tests whose names contain it
+             ./x test [--host] [FILTER]; with FILTER, the tests whose names contain it
   vm-test    runs the end-to-end tests in an emulated machine
              ./x vm-test [--kernel 6.12|6.1] [--flavour bare|systemd] [FILTER], or --all
   vm-shell   opens a prompt in such a machine, with the built programs

@@ -1,8 +1,9 @@
 //! `./x test`: all the rings, on this machine and on guests for what it lacks.
 
 use std::process::Command;
+use std::thread;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::fixtures;
 use crate::packages::{self, RUN, TEST, VM};
@@ -12,14 +13,14 @@ use crate::tiers::{self, Tier};
 use crate::vm;
 
 const USAGE: &str = "\
-usage: ./x test [--guests] [FILTER]…
+usage: ./x test [--host] [FILTER]…
 
-Passes the unit tests; then, as root, the end-to-end tests on this machine. Tests that only another machine can run are
-named and counted.
+Passes the unit tests; then, as root, the end-to-end tests on this machine; then those on a Debian kernel in an emulated
+machine (`6.12 bare` of ./x vm-test), and those that need systemd on a guest with it. A table at the end says where each test
+ran; one that ran nowhere is a failure.
 
-  --guests  goes on with the end-to-end tests on a Debian kernel in an emulated machine (`6.12 bare` of ./x vm-test), and with
-            those that need systemd on a guest with it; a test that ran on none of these tiers is then a failure
-  FILTER    runs the tests whose names contain it, on this machine alone; ./x vm-test FILTER runs them in a guest
+  --host  stays on this machine; tests that only a guest can run are named and counted
+  FILTER  runs the tests whose names contain it, on this machine alone; ./x vm-test FILTER runs them in a guest
 ";
 
 /// The fewest tests at a time: with one, the harness would run it on its main thread, which has no test's name.
@@ -29,10 +30,10 @@ const FEWEST_THREADS: usize = 2;
 pub(crate) fn test(arguments: &[String]) -> Result<()> {
     let (options, filters): (Vec<String>, Vec<String>) =
         arguments.iter().cloned().partition(|word| word.starts_with('-'));
-    let mut host_only = true;
+    let mut host_only = !filters.is_empty();
     for option in &options {
         match option.as_str() {
-            "--guests" => host_only = !filters.is_empty(),
+            "--host" => host_only = true,
             "--help" | "-h" => return print(USAGE),
             other => bail!("`{other}` is not an option\n{USAGE}"),
         }
@@ -50,12 +51,15 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
         host_only = true;
     }
     packages::require(if host_only { &[RUN, TEST] } else { &[RUN, TEST, VM] })?;
+    // Mostly waits for packages, and so is done beside the building.
+    let guest = (!host_only).then(|| thread::spawn(vm::prepare));
     // The programs first: tests of single crates start them too.
     let build = Build::make()?;
     run(unit_ring(&filters).env("LOAM_PROGRAMS", &build.programs))?;
     fixtures::for_tests()?;
     let mut passed = vec![on_host(&build, &filters)?];
-    if !host_only {
+    if let Some(guest) = guest {
+        guest.join().map_err(|_| anyhow!("the making of the guest panicked"))??;
         passed.extend(vm::complete(&build)?);
     }
     tiers::report(&build, &filters, &passed)

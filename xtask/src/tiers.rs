@@ -29,13 +29,13 @@ pub(crate) struct Tier {
     /// Its name.
     pub(crate) name: String,
     /// What tests may count on here. A tier that lacks some of it is broken.
-    pub(crate) provides: &'static [Need],
+    pub(crate) provides: Vec<Need>,
 }
 
 impl Tier {
     /// The machine that we are on, of which nothing is known beforehand.
     pub(crate) fn host() -> Self {
-        Self { name: "host".to_owned(), provides: &[] }
+        Self { name: "host".to_owned(), provides: Vec::new() }
     }
 
     fn provides(&self, need: &str) -> bool {

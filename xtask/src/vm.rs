@@ -91,6 +91,11 @@ pub(crate) fn complete(build: &Build) -> Result<Vec<Tier>> {
     Ok(passed)
 }
 
+/// Makes the system of the guests that [`complete`] boots, when it is not there.
+pub(crate) fn prepare() -> Result<()> {
+    Guest::prepare(Target::default().kernel, &cache().join("vm")).map(drop)
+}
+
 /// Whether this machine can run guests: they have the programs that are built for it.
 pub(crate) fn is_possible() -> bool {
     cfg!(target_arch = "x86_64")

@@ -13,38 +13,29 @@ use crate::shell::{note, run};
 /// Where Debian is fetched from.
 const MIRROR: &str = "http://deb.debian.org";
 
-/// What the tests need in the guest: what `./x test` needs on a host, but for what makes images.
+/// What the tests need in the guest: what `./x test` needs on a host, but for what makes and serves images.
 const PACKAGES: &[&str] = &[
-    "apache2-utils",
     "apparmor",
     "btrfs-progs",
-    "buildah",
     "busybox-static",
     "ca-certificates",
     "containernetworking-plugins",
     "crun",
     "curl",
     "dbus",
-    "docker-registry",
     "e2fsprogs",
     "iproute2",
     "iptables",
-    "jq",
     "kmod",
     "libcap2-bin",
     "libseccomp2",
     "nftables",
-    "openssl",
-    "podman",
     "procps",
     "python3-minimal",
     "runc",
-    "skopeo",
     "systemd-sysv",
     "udev",
-    "umoci",
     "xfsprogs",
-    "zstd",
 ];
 
 /// A system to boot.

@@ -55,39 +55,28 @@ impl Flavour {
         }
     }
 
-    /// What tests may count on. Debian's kernel has AppArmor switched on, so it is there under either process 1.
-    fn provides(self) -> &'static [Need] {
-        use Need::{
-            AppArmor, BlockDevice, BlockWeight, Btrfs, CgroupV2, Ext4ProjectQuota, HugePages, Swap, Systemd,
-            XfsProjectQuota,
+    /// What tests may count on. Debian's kernel has AppArmor switched on, so it is there under either process 1. systemd
+    /// hands weights of blocks down only where a unit asks for them.
+    fn provides(self) -> Vec<Need> {
+        let more = match self {
+            Self::Bare => Need::BlockWeight,
+            Self::Systemd => Need::Systemd,
         };
-        match self {
-            Self::Bare => &[
-                CgroupV2,
-                Swap,
-                BlockWeight,
-                BlockDevice,
-                HugePages,
-                XfsProjectQuota,
-                Ext4ProjectQuota,
-                Btrfs,
-                AppArmor,
-            ],
-            // The weights of blocks are handed down only where a unit asks for them.
-            Self::Systemd => &[
-                CgroupV2,
-                Swap,
-                BlockDevice,
-                HugePages,
-                XfsProjectQuota,
-                Ext4ProjectQuota,
-                Btrfs,
-                AppArmor,
-                Systemd,
-            ],
-        }
+        COMMON.into_iter().chain([more]).collect()
     }
 }
+
+/// What every guest has.
+const COMMON: [Need; 8] = [
+    Need::CgroupV2,
+    Need::Swap,
+    Need::BlockDevice,
+    Need::HugePages,
+    Need::XfsProjectQuota,
+    Need::Ext4ProjectQuota,
+    Need::Btrfs,
+    Need::AppArmor,
+];
 
 /// A machine to boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,7 @@ const LACKS_SYSTEMD: &[&str] = &["systemd"];
 const LACKS_OLD: &[&str] = &["cgroup-v1"];
 
 fn tier(name: &str, provides: &'static [Need]) -> Tier {
-    Tier { name: name.to_owned(), provides }
+    Tier { name: name.to_owned(), provides: provides.to_vec() }
 }
 
 fn bare() -> Tier {
