@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use loam_tests::Host;
+use loam_tests::{Host, until};
 
 #[test]
 fn exec_has_the_container_s_rights_and_no_more() {
@@ -101,7 +101,8 @@ fn many_execs_leave_nothing_behind() {
     for _ in 0..20 {
         host.loam(&["exec", "c", "true"]).ok();
     }
-    assert_eq!(open(), before, "descriptors of the shim");
+    // A command ends a moment before the shim lets go of its connection.
+    until("the shim has no more descriptors than before", || (open() <= before).then_some(()));
     let processes = host.loam(&["exec", "c", "sh", "-c", "ls -d /proc/[0-9]* | wc -l"]);
     assert!(processes.ok().parse::<u32>().unwrap() <= 4, "{processes:?}");
     host.finish();
