@@ -11,7 +11,7 @@ fn limits_that_make_no_sense_are_refused() {
     let run = |flag: &str| host.loam(&["run", "--rm", flag, "small", "true"]);
     run("--device-read-bps=/dev/null:1m").refused(125, "/dev/null");
     run("--device-write-iops=/no/such:1").refused(125, "/no/such");
-    run("--hugepage-limit=3MB=6m").refused(125, "h");
+    run("--hugepage-limit=3MB=6m").refused(125, "huge pages of size");
     run("--cpu-quota=5").refused(125, "processor quota `5`");
     let line = ["run", "--rm", "-m", "16m", "--memory-reservation", "17m", "small", "true"];
     host.loam(&line).refused(125, "memory reservation");

@@ -88,7 +88,7 @@ fn tmpfs(target: &str) -> MountSpec {
     MountSpec { target: target.to_owned(), kind, read_only: false }
 }
 
-fn bind(source: &str) -> MountSpec {
+pub(super) fn bind(source: &str) -> MountSpec {
     let kind = MountKind::Bind {
         source: PathBuf::from(source),
         recursive: true,
@@ -97,6 +97,7 @@ fn bind(source: &str) -> MountSpec {
         exec: true,
         dev: false,
         suid: false,
+        relabel: false,
     };
     MountSpec { target: "/x".to_owned(), kind, read_only: false }
 }
