@@ -39,20 +39,6 @@ pub(super) fn oom_score(text: &str) -> Parsed<i32> {
     score.ok_or_else(|| "a score is a number from -1000 to 1000".to_owned())
 }
 
-/// Parses `--cpuset-cpus`, such as `0-2,4`, and keeps it as it is.
-pub(super) fn processor_set(text: &str) -> Parsed<String> {
-    let is_number =
-        |text: &str| text.parse::<u16>().is_ok() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let is_range = |part: &str| match part.split_once('-') {
-        Some((first, last)) => is_number(first) && is_number(last),
-        None => is_number(part),
-    };
-    match text.split(',').all(is_range) {
-        true => Ok(text.to_owned()),
-        false => Err("processors are numbers and ranges, such as 0-2,4".to_owned()),
-    }
-}
-
 /// Reads a file that holds text, of 4 MiB at most.
 pub(crate) fn read_text(what: &str, path: &Path) -> Result<String, Failure> {
     let failed = |kind| Failure::new(kind, format!("the {what} `{}` can't be read", path.display()));
@@ -96,15 +82,5 @@ mod tests {
         assert!(refused().chain().ends_with("can't be read: it is larger than 4 MiB"));
         std::fs::write(&path, b"\xff").expect("written");
         assert_eq!(refused().kind(), ErrorKind::Invalid);
-    }
-
-    #[test]
-    fn processors_are_numbers_and_ranges() {
-        for text in ["0", "0-3", "0-2,4,7-8"] {
-            assert!(processor_set(text).is_ok(), "{text}");
-        }
-        for text in ["", "a", "0-", "-1", "0,,1", "+1"] {
-            assert!(processor_set(text).is_err(), "{text}");
-        }
     }
 }
