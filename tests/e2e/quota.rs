@@ -2,7 +2,7 @@
 
 use loam_tests::Host;
 use loam_tests::needs::{self, Need};
-use loam_tests::quota::{Bed, FileSystem};
+use loam_tests::quota::{FileSystem, QuotaHost};
 
 /// How far from its limit a container may be stopped, in bytes.
 const TOLERANCE: u64 = 64 << 10;
@@ -13,7 +13,7 @@ fn xfs_project_quotas_keep_the_promises() {
     if !needs::met(&[Need::XfsProjectQuota]) {
         return;
     }
-    keeps_the_promises(Bed::new(FileSystem::Xfs), "project", true);
+    keeps_the_promises(QuotaHost::new(FileSystem::Xfs), "project", true);
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn ext4_project_quotas_keep_the_promises() {
     if !needs::met(&[Need::Ext4ProjectQuota]) {
         return;
     }
-    keeps_the_promises(Bed::new(FileSystem::Ext4), "project", true);
+    keeps_the_promises(QuotaHost::new(FileSystem::Ext4), "project", true);
 }
 
 #[test]
@@ -29,16 +29,16 @@ fn btrfs_quota_groups_keep_the_promises() {
     if !needs::met(&[Need::Btrfs]) {
         return;
     }
-    keeps_the_promises(Bed::new(FileSystem::Btrfs), "btrfs-qgroup", false);
+    keeps_the_promises(QuotaHost::new(FileSystem::Btrfs), "btrfs-qgroup", false);
 }
 
 #[test]
-fn image_files_keep_the_promises() {
-    keeps_the_promises(Bed::new(FileSystem::Plain), "image-file", true);
+fn disk_files_keep_the_promises() {
+    keeps_the_promises(QuotaHost::new(FileSystem::Plain), "disk-file", true);
 }
 
 /// The promises, one after the other. `df_is_right`: the mechanism tells `df` the truth.
-fn keeps_the_promises(bed: Bed, mechanism: &str, df_is_right: bool) {
+fn keeps_the_promises(bed: QuotaHost, mechanism: &str, df_is_right: bool) {
     let host = bed.host();
     let info: serde_json::Value =
         serde_json::from_str(host.loam(&["info", "--output", "json"]).ok()).unwrap();
@@ -64,7 +64,7 @@ fn keeps_the_promises(bed: Bed, mechanism: &str, df_is_right: bool) {
     bed.finish(&["a", "b", "c", "d", "e"]);
 }
 
-fn the_writer_is_stopped_at_the_limit(bed: &Bed, mechanism: &str) {
+fn the_writer_is_stopped_at_the_limit(bed: &QuotaHost, mechanism: &str) {
     let host = bed.host();
     near(fill(host, "a", "/big"), LIMIT, TOLERANCE);
     let said = host.loam(&["exec", "a", "sh", "-c", "echo x > /x; head -c 200000 /dev/zero > /x"]).stderr;
@@ -87,7 +87,7 @@ fn deleting_makes_space(host: &Host) {
     host.loam(&["exec", "a", "sh", "-c", "rm /again; echo kept > /keep; sync"]).ok();
 }
 
-fn a_restart_of_everything_keeps_limit_and_content(bed: &Bed) {
+fn a_restart_of_everything_keeps_limit_and_content(bed: &QuotaHost) {
     let host = bed.host();
     host.loam(&["stop", "-t", "0", "a", "b"]).ok();
     assert_eq!(host.sh(&format!("{} cp a:/keep - | tar -xO", bed.loam())).ok(), "kept");
@@ -108,12 +108,12 @@ fn a_restart_of_everything_keeps_limit_and_content(bed: &Bed) {
 }
 
 /// Containers that try to move their files out of the quota, with more and more rights.
-fn nothing_is_got_around(bed: &Bed, mechanism: &str) {
+fn nothing_is_got_around(bed: &QuotaHost, mechanism: &str) {
     let host = bed.host();
     let limit: u64 = 8 << 20;
     let tool = format!("{}:/tool:ro", bed.chattr().display());
     let mounted = ["-v", tool.as_str()];
-    let unconfined = if mechanism == "project" { "image-file" } else { mechanism };
+    let unconfined = if mechanism == "project" { "disk-file" } else { mechanism };
     for (name, flags, expected) in [
         ("c", &[][..], mechanism),
         ("d", &["--userns", "host"][..], mechanism),
@@ -176,7 +176,7 @@ fn a_bad_disk_limit_is_named() {
 
 #[test]
 fn a_host_that_can_t_limit_says_what_is_missing() {
-    let bed = Bed::new(FileSystem::Plain);
+    let bed = QuotaHost::new(FileSystem::Plain);
     let host = bed.host();
     let run = |hide: &str| {
         let line = format!("{hide} && exec {} run --rm --storage-opt size=8m small true", bed.loam());

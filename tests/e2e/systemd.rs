@@ -136,19 +136,23 @@ fn nothing_above_the_scope_is_changed() {
         return;
     }
     let host = Host::with_small_image();
-    host.start(&["--name", "first", "-m", "64m", "small", "sleep", "1000"]);
-    let handed_down =
-        || fs::read_to_string("/sys/fs/cgroup/machine.slice/cgroup.subtree_control").unwrap_or_default();
-    let before = handed_down();
-    let limits = ["-m=32m", "--cpus=1", "--cpuset-cpus=0", "--pids-limit=9"];
-    host.start(&[&["--name", "second"], &limits[..], &["small", "sleep", "1000"]].concat());
-    let members = fs::read_to_string("/sys/fs/cgroup/machine.slice/cgroup.procs").unwrap();
-    assert_eq!(members, "", "processes belong in leaves");
-    // What systemd hands down without being asked differs from unit to unit; what only we could want is not there.
-    let after = handed_down();
-    assert!(!after.contains("hugetlb") && !after.contains("rdma"), "{before:?} {after:?}");
+    // What systemd hands down to a unit of its own with the same limits.
+    let unit = format!("reference-{}", std::process::id());
+    let limits = "-p Delegate=yes -p MemoryMax=32M -p CPUQuota=50% -p AllowedCPUs=0 -p TasksMax=9";
+    host.sh(&format!("systemd-run --quiet --unit={unit} --slice=machine.slice {limits} sleep 1000")).ok();
+    let read = |file: &str| fs::read_to_string(format!("/sys/fs/cgroup/machine.slice/{file}")).unwrap();
+    let before = read("cgroup.subtree_control");
+    assert!(before.contains("memory"), "{before:?}");
+    let limits = ["-m=32m", "--cpus=0.5", "--cpuset-cpus=0", "--pids-limit=9"];
+    for name in ["first", "second"] {
+        host.start(&[&["--name", name], &limits[..], &["small", "sleep", "1000"]].concat());
+    }
+    assert_eq!(read("cgroup.subtree_control"), before);
+    assert_eq!(read("cgroup.procs"), "", "processes belong in leaves");
     host.loam(&["rm", "-f", "first", "second"]).ok();
-    assert!(std::path::Path::new("/sys/fs/cgroup/machine.slice").exists() || !is_listed(&host, "loam-"));
+    assert_eq!(read("cgroup.subtree_control"), before);
+    assert!(!is_listed(&host, "loam-"), "a scope is left");
+    host.sh(&format!("systemctl stop {unit}.service")).ok();
     host.finish();
 }
 

@@ -8,15 +8,18 @@ use std::fmt;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::quota::FileSystem;
 
 /// Something that not every machine has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// Control groups of version 1 with the controllers.
     CgroupV1,
-    /// Control groups of version 2 with all controllers, and nothing of version 1.
+    /// Control groups of version 2 with the controllers that limits need, and nothing of version 1.
     CgroupV2,
     /// A limit on memory and swap together, and swap, or the right to make some in a file of one's own.
     Swap,
@@ -63,26 +66,47 @@ impl Need {
     fn is_met(self) -> bool {
         match self {
             Self::CgroupV1 => Path::new("/sys/fs/cgroup/memory/cgroup.procs").exists(),
-            Self::CgroupV2 => fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")
-                .is_ok_and(|list| ["cpu", "memory", "pids"].iter().all(|name| list.contains(name))),
+            Self::CgroupV2 => {
+                ["cpu", "cpuset", "io", "memory", "pids"].into_iter().all(has_v2_controller)
+                    && !mounts_version_one()
+            }
             Self::Swap => has_swap() || (Self::CgroupV2.is_met() && can_make_swap()),
             Self::BlockWeight => {
                 any_cgroup_has(&["blkio.bfq.weight", "blkio.weight", "io.weight", "io.bfq.weight"])
             }
             Self::BlockDevice => block_device(&std::env::temp_dir()).is_some(),
             Self::HugePages => can_set_huge_pages_aside(),
-            Self::XfsProjectQuota => mounts_with_project_quota("xfs"),
-            Self::Ext4ProjectQuota => mounts_with_project_quota("ext4"),
+            Self::XfsProjectQuota => mounts_with_project_quota(FileSystem::Xfs),
+            Self::Ext4ProjectQuota => mounts_with_project_quota(FileSystem::Ext4),
             Self::Btrfs => knows_file_system("btrfs") && Path::new("/usr/bin/btrfs").exists(),
-            Self::Systemd => Path::new("/run/systemd/system").exists(),
-            Self::AppArmor => fs::read_to_string("/sys/module/apparmor/parameters/enabled")
-                .is_ok_and(|answer| answer.trim() == "Y"),
+            Self::Systemd => {
+                Path::new("/run/systemd/system").exists()
+                    && UnixStream::connect("/run/dbus/system_bus_socket").is_ok()
+            }
+            Self::AppArmor => {
+                fs::read_to_string("/sys/module/apparmor/parameters/enabled")
+                    .is_ok_and(|answer| answer.trim() == "Y")
+                    && ["/usr/sbin/apparmor_parser", "/sbin/apparmor_parser"]
+                        .iter()
+                        .any(|path| Path::new(path).exists())
+            }
             Self::NativeProcessor => {
                 // qemu calls a processor so when no hardware runs its instructions.
                 !fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("QEMU TCG CPU"))
             }
         }
     }
+}
+
+/// Whether the root of version 2 has a controller to hand down.
+fn has_v2_controller(name: &str) -> bool {
+    fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")
+        .is_ok_and(|list| list.split_whitespace().any(|one| one == name))
+}
+
+fn mounts_version_one() -> bool {
+    fs::read_to_string("/proc/self/mountinfo")
+        .is_ok_and(|list| list.lines().any(|line| line.contains(" - cgroup ")))
 }
 
 /// Whether this tier has everything that the calling test needs. When not, the test says so and returns.
@@ -121,13 +145,15 @@ fn test_name() -> String {
     std::thread::current().name().unwrap_or("a test without a name").to_owned()
 }
 
+/// A device's numbers as the kernel writes them, such as `254:1`.
+pub fn device_numbers(device: u64) -> String {
+    format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device))
+}
+
 /// The whole block device that a directory lies on, if it is on one.
 pub fn block_device(directory: &Path) -> Option<PathBuf> {
     let device = fs::metadata(directory).ok()?.dev();
-    // gnu_dev_major(3) and gnu_dev_minor(3).
-    let major = ((device >> 8) & 0xfff) | ((device >> 32) & !0xfff);
-    let minor = (device & 0xff) | ((device >> 12) & !0xff);
-    let place = format!("/sys/dev/block/{major}:{minor}");
+    let place = format!("/sys/dev/block/{}", device_numbers(device));
     // A link such as `../../devices/…/vda/vda1`.
     let link = fs::read_link(&place).ok()?;
     let is_partition = Path::new(&place).join("partition").exists();
@@ -171,9 +197,7 @@ pub fn make_swap(file: &str) -> String {
 
 fn can_set_huge_pages_aside() -> bool {
     let file = Path::new("/proc/sys/vm/nr_hugepages");
-    let limited = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")
-        .is_ok_and(|list| list.contains("hugetlb"))
-        || Path::new("/sys/fs/cgroup/hugetlb/cgroup.procs").exists();
+    let limited = has_v2_controller("hugetlb") || Path::new("/sys/fs/cgroup/hugetlb/cgroup.procs").exists();
     let number = || fs::read_to_string(file).ok()?.trim().parse::<u32>().ok();
     let Some(before) = number().filter(|_| limited) else { return false };
     let more =
@@ -190,16 +214,13 @@ fn knows_file_system(name: &str) -> bool {
 }
 
 /// Whether a file system in a file can be mounted with project quotas; the kernel's answer to a real mount.
-fn mounts_with_project_quota(kind: &str) -> bool {
+fn mounts_with_project_quota(kind: FileSystem) -> bool {
     let Ok(directory) = tempfile::tempdir() else { return false };
     let image = directory.path().join("image");
-    let make = match kind {
-        "xfs" => "mkfs.xfs -q",
-        _ => "mkfs.ext4 -q -F -O quota,project",
-    };
+    let (make, options) = (kind.make(), kind.mount_options());
     let script = format!(
         "set -e; truncate -s 320M '{image}'; {make} '{image}'; mkdir '{image}.d'; \
-         mount -t {kind} -o loop,prjquota '{image}' '{image}.d'; umount '{image}.d'",
+         mount -o {options} '{image}' '{image}.d'; umount '{image}.d'",
         image = image.display()
     );
     Command::new("sh").args(["-c", &script]).output().is_ok_and(|output| output.status.success())

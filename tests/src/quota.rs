@@ -19,25 +19,40 @@ pub enum FileSystem {
     Plain,
 }
 
+impl FileSystem {
+    /// The beginning of the command that makes one in a file or on a device.
+    pub fn make(self) -> &'static str {
+        match self {
+            Self::Xfs => "mkfs.xfs -q",
+            Self::Ext4 => "mkfs.ext4 -q -F -O quota,project",
+            Self::Btrfs => "mkfs.btrfs -q",
+            Self::Plain => "mkfs.ext4 -q -F",
+        }
+    }
+
+    /// The options with which one in a file is mounted.
+    pub fn mount_options(self) -> &'static str {
+        match self {
+            Self::Xfs | Self::Ext4 => "loop,prjquota",
+            Self::Btrfs | Self::Plain => "loop",
+        }
+    }
+}
+
 /// A host with the small image on such a file system.
 #[derive(Debug)]
-pub struct Bed {
+pub struct QuotaHost {
     host: Host,
     kind: FileSystem,
 }
 
-impl Bed {
+impl QuotaHost {
     /// Makes and mounts the file system.
     pub fn new(kind: FileSystem) -> Self {
         let host = Host::new();
         fs::create_dir_all(host.root()).expect("a directory can be made");
         let bed = Self { host, kind };
-        let make = match kind {
-            FileSystem::Xfs => "mkfs.xfs -q",
-            FileSystem::Ext4 => "mkfs.ext4 -q -F -O quota,project",
-            FileSystem::Btrfs => "mkfs.btrfs -q",
-            FileSystem::Plain => "mkfs.ext4 -q -F",
-        };
+        let make = kind.make();
         bed.host.sh(&format!("truncate -s 640M {0} && {make} {0}", bed.disk().display())).ok();
         bed.mount();
         if kind == FileSystem::Btrfs {
@@ -65,10 +80,7 @@ impl Bed {
     }
 
     fn mount(&self) {
-        let options = match self.kind {
-            FileSystem::Xfs | FileSystem::Ext4 => "loop,prjquota",
-            FileSystem::Btrfs | FileSystem::Plain => "loop",
-        };
+        let options = self.kind.mount_options();
         let (disk, root) = (self.disk(), self.host.root());
         self.host.sh(&format!("mount -o {options} {} {}", disk.display(), root.display())).ok();
     }

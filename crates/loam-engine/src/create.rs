@@ -194,7 +194,7 @@ fn new_record(id: ContainerId, cgroup: CgroupPlace, spec: &ContainerSpec, image:
         None => names::made_up_name(0)?,
     };
     Ok(Record {
-        cgroup: cgroup.to_string(),
+        cgroup,
         id,
         name,
         state: ContainerState::Creating,

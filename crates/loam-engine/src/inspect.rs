@@ -6,8 +6,8 @@ use loam_model::oci_spec::runtime::{
     LinuxCapabilities, LinuxNamespace, LinuxResources, LinuxSeccompAction, Mount, PosixRlimit, Spec, User,
 };
 use loam_model::{
-    CgroupDriver, CgroupPlace, ContainerId, ContainerName, ContainerSpec, Digest, DiskUsage, ExitRecord,
-    IdMapping, PortMapping, Result,
+    CgroupDriver, ContainerId, ContainerName, ContainerSpec, Digest, DiskUsage, ExitRecord, IdMapping,
+    PortMapping, Result,
 };
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
@@ -130,7 +130,6 @@ impl Engine {
     pub fn inspect(&self, name: &str) -> Result<ContainerDetail> {
         let record = self.current(self.find(name)?).ok_or_else(|| not_found(name))?;
         let live = record.state.is_live();
-        let place = record.cgroup.parse().unwrap_or(CgroupPlace::Path(record.cgroup.clone()));
         let mut failure = record.failure.clone();
         let effective = match self.settings(&record) {
             Ok(settings) => Some(settings),
@@ -157,8 +156,8 @@ impl Engine {
             finished: record.finished,
             exit: record.exit,
             warnings: record.warnings,
-            cgroup: place.path(),
-            cgroup_driver: place.driver(),
+            cgroup: record.cgroup.path(),
+            cgroup_driver: record.cgroup.driver(),
             network: record.network,
             spec: record.spec,
         })

@@ -1,18 +1,17 @@
 //! Who holds a container's lock.
 //!
-//! The lock file is empty, or names the archive process that has the container's file system mounted: its process id and
-//! its start time (proc(5), `/proc/PID/stat`, field 22), which together name it for good. That process alone may be
+//! The lock file is empty, or names the archive process that has the container's file system mounted: its process id
+//! and its start time (proc(5), `/proc/PID/stat`, field 22), which together name it for good. That process alone may be
 //! ended to get the lock. Other holders are found in the kernel's table of locks (proc_locks(5)).
 
 use std::fs::{self, File};
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::{Pid, PidfdFlags, Signal};
+use loam_sys::HeldProcess;
+use rustix::process::Pid;
 
-use crate::settle::start_time;
+use crate::signals::KILL;
 
 /// How long a killed archive process may take to end.
 const DEATH: Duration = Duration::from_secs(10);
@@ -20,7 +19,7 @@ const DEATH: Duration = Duration::from_secs(10);
 /// Notes in a locked file that an archive process is about to hold it. That it can't be noted, on a full disk, only
 /// means that the process can't be found.
 pub(crate) fn name_archive(file: &File, pid: i32) {
-    let Some(start_time) = start_time(pid) else { return };
+    let Some(start_time) = Pid::from_raw(pid).and_then(loam_sys::start_time) else { return };
     let text = format!("{pid} {start_time}\n");
     let written = file.set_len(0).and_then(|()| file.write_all_at(text.as_bytes(), 0));
     if let Err(error) = written {
@@ -31,41 +30,34 @@ pub(crate) fn name_archive(file: &File, pid: i32) {
 /// Ends the archive process that a lock file names, if it is still there, and waits for its end.
 pub(crate) fn end_archive(file: &File) {
     let Some((pid, started)) = archive(file) else { return };
-    let Some(pid) = Pid::from_raw(pid) else { return };
-    let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return };
-    // Looked at once more: now the descriptor names whatever has this id.
-    if start_time(pid.as_raw_nonzero().get()) != Some(started) {
-        return;
-    }
-    if let Err(error) = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL) {
-        tracing::debug!(%error, "an archive process has ended already");
-    }
-    wait_for_end(&pidfd);
-}
-
-fn wait_for_end(pidfd: &OwnedFd) {
-    let limit = Timespec { tv_sec: DEATH.as_secs().cast_signed(), tv_nsec: 0 };
-    let mut polls = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
-    let ended = rustix::io::retry_on_intr(|| rustix::event::poll(&mut polls, Some(&limit)));
-    if !ended.is_ok_and(|count| count > 0) {
-        tracing::warn!("a killed archive process does not end");
+    let ended = match HeldProcess::new(pid) {
+        // Looked at once more: now what is held is whatever has this id.
+        Ok(Some(_)) if loam_sys::start_time(pid) != Some(started) => return,
+        Ok(Some(process)) => process.signal(KILL).and_then(|()| process.ends_within(DEATH)),
+        Ok(None) => return,
+        Err(error) => Err(error),
+    };
+    match ended {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!("a killed archive process does not end"),
+        Err(error) => tracing::warn!(%error, "an archive process can't be ended"),
     }
 }
 
 /// The process that holds a lock file, in words.
 pub(crate) fn describe(file: &File) -> Option<String> {
-    let pid = archive(file).map(|(pid, _)| pid).or_else(|| locker(file))?;
+    let pid = archive(file).map(|(pid, _)| pid.as_raw_nonzero().get()).or_else(|| locker(file))?;
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     Some(format!("process {pid} (`{}`)", name.trim_end()))
 }
 
 /// The living archive process that a lock file names.
-fn archive(file: &File) -> Option<(i32, u64)> {
+fn archive(file: &File) -> Option<(Pid, u64)> {
     let mut bytes = [0; 64];
     let length = file.read_at(&mut bytes, 0).ok()?;
     let (pid, started) = std::str::from_utf8(&bytes[..length]).ok()?.trim_end().split_once(' ')?;
-    let (pid, started) = (pid.parse().ok()?, started.parse().ok()?);
-    (start_time(pid) == Some(started)).then_some((pid, started))
+    let (pid, started) = (Pid::from_raw(pid.parse().ok()?)?, started.parse().ok()?);
+    (loam_sys::start_time(pid) == Some(started)).then_some((pid, started))
 }
 
 /// The process that locked the file, from the kernel's table. Its device numbers are not those of stat(2) on every file

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use loam_model::{
-    AttachedInterface, Attachment, ContainerId, ContainerName, ContainerSpec, Digest, ExitRecord, IdMapping,
-    ImageConfig, NetworkMode, PortMapping,
+    AttachedInterface, Attachment, CgroupPlace, ContainerId, ContainerName, ContainerSpec, Digest,
+    ExitRecord, IdMapping, ImageConfig, NetworkMode, PortMapping,
 };
 use serde::{Deserialize, Serialize};
 
@@ -58,8 +58,8 @@ pub(crate) struct Record {
     pub(crate) image_config: ImageConfig,
     /// Which range of the id pool it has, when it has a user namespace.
     pub(crate) slot: Option<u32>,
-    /// Its cgroup, as `CgroupPlace` is written.
-    pub(crate) cgroup: String,
+    /// Its cgroup.
+    pub(crate) cgroup: CgroupPlace,
     pub(crate) process: Option<MainProcess>,
     /// Times are RFC 3339, UTC.
     pub(crate) created: String,

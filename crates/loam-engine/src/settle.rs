@@ -10,10 +10,12 @@
 //! | running, paused | no shim, no record | everything in the cgroup is killed; stopped, killed |
 //! | removing | | finished |
 
-use std::fs;
 use std::path::Path;
 
-use loam_model::{ContainerId, DetachRequest, ErrorKind, ExitRecord, ExitStatus, Result, Shim, ShimStatus};
+use loam_model::{
+    CgroupPlace, ContainerId, DetachRequest, ErrorKind, ExitRecord, ExitStatus, Result, Shim, ShimStatus,
+};
+use rustix::process::Pid;
 
 use crate::create::now;
 use crate::engine::{Core, not_found};
@@ -173,8 +175,8 @@ impl Engine {
         join(results)
     }
 
-    /// Removes state directories without a row: the command that made one was killed before it wrote the row, or after it
-    /// had deleted it. `states` was listed before `rows`.
+    /// Removes state directories without a row: the command that made one was killed before it wrote the row, or after
+    /// it had deleted it. `states` was listed before `rows`.
     pub(crate) fn remove_orphaned_states(&self, states: &[ContainerId], rows: &[Record]) -> Result<()> {
         let orphans = states.iter().filter(|id| !rows.iter().any(|row| row.id == **id));
         // The lock finds no row, and then removes the directory.
@@ -206,13 +208,14 @@ impl Core {
         self.directories.remove_run(id)
     }
 
-    /// The cgroup of a container without a row: the one in its configuration, which is written before there is a cgroup.
-    fn orphaned_cgroup(&self, id: &ContainerId) -> Result<String> {
+    /// The cgroup of a container without a row: the one in its configuration, which is written before there is a
+    /// cgroup.
+    fn orphaned_cgroup(&self, id: &ContainerId) -> Result<CgroupPlace> {
         let config = self.running_config(id).ok();
         let written = config.and_then(|config| config.linux().as_ref()?.cgroups_path().clone());
-        match written.as_deref().and_then(Path::to_str) {
-            Some(path) => Ok(path.to_owned()),
-            None => Ok(self.seams.bundler.cgroup(id)?.to_string()),
+        match written.as_deref().and_then(Path::to_str).and_then(|path| path.parse().ok()) {
+            Some(place) => Ok(place),
+            None => self.seams.bundler.cgroup(id),
         }
     }
 }
@@ -224,33 +227,19 @@ pub(crate) fn lost() -> ExitRecord {
 
 /// Names a main process for good.
 pub(crate) fn main_process(pid: i32) -> MainProcess {
-    let (parent, start_time, _) = read_stat(pid).unwrap_or_default();
+    let (start_time, parent) = stat(pid).map_or((0, 0), |stat| (stat.start_time, stat.parent));
     MainProcess { pid, start_time, parent }
 }
 
 /// Whether a main process and its shim surely live, told by the kernel alone. `false` when they may have ended.
 pub(crate) fn surely_lives(process: &MainProcess) -> bool {
-    let Some((parent, start_time, state)) = read_stat(process.pid) else { return false };
+    let Some(stat) = stat(process.pid) else { return false };
     // When the shim dies, the process gets another parent.
-    start_time == process.start_time && parent == process.parent && !matches!(state, 'Z' | 'X')
+    stat.start_time == process.start_time && stat.parent == process.parent && !stat.has_ended()
 }
 
-/// When a living process was started, in clock ticks since boot.
-pub(crate) fn start_time(pid: i32) -> Option<u64> {
-    let (_, start_time, state) = read_stat(pid)?;
-    (!matches!(state, 'Z' | 'X')).then_some(start_time)
-}
-
-/// Parent, start time and state of a process (proc(5), `/proc/PID/stat`, fields 4, 22 and 3).
-fn read_stat(pid: i32) -> Option<(i32, u64, char)> {
-    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let text = String::from_utf8_lossy(&text);
-    // The name, in parentheses, may contain anything.
-    let mut fields = text[text.rfind(')')? + 1..].split_ascii_whitespace();
-    let state = fields.next()?.chars().next()?;
-    let parent = fields.next()?.parse().ok()?;
-    let start_time = fields.nth(17)?.parse().ok()?;
-    Some((parent, start_time, state))
+fn stat(pid: i32) -> Option<loam_sys::Stat> {
+    loam_sys::process_stat(Pid::from_raw(pid)?)
 }
 
 #[cfg(test)]

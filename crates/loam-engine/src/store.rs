@@ -87,7 +87,7 @@ pub(crate) fn insert(database: &Database, record: &Record, mapped: bool, slots: 
                 record.image.to_string(),
                 image_config,
                 slot,
-                record.cgroup,
+                record.cgroup.to_string(),
                 record.created,
             ])?;
         Ok(Inserted::Yes(slot))
@@ -230,7 +230,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         image: parsed(row, 4)?,
         image_config: from_json(row, 5)?,
         slot: row.get(6)?,
-        cgroup: row.get(7)?,
+        cgroup: parsed(row, 7)?,
         process: from_optional_json::<MainProcess>(row, 8)?,
         created: row.get(9)?,
         started: row.get(10)?,

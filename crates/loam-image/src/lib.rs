@@ -9,6 +9,7 @@
 //!   snapshots/CONTAINER/upper    what a container has written; its root carries the image's root's attributes
 //!   snapshots/CONTAINER/work     overlayfs' own
 //!   snapshots/CONTAINER/disk     with a disk limit, on a file system without quotas: the file system with both
+//!   snapshots/CONTAINER/shifted  empty, written by the shim: the files carry the host's ids; with a disk file it lies in that
 //!   disk-templates/BYTES         what such files are copied from, one for each limit
 //!   staging/ID/diff              a layer being unpacked
 //!   trash/ID                     something being deleted
@@ -46,7 +47,8 @@
 //! Locks vanish with their process. Directories in `staging`, and directories in `layers` without a row, that nobody
 //! has locked, and everything in `trash` are garbage; every pull, import and removal of an image first sweeps them
 //! up. Starting a container sweeps nothing. A snapshot has its row before its directories, and keeps it until they
-//! are gone. Blobs that no image has may stay behind; they are small, and are used again by the same image.
+//! are gone. `shifted` is made before the first file is given to the container's users: a shift that was cut short is gone
+//! through again at the next start. Blobs that no image has may stay behind; they are small, and are used again by the same image.
 //!
 //! # In and out
 //!

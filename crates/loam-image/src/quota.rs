@@ -4,7 +4,7 @@
 //! |---|---|---|---|---|
 //! | [`project`] | XFS or ext4 mounted with project quotas | the snapshot's directory has a project id of its own | ENOSPC (ext4: EDQUOT) | tells the limit |
 //! | [`btrfs`] | btrfs with quotas switched on | the snapshot is a subvolume, whose quota group is limited | EDQUOT | tells the file system |
-//! | [`image_file`] | everywhere else | upper and work lie in an ext4 file system of the right size, in a file | ENOSPC | tells the limit |
+//! | [`disk_file`] | everywhere else | upper and work lie in an ext4 file system of the right size, in a file | ENOSPC | tells the limit |
 //!
 //! A store looks at its file system when a limit is asked for, which takes two system calls, and writes the mechanism down
 //! with the snapshot, so that a store that is mounted with other options later still removes what was made before. All
@@ -13,7 +13,7 @@
 //! Every file of this module but this one knows one mechanism and nothing of snapshots or the database.
 
 pub(crate) mod btrfs;
-pub(crate) mod image_file;
+pub(crate) mod disk_file;
 pub(crate) mod project;
 mod superblock;
 mod template;
@@ -28,7 +28,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::staging::{Places, make_directory, open_directory};
 use btrfs::BtrfsQuota;
-use image_file::ImageFileQuota;
+use disk_file::DiskFileQuota;
 use project::ProjectQuota;
 
 /// The magic numbers of statfs(2).
@@ -62,8 +62,8 @@ pub(crate) trait DiskQuota: fmt::Debug {
     /// Whether the place was made to the end.
     fn is_whole(&self, place: &Place) -> bool;
 
-    /// The file that has to be mounted to get at `upper` and `work`; `None` when they lie below the place's path.
-    fn image(&self, place: &Place) -> Option<PathBuf>;
+    /// The disk file that has to be mounted to get at `upper` and `work`; `None` when they lie below the place's path.
+    fn disk(&self, place: &Place) -> Option<PathBuf>;
 
     /// Bytes that the place holds; `None` when only the mounts of a running container tell.
     fn used(&self, place: &Place) -> Result<Option<u64>>;
@@ -78,7 +78,7 @@ pub(crate) fn quota(mechanism: QuotaMechanism, places: &Places) -> Box<dyn DiskQ
     match mechanism {
         QuotaMechanism::Project => Box::new(ProjectQuota::new(places)),
         QuotaMechanism::BtrfsQgroup => Box::new(BtrfsQuota::new(places)),
-        QuotaMechanism::ImageFile => Box::new(ImageFileQuota::new(places)),
+        QuotaMechanism::DiskFile => Box::new(DiskFileQuota::new(places)),
     }
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn mechanism(directory: BorrowedFd<'_>) -> QuotaMechanism {
     match kind {
         Ok(XFS | EXT4) if loam_sys::project_quota::enforces_projects(directory) => QuotaMechanism::Project,
         Ok(BTRFS) if btrfs::is_enabled(directory) => QuotaMechanism::BtrfsQgroup,
-        _ => QuotaMechanism::ImageFile,
+        _ => QuotaMechanism::DiskFile,
     }
 }
 

@@ -130,15 +130,15 @@ impl LayerStore {
             lower.push(self.places.empty());
         }
         let path = self.snapshot_path(container);
-        let image = layers
+        let disk = layers
             .limit
-            .and_then(|limit| quota::quota(limit.mechanism, &self.places).image(&limit.place(&path)));
-        let above = if image.is_some() { PathBuf::new() } else { path };
+            .and_then(|limit| quota::quota(limit.mechanism, &self.places).disk(&limit.place(&path)));
+        let above = if disk.is_some() { PathBuf::new() } else { path };
         Ok(RootfsPlan {
             lower,
             upper: Some(above.join("upper")),
             work: Some(above.join("work")),
-            image,
+            disk,
             mapping: mapping.cloned(),
             volatile: layers.ephemeral,
         })
@@ -156,7 +156,7 @@ impl LayerStore {
         let place = self.snapshot_path(container);
         let disk = self
             .snapshot_limit(container)?
-            .and_then(|limit| quota::quota(limit.mechanism, &self.places).image(&limit.place(&place)));
+            .and_then(|limit| quota::quota(limit.mechanism, &self.places).disk(&limit.place(&place)));
         if let Some(disk) = disk {
             use std::os::unix::fs::MetadataExt;
             return fs::metadata(&disk)

@@ -103,8 +103,10 @@ fn is_unit_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'@')
 }
 
-/// A container's cgroup, as `linux.cgroupsPath` of the runtime specification has it: the text says which driver makes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A container's cgroup, as `linux.cgroupsPath` of the runtime specification has it: the text says which driver makes
+/// it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum CgroupPlace {
     /// A path below each hierarchy's root, absolute, such as `/loam-ID`.
     Path(String),
@@ -154,6 +156,20 @@ impl fmt::Display for CgroupPlace {
                 write!(formatter, "{}:{prefix}:{name}", slice.as_str())
             }
         }
+    }
+}
+
+impl TryFrom<String> for CgroupPlace {
+    type Error = InvalidCgroup;
+
+    fn try_from(text: String) -> Result<Self, InvalidCgroup> {
+        text.parse()
+    }
+}
+
+impl From<CgroupPlace> for String {
+    fn from(place: CgroupPlace) -> Self {
+        place.to_string()
     }
 }
 

@@ -95,6 +95,8 @@ pub enum MountKind {
         dev: bool,
         /// Whether set-user-id programs work on it.
         suid: bool,
+        /// Whether its files are to get the container's SELinux label.
+        relabel: bool,
     },
     /// A file system in memory.
     Tmpfs {
@@ -240,8 +242,8 @@ pub struct Security {
     pub unmask: Vec<String>,
 }
 
-/// Parts of a container's SELinux labels, `user:role:type:level`. What is absent comes from the host's policy, the level
-/// from the container itself.
+/// Parts of a container's SELinux labels, `user:role:type:level`. What is absent comes from the host's policy, the
+/// level from the container itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SelinuxOptions {

@@ -200,7 +200,7 @@ pub enum QuotaMechanism {
     /// A btrfs subvolume and its quota group.
     BtrfsQgroup,
     /// A file of fixed size with an ext4 file system, on a loop device.
-    ImageFile,
+    DiskFile,
 }
 
 impl QuotaMechanism {
@@ -209,13 +209,13 @@ impl QuotaMechanism {
         match self {
             Self::Project => "project",
             Self::BtrfsQgroup => "btrfs-qgroup",
-            Self::ImageFile => "image-file",
+            Self::DiskFile => "disk-file",
         }
     }
 
     /// The mechanism that a word names.
     pub fn named(word: &str) -> Option<Self> {
-        [Self::Project, Self::BtrfsQgroup, Self::ImageFile].into_iter().find(|one| one.as_str() == word)
+        [Self::Project, Self::BtrfsQgroup, Self::DiskFile].into_iter().find(|one| one.as_str() == word)
     }
 }
 

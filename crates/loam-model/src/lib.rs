@@ -11,6 +11,7 @@
 
 mod cgroup;
 mod container;
+mod disk;
 mod error;
 mod id;
 mod image;
@@ -38,7 +39,7 @@ pub use network::{
     AttachRequest, AttachedInterface, Attachment, DetachRequest, Network, PortMapping, Protocol,
 };
 pub use process::{ExitRecord, ExitStatus, ProcessSpec, ProcessTarget, TerminalSize};
-pub use rootfs::{IdMapping, IdRange, MountPreparation, RootfsPlan};
+pub use rootfs::{IdMapping, IdRange, MountOwner, MountPreparation, RootfsPlan};
 pub use runtime::{
     BegunProcess, Bundle, BundleInput, Bundler, CreateRequest, CreatedProcess, EngineFile, ExecRequest,
     ProcessStdio, Runtime, StartingProcess,

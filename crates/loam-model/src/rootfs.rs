@@ -51,13 +51,25 @@ pub struct RootfsPlan {
     pub upper: Option<PathBuf>,
     /// The overlay's work directory, on the same file system as `upper`.
     pub work: Option<PathBuf>,
-    /// A file with an ext4 file system that holds `upper` and `work`, which are then below its root.
+    /// The disk file, a file with an ext4 file system, that holds `upper` and `work`, which are then below its root.
     #[serde(default)]
-    pub image: Option<PathBuf>,
+    pub disk: Option<PathBuf>,
     /// The container's ids, when it has a user namespace.
     pub mapping: Option<IdMapping>,
     /// Whether the container is thrown away afterwards, so that nothing need ever be synced (`volatile`).
     pub volatile: bool,
+}
+
+/// Whose the files of a mount are, and so what may be done to them where ids can't be shifted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MountOwner {
+    /// The engine made them for this container: they may be given to its root.
+    Container,
+    /// The engine's, and the same for every container: as they are, everybody may use them.
+    Engine,
+    /// Somebody's on the host: not ours to change.
+    Host,
 }
 
 /// A bind mount that the shim makes ready in its own mount namespace before the runtime runs, because runtimes can't
@@ -68,6 +80,8 @@ pub struct MountPreparation {
     pub source: PathBuf,
     /// Where the shim mounts it: below the container's run directory; the bundle's mount has this path as its source.
     pub prepared: PathBuf,
+    /// Whose the files are.
+    pub owner: MountOwner,
     /// Whether links in the source's path are followed. A container may be able to make them.
     pub follow_links: bool,
     /// Whether mounts below the source come along.

@@ -40,8 +40,8 @@ pub struct BundleInput<'a> {
     pub mapping: Option<&'a IdMapping>,
     /// The network namespace.
     pub network: Namespace,
-    /// The cgroup, as a [`CgroupPlace`] is written: for `linux.cgroupsPath`.
-    pub cgroup: &'a str,
+    /// The cgroup, for `linux.cgroupsPath`.
+    pub cgroup: &'a CgroupPlace,
     /// Files to mount: hosts, resolv.conf, hostname, loam-init.
     pub files: &'a [EngineFile],
     /// Where `loam-init` is mounted in the container, when it shall be process 1.
@@ -53,8 +53,8 @@ pub struct BundleInput<'a> {
 pub struct Bundle {
     /// The `config.json`. `process.user` holds only numbers that are already known; see `user`.
     pub config: Spec,
-    /// The user as asked for, a name or number, looked up by the shim in the mounted root file system; `None` when it is
-    /// the root user.
+    /// The user as asked for, a name or number, looked up by the shim in the mounted root file system; `None` when it
+    /// is the root user.
     pub user: Option<String>,
     /// Mounts that the shim makes ready.
     pub preparations: Vec<MountPreparation>,
@@ -77,13 +77,13 @@ pub trait Bundler: Send + Sync {
     /// shim, as for [`Bundle::user`].
     fn process(&self, container: &Spec, spec: &crate::ProcessSpec) -> Result<Process>;
 
-    /// Says where the cgroup of a new container shall be, and so by which driver it will be made. The answer is kept: it is
-    /// what [`BundleInput::cgroup`] and [`remove_cgroup`](Self::remove_cgroup) get.
+    /// Says where the cgroup of a new container shall be, and so by which driver it will be made. The answer is kept:
+    /// it is what [`BundleInput::cgroup`] and [`remove_cgroup`](Self::remove_cgroup) get.
     fn cgroup(&self, id: &ContainerId) -> Result<CgroupPlace>;
 
     /// Removes the container's cgroups with whatever still runs in them. Success when there are none. For containers
     /// whose shim is gone.
-    fn remove_cgroup(&self, cgroup: &str) -> Result<()>;
+    fn remove_cgroup(&self, cgroup: &CgroupPlace) -> Result<()>;
 }
 
 /// The standard streams of a process, to be given to it.
@@ -189,8 +189,8 @@ pub trait Runtime {
     /// Runs a further process in the container with the container's namespaces, cgroup, seccomp filter and labels.
     fn exec(&mut self, request: ExecRequest<'_>) -> Result<CreatedProcess>;
 
-    /// The same as [`exec`](Self::exec) for a caller that has more to do than to wait: the container's processes can hold
-    /// up one that is made among them.
+    /// The same as [`exec`](Self::exec) for a caller that has more to do than to wait: the container's processes can
+    /// hold up one that is made among them.
     fn begin_exec(&mut self, request: ExecRequest<'_>) -> Result<BegunProcess> {
         self.exec(request).map(BegunProcess::Runs)
     }

@@ -63,8 +63,8 @@ impl Bundler for OciBundler {
         process::further(container, spec, &Host::detect())
     }
 
-    /// A path has no common parent with others: that would have to be made and removed by whichever command happens to be
-    /// first and last, once more in every hierarchy of version 1.
+    /// A path has no common parent with others: that would have to be made and removed by whichever command happens to
+    /// be first and last, once more in every hierarchy of version 1.
     fn cgroup(&self, id: &ContainerId) -> Result<CgroupPlace> {
         Ok(match crate::cgroup_driver(self.driver)? {
             CgroupDriver::Cgroupfs => CgroupPlace::Path(format!("/loam-{id}")),
@@ -76,8 +76,8 @@ impl Bundler for OciBundler {
         })
     }
 
-    fn remove_cgroup(&self, cgroup: &str) -> Result<()> {
-        Cgroup::remove_path(cgroup)
+    fn remove_cgroup(&self, cgroup: &CgroupPlace) -> Result<()> {
+        Cgroup::remove_path(&cgroup.to_string())
     }
 }
 
@@ -88,6 +88,7 @@ fn bundle(input: &BundleInput<'_>, host: &Host) -> Result<Bundle> {
     if let Some(user) = user {
         user::check(user)?;
     }
+    security::refuse_relabelling(&spec.mounts, host)?;
     let Mounts { mounts, preparations, propagation } = mounts::resolve(input, &mut warnings)?;
     let mut process = process::main(input, host, &mut warnings)?;
     let labels = selinux::resolve(&spec.security.selinux, input.id, input.mapping, host.selinux.as_ref())?;
@@ -96,7 +97,7 @@ fn bundle(input: &BundleInput<'_>, host: &Host) -> Result<Bundle> {
         process.capabilities().as_ref().and_then(|sets| sets.bounding().clone()).unwrap_or_default();
     let mut linux = LinuxBuilder::default()
         .namespaces(namespaces::list(input))
-        .cgroups_path(input.cgroup)
+        .cgroups_path(input.cgroup.to_string())
         .resources(resources::resolve(&spec.limits, host, &mut warnings)?)
         .rootfs_propagation(propagation)
         .masked_paths(masks::masked(&spec.security.unmask, &host.throttled_processors))

@@ -9,8 +9,8 @@
 //! loam-ID            version 2 alone
 //! ```
 //!
-//! By systemd's driver, which is for version 2 alone, it is `machine.slice/loam-ID.scope`: systemd makes and removes the
-//! directory, everything below and in it is the same ([`systemd`]).
+//! By systemd's driver, which is for version 2 alone, it is `machine.slice/loam-ID.scope`: systemd makes and removes
+//! the directory, everything below and in it is the same ([`systemd`]).
 //!
 //! The path is taken below the mount, wherever the calling process itself is. Only the shim of a container changes
 //! its directories, and the engine when that shim is gone. A crash leaves directories behind which
@@ -40,7 +40,9 @@ use loam_model::{CgroupPlace, Stats, shown};
 
 pub use driver::cgroup_driver;
 pub(crate) use error::CgroupError;
+pub use hierarchy::CgroupLayout;
 pub(crate) use hierarchy::Layout;
+pub(crate) use processes::can_kill_at_once;
 
 use hierarchy::Hierarchy;
 
@@ -158,8 +160,8 @@ impl Cgroup {
         Self { seats, unit: place.unit(), kills_before: None, path }
     }
 
-    /// Finds the cgroup at a place, written as in `linux.cgroupsPath`, that exists. Makes nothing; hierarchies in which it
-    /// is missing are left out.
+    /// Finds the cgroup at a place, written as in `linux.cgroupsPath`, that exists. Makes nothing; hierarchies in which
+    /// it is missing are left out.
     pub fn open(place: &str) -> loam_model::Result<Cgroup> {
         let mut cgroup = Self::at(&parse(place)?, Layout::detect()?);
         cgroup.seats.retain(|seat| seat.directory.is_dir());
@@ -221,7 +223,8 @@ impl Cgroup {
         Ok(self.remove_all()?)
     }
 
-    /// Removes the cgroup at a place, with whatever runs there, if there is one, and parents that nobody needs any more.
+    /// Removes the cgroup at a place, with whatever runs there, if there is one, and parents that nobody needs any
+    /// more.
     pub fn remove_path(place: &str) -> loam_model::Result<()> {
         match Self::open(place) {
             Ok(cgroup) => cgroup.remove(),

@@ -8,9 +8,11 @@
 mod bundle;
 pub mod capabilities;
 mod cgroup;
+mod cpu_list;
 pub mod devices;
 mod embedded;
 mod external;
+mod host_report;
 mod masks;
 mod mounts;
 mod rlimits;
@@ -20,7 +22,8 @@ pub mod lsm;
 pub mod seccomp;
 
 pub use bundle::OciBundler;
-pub use cgroup::{Cgroup, CgroupMount, CgroupVersion, cgroup_driver};
+pub use cgroup::{Cgroup, CgroupLayout, CgroupMount, CgroupVersion, cgroup_driver};
 pub use embedded::{EmbeddedRuntime, Step, hasten_cgroup_joins};
 pub use external::ExecRuntime;
+pub use host_report::{AppArmorProfile, HostReport};
 pub use user::{ResolvedUser, finish_process, resolve_user};

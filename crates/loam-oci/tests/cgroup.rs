@@ -216,13 +216,19 @@ fn without_cgroup_kill_the_processes_are_killed_one_by_one() {
     if !can_run(NAME) {
         return;
     }
-    if !loam_sys::features::is_off("cgroup.kill") {
-        // The switch is read once by each process: the test runs itself with it.
-        let test = std::env::current_exe().expect("this program");
-        let ran = Command::new(test).args(["--exact", NAME]).env("LOAM_WITHOUT", "cgroup.kill").status();
-        assert!(ran.expect("run").success());
+    let Ok(without) = std::env::var(loam_sys::features::VARIABLE) else {
+        // What is turned off stays off in the whole process: the test runs itself for each way.
+        for without in ["cgroup.kill", "cgroup.kill,pidfd"] {
+            let test = std::env::current_exe().expect("this program");
+            let ran = Command::new(test)
+                .args(["--exact", NAME])
+                .env(loam_sys::features::VARIABLE, without)
+                .status();
+            assert!(ran.expect("run").success(), "without {without}");
+        }
         return;
-    }
+    };
+    loam_sys::features::turn_off(&without).expect("features");
     let cgroup = Cgroup::create(&path("rounds"), None).expect("created");
     // A shell that makes children as fast as it can, and waits for the word to begin.
     let script = "read line; while :; do sleep 1000 & done 2>/dev/null";

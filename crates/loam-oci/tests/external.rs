@@ -96,7 +96,7 @@ impl Container {
             directory,
             mapping,
             network: Namespace::New,
-            cgroup: &self.cgroup,
+            cgroup: &self.cgroup.parse().expect("a place"),
             files: &[],
             init_program: None,
         };

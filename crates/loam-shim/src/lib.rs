@@ -17,4 +17,5 @@ mod socket;
 
 pub use archive::{archive_in, archive_out};
 pub use client::ShimSupervisor;
+pub use rootfs::MountWays;
 pub use serve::{Equipment, FinishProcess, serve};

@@ -8,8 +8,14 @@ use loam_model::oci_spec::runtime::Process;
 use loam_model::{Result, Runtime, RuntimeChoice, ShimLaunch};
 use loam_oci::{EmbeddedRuntime, ExecRuntime};
 use loam_shim::Equipment;
+use loam_sys::features;
 
 fn main() -> ExitCode {
+    // `loam` has checked the names.
+    let without = std::env::var(features::VARIABLE).unwrap_or_default();
+    if features::turn_off(&without).is_err() {
+        return ExitCode::FAILURE;
+    }
     let role = std::env::args_os().nth(1);
     match role.as_ref().map(|role| role.as_encoded_bytes()) {
         None => loam_shim::serve(equip),

@@ -4,9 +4,10 @@
 //! both ways where a container asks for it. Only the mount that holds the run directory becomes a slave: what is
 //! mounted below the run directory is never seen by the host, and vanishes with the last process in the namespace.
 
+mod disk;
 mod id_maps;
-mod image;
 mod layers;
+mod mount_ways;
 mod overlay;
 mod preparation;
 mod shift;
@@ -21,6 +22,7 @@ use rustix::mount::MountPropagationFlags;
 use rustix::thread::LinkNameSpaceType;
 
 pub(crate) use id_maps::IdMaps;
+pub use mount_ways::MountWays;
 pub(crate) use overlay::mount_root;
 pub(crate) use preparation::prepare;
 

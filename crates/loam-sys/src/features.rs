@@ -2,77 +2,133 @@
 //! the switch that turns them off.
 //!
 //! Whoever uses such a feature asks the kernel by trying it, and has another way for the case that it is refused. To
-//! try those other ways on a kernel that has everything, the environment variable `LOAM_WITHOUT` names features that
-//! are treated as refused: `LOAM_WITHOUT=cgroup.kill,openat2 loam run …`. It is a developers' switch: `loam` hands it
-//! on to its shims, and no container ever sees it.
+//! try those other ways on a kernel that has everything, a program's `main` hands [`turn_off`] what the environment
+//! variable [`VARIABLE`] says: `LOAM_WITHOUT=cgroup.kill,openat2 loam run …`. It is a developers' switch: `loam` hands
+//! it on to its shims, and no container ever sees it.
 
-use std::sync::OnceLock;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
-/// The environment variable that turns features off: names of [`ALL`], with commas between them.
+/// The environment variable that turns features off: names with commas between them.
 pub const VARIABLE: &str = "LOAM_WITHOUT";
 
-/// `fsopen`, `fsconfig`, `open_tree`, `move_mount` (Linux 5.2): mounts by descriptor.
-pub const MOUNT_API: &str = "mount-api";
-/// Overlay layers given by descriptor (Linux 6.15).
-pub const LAYERS_BY_DESCRIPTOR: &str = "layer-descriptors";
-/// Overlay layers given one by one (`lowerdir+`, Linux 6.7); without it neither are they given by descriptor.
-pub const LOWERDIR_PLUS: &str = "lowerdir+";
-/// Idmapped mounts as the layers of an overlay (Linux 5.19) and of volumes (Linux 5.12).
-pub const IDMAPPED_MOUNTS: &str = "idmapped-mounts";
-/// `cgroup.kill` of cgroup version 2 (Linux 5.14): kills all processes of a cgroup at once.
-pub const CGROUP_KILL: &str = "cgroup.kill";
-/// `openat2` (Linux 5.6): resolves a path beneath a directory.
-pub const OPENAT2: &str = "openat2";
-/// `pidfd_open` and `pidfd_send_signal` (Linux 5.3): a process by descriptor.
-pub const PIDFD: &str = "pidfd";
-
-/// The features that can be turned off.
-pub const ALL: [&str; 7] =
-    [MOUNT_API, LAYERS_BY_DESCRIPTOR, LOWERDIR_PLUS, IDMAPPED_MOUNTS, CGROUP_KILL, OPENAT2, PIDFD];
-
-/// Whether a feature of [`ALL`] is turned off. The environment is read once.
-pub fn is_off(name: &str) -> bool {
-    debug_assert!(ALL.contains(&name), "the feature `{name}` is not in the list");
-    static OFF: OnceLock<Vec<String>> = OnceLock::new();
-    OFF.get_or_init(|| names(&value()).map(str::to_owned).collect()).iter().any(|off| off == name)
+/// A kernel feature that can be turned off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// `fsopen`, `fsconfig`, `open_tree`, `move_mount` (Linux 5.2): mounts by descriptor.
+    MountApi,
+    /// Overlay layers given by descriptor (Linux 6.15).
+    LayersByDescriptor,
+    /// Overlay layers given one by one (`lowerdir+`, Linux 6.7); without it neither are they given by descriptor.
+    LowerdirPlus,
+    /// Idmapped mounts as the layers of an overlay (Linux 5.19) and of volumes (Linux 5.12).
+    IdmappedMounts,
+    /// `cgroup.kill` of cgroup version 2 (Linux 5.14): kills all processes of a cgroup at once.
+    CgroupKill,
+    /// `openat2` (Linux 5.6): resolves a path beneath a directory.
+    Openat2,
+    /// `pidfd_open` and `pidfd_send_signal` (Linux 5.3): a process by descriptor.
+    Pidfd,
 }
 
-/// Whether the kernel, or a sandbox around this process, lets it use the mount calls of [`MOUNT_API`].
+/// Those that are turned off, a bit each.
+static OFF: AtomicU32 = AtomicU32::new(0);
+
+impl Feature {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::MountApi,
+        Self::LayersByDescriptor,
+        Self::LowerdirPlus,
+        Self::IdmappedMounts,
+        Self::CgroupKill,
+        Self::Openat2,
+        Self::Pidfd,
+    ];
+
+    /// Its name in [`VARIABLE`].
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MountApi => "mount-api",
+            Self::LayersByDescriptor => "layer-descriptors",
+            Self::LowerdirPlus => "lowerdir+",
+            Self::IdmappedMounts => "idmapped-mounts",
+            Self::CgroupKill => "cgroup.kill",
+            Self::Openat2 => "openat2",
+            Self::Pidfd => "pidfd",
+        }
+    }
+
+    /// Whether it is turned off in this process.
+    pub fn is_off(self) -> bool {
+        OFF.load(Ordering::Relaxed) & self.bit() != 0
+    }
+
+    fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// A name that no feature has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` in `{VARIABLE}` is no kernel feature", .0.escape_default())]
+pub struct UnknownFeature(String);
+
+impl FromStr for Feature {
+    type Err = UnknownFeature;
+
+    fn from_str(name: &str) -> Result<Self, UnknownFeature> {
+        let found = Self::ALL.into_iter().find(|feature| feature.as_str() == name);
+        found.ok_or_else(|| UnknownFeature(name.to_owned()))
+    }
+}
+
+/// Turns features off for the rest of this process's life: a list of names with commas between them.
+///
+/// # Errors
+/// A name that no feature has; nothing is turned off then.
+pub fn turn_off(list: &str) -> Result<(), UnknownFeature> {
+    let bits = parse(list)?.into_iter().fold(0, |bits, feature| bits | feature.bit());
+    OFF.fetch_or(bits, Ordering::Relaxed);
+    Ok(())
+}
+
+/// What is turned off, as [`turn_off`] takes it; empty for nothing.
+pub fn turned_off() -> String {
+    let off = Feature::ALL.into_iter().filter(|feature| feature.is_off());
+    off.map(Feature::as_str).collect::<Vec<_>>().join(",")
+}
+
+fn parse(list: &str) -> Result<Vec<Feature>, UnknownFeature> {
+    list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::parse).collect()
+}
+
+/// Whether the kernel, or a sandbox around this process, lets it use the mount calls of [`Feature::MountApi`].
 pub fn has_mount_api() -> bool {
     use rustix::mount::OpenTreeFlags;
     // Without a clone that is no more than opening a directory.
-    !is_off(MOUNT_API) && rustix::mount::open_tree(CWD, "/", OpenTreeFlags::OPEN_TREE_CLOEXEC).is_ok()
+    !Feature::MountApi.is_off()
+        && rustix::mount::open_tree(CWD, "/", OpenTreeFlags::OPEN_TREE_CLOEXEC).is_ok()
 }
 
 /// Whether openat2(2) may be used.
 pub fn has_openat2() -> bool {
     let (flags, how) = (OFlags::PATH | OFlags::CLOEXEC, ResolveFlags::empty());
-    !is_off(OPENAT2) && rustix::fs::openat2(CWD, "/", flags, Mode::empty(), how).is_ok()
+    !Feature::Openat2.is_off() && rustix::fs::openat2(CWD, "/", flags, Mode::empty(), how).is_ok()
 }
 
 /// Whether processes can be opened.
 pub fn has_pidfd() -> bool {
     crate::open_process(rustix::process::getpid()).is_ok()
-}
-
-/// What the environment turns off, to be handed on to a program that is to do the same; empty for nothing.
-pub fn value() -> String {
-    std::env::var_os(VARIABLE).map(|value| value.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
-/// A name in [`VARIABLE`] that is none of [`ALL`], if there is one.
-pub fn unknown_name() -> Option<String> {
-    first_unknown(&value()).map(str::to_owned)
-}
-
-fn first_unknown(list: &str) -> Option<&str> {
-    names(list).find(|name| !ALL.contains(name))
-}
-
-fn names(list: &str) -> impl Iterator<Item = &str> {
-    list.split(',').map(str::trim).filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]
@@ -81,17 +137,21 @@ mod tests {
 
     #[test]
     fn a_list_names_known_features_only() {
-        assert_eq!(first_unknown("openat2, cgroup.kill,,"), None);
-        assert_eq!(first_unknown(""), None);
-        assert_eq!(first_unknown("openat2,openat3"), Some("openat3"));
-        assert_eq!(first_unknown("OPENAT2"), Some("OPENAT2"));
+        assert_eq!(parse("openat2, cgroup.kill,,"), Ok(vec![Feature::Openat2, Feature::CgroupKill]));
+        assert_eq!(parse(""), Ok(vec![]));
+        assert!(Feature::ALL.into_iter().all(|feature| feature.to_string().parse() == Ok(feature)));
+        for name in ["openat3", "OPENAT2"] {
+            let error = parse(&format!("openat2,{name}")).unwrap_err();
+            assert_eq!(error.to_string(), format!("`{name}` in `LOAM_WITHOUT` is no kernel feature"));
+        }
     }
 
     #[test]
     fn nothing_is_off_unless_it_is_named() {
-        // The tests run without the variable.
-        assert!(value().is_empty());
-        assert!(ALL.iter().all(|name| !is_off(name)));
-        assert_eq!(unknown_name(), None);
+        assert_eq!(turned_off(), "");
+        assert!(turn_off("openat2,openat3").is_err());
+        assert!(Feature::ALL.into_iter().all(|feature| !feature.is_off()));
+        // Every feature has a bit of its own.
+        assert_eq!(Feature::ALL.into_iter().fold(0, |bits, feature| bits | feature.bit()).count_ones(), 7);
     }
 }

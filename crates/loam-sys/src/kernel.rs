@@ -7,9 +7,9 @@ use std::fmt;
 pub struct KernelVersion(pub u32, pub u32);
 
 /// The oldest kernel that Loam runs on: the first whose every system call that has no other way is there
-/// (mount_setattr(2) with all its attributes, close_range(2), clone3(2)). What came later has another way
+/// (mount_setattr(2) with all its attributes and quotactl_fd(2) are of 5.14). What came later has another way
 /// ([`crate::features`]).
-pub const OLDEST: KernelVersion = KernelVersion(5, 15);
+pub const OLDEST: KernelVersion = KernelVersion(5, 14);
 
 impl KernelVersion {
     /// Reads a release such as `6.1.0-13-amd64`.
@@ -52,9 +52,10 @@ mod tests {
     #[test]
     fn an_old_kernel_is_refused() {
         for (release, objection) in [
-            ("5.10.0-28-amd64", Some("Linux 5.10 is too old: Loam needs Linux 5.15 or later")),
-            ("4.19.0", Some("Linux 4.19 is too old: Loam needs Linux 5.15 or later")),
-            ("5.15.0-105-generic", None),
+            ("5.10.0-28-amd64", Some("Linux 5.10 is too old: Loam needs Linux 5.14 or later")),
+            ("4.19.0", Some("Linux 4.19 is too old: Loam needs Linux 5.14 or later")),
+            ("5.13.19", Some("Linux 5.13 is too old: Loam needs Linux 5.14 or later")),
+            ("5.14.0-427.el9.x86_64", None),
             ("6.1.0-13-amd64", None),
             ("7.0.0", None),
             ("a-kernel-of-our-own", None),

@@ -42,7 +42,7 @@ struct Configuration {
 
 /// A loop device with a file. The kernel lets go of both when this is dropped and nothing on the device is mounted.
 #[derive(Debug)]
-pub struct LoopDevice {
+pub(crate) struct LoopDevice {
     path: PathBuf,
     _open: OwnedFd,
 }
@@ -53,7 +53,7 @@ impl LoopDevice {
     ///
     /// # Errors
     /// `NotFound` when there is no `/dev/loop-control`, or no node for the device.
-    pub fn attach(file: BorrowedFd<'_>) -> io::Result<Self> {
+    pub(crate) fn attach(file: BorrowedFd<'_>) -> io::Result<Self> {
         let control = File::options().read(true).write(true).open("/dev/loop-control")?;
         for _ in 1..MAX_TRIES {
             // SAFETY: the request takes no argument and touches no memory.
@@ -74,7 +74,7 @@ impl LoopDevice {
     }
 
     /// The device's node.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

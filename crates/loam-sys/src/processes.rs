@@ -6,34 +6,19 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, Result};
 use rustix::process::{Pid, PidfdFlags};
 
-use crate::features;
+use crate::features::Feature;
 
 /// Opens a process (pidfd_open(2), Linux 5.3).
 ///
 /// # Errors
-/// `SRCH` when there is none; `NOSYS` when the call is refused, or turned off by [`features::PIDFD`]: then the process
-/// can only be known by its id and its [`start_time`].
+/// `SRCH` when there is none; `NOSYS` when the call is refused, or turned off by [`Feature::Pidfd`]: then the process
+/// can only be known by its id and its [`start_time`](crate::start_time), as [`HeldProcess`](crate::HeldProcess) does.
+#[expect(clippy::disallowed_methods, reason = "this is the one that others are to call")]
 pub fn open_process(pid: Pid) -> Result<OwnedFd> {
-    if features::is_off(features::PIDFD) {
+    if Feature::Pidfd.is_off() {
         return Err(Errno::NOSYS);
     }
     rustix::process::pidfd_open(pid, PidfdFlags::empty())
-}
-
-/// When a process was started, in clock ticks after the boot, unless it has ended (proc(5), `/proc/PID/stat`, fields 3
-/// and 22). Together with the id it names the process for good.
-pub fn start_time(pid: Pid) -> Option<u64> {
-    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    parse_start_time(&String::from_utf8_lossy(&text))
-}
-
-fn parse_start_time(text: &str) -> Option<u64> {
-    // The name, in parentheses, may contain anything.
-    let mut fields = text[text.rfind(')')? + 1..].split_ascii_whitespace();
-    match fields.next()? {
-        "Z" | "X" => None,
-        _ => fields.nth(18)?.parse().ok(),
-    }
 }
 
 /// Sends any signal number, real-time signals too, to the process (pidfd_send_signal(2), Linux 5.1).
@@ -41,7 +26,7 @@ fn parse_start_time(text: &str) -> Option<u64> {
 /// Where that call is refused, the process that the descriptor stands for is signalled by its id. A caller who made the
 /// process and has not reaped it yet can't miss: until then the id is nobody else's.
 pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
-    if !features::is_off(features::PIDFD) {
+    if !Feature::Pidfd.is_off() {
         // SAFETY: takes integers; a null `siginfo` asks for the one that kill(2) would make.
         let result = unsafe {
             libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<u8>(), 0)
@@ -64,7 +49,7 @@ fn id_behind(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
     id.filter(|id| *id > 0).ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
 }
 
-fn send_to(pid: i32, signal: i32) -> io::Result<()> {
+pub(crate) fn send_to(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: kill takes integers and touches no memory.
     let result = unsafe { libc::kill(pid, signal) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -74,15 +59,6 @@ fn send_to(pid: i32, signal: i32) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::os::fd::AsFd;
-
-    #[test]
-    fn a_start_time_is_read_past_any_name() {
-        let fields = "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 777 20";
-        assert_eq!(parse_start_time(&format!("5 (a) S (b) S {fields}")), Some(777));
-        assert_eq!(parse_start_time(&format!("5 (a) Z {fields}")), None);
-        assert_eq!(parse_start_time(""), None);
-        assert!(start_time(rustix::process::getpid()).is_some());
-    }
 
     #[test]
     fn the_process_behind_a_descriptor_is_signalled_by_its_id() {

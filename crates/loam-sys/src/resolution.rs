@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, Result};
 use rustix::path::Arg;
 
-use crate::features;
+use crate::features::{self, Feature};
 
 /// How often a path is resolved anew when something was renamed meanwhile. Somebody who renames without end gets the
 /// caller EAGAIN, not an endless loop.
@@ -49,7 +49,7 @@ pub fn openat2(
     mode: Mode,
     how: ResolveFlags,
 ) -> Result<OwnedFd> {
-    if !features::is_off(features::OPENAT2) {
+    if !Feature::Openat2.is_off() {
         match rustix::fs::openat2(&root, path, flags, mode, how) {
             // The answer of an older kernel; or that of a sandbox, or to who may not open the file.
             Err(Errno::NOSYS | Errno::PERM) if is_refused() => {}

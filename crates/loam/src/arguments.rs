@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser};
-use loam_model::CgroupDriver;
+use loam_model::{CgroupDriver, Slice};
 use serde::Deserialize;
 
 use crate::command::Command;
@@ -71,6 +71,16 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     pub(crate) cgroup_driver: Option<DriverChoice>,
+    /// The slice that systemd's scopes go into [default: machine.slice]
+    #[arg(
+        long,
+        global = true,
+        env = "LOAM_CGROUP_SLICE",
+        value_name = "SLICE",
+        hide_env = true,
+        help_heading = "Global options"
+    )]
+    pub(crate) cgroup_slice: Option<Slice>,
     /// Log what happens inside to standard error: error, warn, info, debug or trace
     #[arg(
         long,
@@ -219,6 +229,7 @@ mod tests {
               --config <FILE>           The configuration file [default: /etc/loam/config.toml]
               --cgroup-driver <DRIVER>  Who makes cgroups: cgroupfs, systemd, or auto for what suits the
                                         host [default: auto]
+              --cgroup-slice <SLICE>    The slice that systemd's scopes go into [default: machine.slice]
               --log-level <LEVEL>       Log what happens inside to standard error: error, warn, info, debug
                                         or trace
 
@@ -362,6 +373,7 @@ mod tests {
               --config <FILE>           The configuration file [default: /etc/loam/config.toml]
               --cgroup-driver <DRIVER>  Who makes cgroups: cgroupfs, systemd, or auto for what suits the
                                         host [default: auto]
+              --cgroup-slice <SLICE>    The slice that systemd's scopes go into [default: machine.slice]
               --log-level <LEVEL>       Log what happens inside to standard error: error, warn, info, debug
                                         or trace
         ");
@@ -391,6 +403,7 @@ mod tests {
               --config <FILE>           The configuration file [default: /etc/loam/config.toml]
               --cgroup-driver <DRIVER>  Who makes cgroups: cgroupfs, systemd, or auto for what suits the
                                         host [default: auto]
+              --cgroup-slice <SLICE>    The slice that systemd's scopes go into [default: machine.slice]
               --log-level <LEVEL>       Log what happens inside to standard error: error, warn, info, debug
                                         or trace
         ");
@@ -426,6 +439,7 @@ mod tests {
               --config <FILE>           The configuration file [default: /etc/loam/config.toml]
               --cgroup-driver <DRIVER>  Who makes cgroups: cgroupfs, systemd, or auto for what suits the
                                         host [default: auto]
+              --cgroup-slice <SLICE>    The slice that systemd's scopes go into [default: machine.slice]
               --log-level <LEVEL>       Log what happens inside to standard error: error, warn, info, debug
                                         or trace
         ");

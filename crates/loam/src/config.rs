@@ -3,14 +3,13 @@
 //! The file is TOML, `/etc/loam/config.toml` unless `--config` names another; without it everything has its default. Keys
 //! are the flags' names with `_` for `-`; one that is not known is refused, because it would be a mistake that nobody sees.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use loam_model::{CgroupDriver, ErrorKind, Failure, Slice};
 use serde::Deserialize;
 
 use crate::arguments::{DriverChoice, Global, LogLevel};
+use crate::flags::words::read_text;
 
 /// Where the file is.
 const DEFAULT_FILE: &str = "/etc/loam/config.toml";
@@ -18,8 +17,6 @@ const DEFAULT_FILE: &str = "/etc/loam/config.toml";
 const DEFAULT_ROOT: &str = "/var/lib/loam";
 /// Where what a restart empties is.
 const DEFAULT_RUN: &str = "/run/loam";
-/// More than any configuration holds, in bytes.
-const FILE_LIMIT: u64 = 1 << 20;
 
 /// What holds for every command.
 #[derive(Clone, Debug)]
@@ -53,9 +50,11 @@ impl Settings {
     /// Reads the configuration file, and lets flags go before it.
     pub(crate) fn resolve(global: Global) -> Result<Self, Failure> {
         let keys = match &global.config {
-            Some(path) => Keys::read(path)?
-                .ok_or_else(|| unreadable(ErrorKind::NotFound, path, io::ErrorKind::NotFound.into()))?,
-            None => Keys::read(Path::new(DEFAULT_FILE))?.unwrap_or_default(),
+            Some(path) => Keys::read(path)?,
+            None => match Keys::read(Path::new(DEFAULT_FILE)) {
+                Err(failure) if failure.kind() == ErrorKind::NotFound => Keys::default(),
+                keys => keys?,
+            },
         };
         let choice = global.cgroup_driver.or(keys.cgroup_driver).unwrap_or_default();
         Ok(Self {
@@ -63,23 +62,16 @@ impl Settings {
             run: global.run.or(keys.run).unwrap_or_else(|| DEFAULT_RUN.into()),
             log_level: global.log_level.or(keys.log_level),
             cgroup_driver: choice.driver(),
-            cgroup_slice: keys.cgroup_slice.unwrap_or_else(Slice::machine),
+            cgroup_slice: global.cgroup_slice.or(keys.cgroup_slice).unwrap_or_else(Slice::machine),
             config: global.config,
         })
     }
 }
 
 impl Keys {
-    /// The keys of a file; `None` when there is none.
-    fn read(path: &Path) -> Result<Option<Self>, Failure> {
-        let mut text = String::new();
-        let file = match File::open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other,
-        };
-        file.and_then(|file| file.take(FILE_LIMIT).read_to_string(&mut text))
-            .map_err(|error| unreadable(ErrorKind::Invalid, path, error))?;
-        Self::parse(path, &text).map(Some)
+    /// The keys of a file.
+    fn read(path: &Path) -> Result<Self, Failure> {
+        Self::parse(path, &read_text("configuration file", path)?)
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self, Failure> {
@@ -101,10 +93,6 @@ impl Keys {
     }
 }
 
-fn unreadable(kind: ErrorKind, path: &Path, error: io::Error) -> Failure {
-    Failure::new(kind, format!("the configuration file `{}` can't be read", path.display())).caused_by(error)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +107,7 @@ mod tests {
             run: None,
             config: Some(config.to_owned()),
             cgroup_driver: None,
+            cgroup_slice: None,
             log_level: None,
         }
     }
@@ -146,16 +135,20 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("config.toml");
         assert_eq!(Settings::resolve(global(&file)).expect_err("missing").kind(), ErrorKind::NotFound);
-        std::fs::write(&file, "root = '/r'\ncgroup_driver = 'systemd'\n").expect("written");
+        let text = "root = '/r'\ncgroup_driver = 'systemd'\ncgroup_slice = 'a.slice'\n";
+        std::fs::write(&file, text).expect("written");
         let settings = Settings::resolve(global(&file)).expect("valid");
         assert_eq!(
             (settings.root.as_path(), settings.run.as_path()),
             (Path::new("/r"), Path::new(DEFAULT_RUN))
         );
         assert_eq!(settings.cgroup_driver, Some(CgroupDriver::Systemd));
+        assert_eq!(settings.cgroup_slice.as_str(), "a.slice");
         let mut flags = global(&file);
+        flags.cgroup_slice = Some("b.slice".parse().expect("a slice"));
         (flags.root, flags.cgroup_driver) = (Some("/f".into()), Some(DriverChoice::Auto));
         let settings = Settings::resolve(flags).expect("valid");
         assert_eq!((settings.root.as_path(), settings.cgroup_driver), (Path::new("/f"), None));
+        assert_eq!(settings.cgroup_slice.as_str(), "b.slice");
     }
 }

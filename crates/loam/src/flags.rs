@@ -16,7 +16,7 @@ mod ports;
 mod process;
 mod quantity;
 mod security;
-mod words;
+pub(crate) mod words;
 
 pub(crate) use container::{ContainerFlags, PullPolicy};
 pub(crate) use detach_keys::DetachKeys;

@@ -38,6 +38,9 @@ fn main() -> ExitCode {
         Err(failure) => return render::failure(&failure).into(),
     };
     arguments::start_logging(settings.log_level);
+    if let Err(failure) = wiring::turn_features_off() {
+        return render::failure(&failure).into();
+    }
     let wiring = Wiring::new(settings);
     let exit = arguments.command.run(&wiring).unwrap_or_else(|failure| render::failure(&failure));
     exit.into()

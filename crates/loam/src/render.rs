@@ -3,8 +3,10 @@
 use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
+use clap::CommandFactory;
 use loam_model::{Failure, escaped};
 
+use crate::arguments::Arguments;
 use crate::exit::Exit;
 use crate::output;
 
@@ -16,13 +18,15 @@ const HINT: Style = AnsiColor::Cyan.on_default();
 const POINTER: &str = "For more information, try '--help'.";
 
 /// The flags that the environment may give, as clap shows them in a usage line.
-const FROM_ENVIRONMENT: &[&str] = &[
-    " --root <DIR>",
-    " --run <DIR>",
-    " --config <FILE>",
-    " --cgroup-driver <DRIVER>",
-    " --log-level <LEVEL>",
-];
+fn from_environment() -> Vec<String> {
+    let command = Arguments::command();
+    let given = command.get_arguments().filter(|argument| argument.get_env().is_some());
+    given
+        .filter_map(|argument| {
+            Some(format!(" --{} <{}>", argument.get_long()?, argument.get_value_names()?.first()?))
+        })
+        .collect()
+}
 
 /// Says what went wrong, and gives the exit code for it.
 pub(crate) fn failure(failure: &Failure) -> Exit {
@@ -74,8 +78,10 @@ fn usage_text(error: &clap::Error) -> String {
             continue;
         }
         let usage = line.starts_with("Usage: ");
-        let flags: &[&str] = if usage { FROM_ENVIRONMENT } else { &[] };
-        said.push(flags.iter().fold(escaped(line).into_owned(), |line, flag| line.replace(flag, "")));
+        let flags = if usage { from_environment() } else { Vec::new() };
+        said.push(
+            flags.iter().fold(escaped(line).into_owned(), |line, flag| line.replace(flag.as_str(), "")),
+        );
     }
     said.join("\n").trim_end().to_owned()
 }

@@ -11,9 +11,13 @@ use std::sync::Arc;
 
 use loam_engine::{Engine, EngineConfig, Notes};
 use loam_image::{LayerStore, StoreConfig};
-use loam_model::{CgroupDriver, ErrorKind, Failure, Image, ImageStore, shown};
+use loam_model::{CgroupDriver, ErrorKind, Failure, Image, ImageStore, QuotaMechanism};
 use loam_state::Database;
-use loam_sys::{features, kernel};
+use loam_sys::features::{self, Feature};
+use loam_sys::kernel;
+
+pub(crate) use loam_oci::{AppArmorProfile, CgroupLayout, HostReport};
+pub(crate) use loam_shim::MountWays;
 
 use crate::config::Settings;
 use crate::render;
@@ -72,6 +76,23 @@ impl Wiring {
         loam_oci::cgroup_driver(self.settings.cgroup_driver)
     }
 
+    /// What this host gives to containers.
+    pub(crate) fn host_report(&self) -> HostReport {
+        HostReport::look()
+    }
+
+    /// What enforces disk limits in the state directory; `None` when that can't be told.
+    pub(crate) fn quota_mechanism(&self) -> Option<QuotaMechanism> {
+        loam_image::quota_mechanism(&self.root().ok()?).ok()
+    }
+
+    /// Which ways of mounting there are, with layers in the state directory or, before there is one, above it.
+    pub(crate) fn mount_ways(&self) -> MountWays {
+        let there =
+            self.root().ok().and_then(|root| root.ancestors().find(|path| path.exists()).map(Path::to_owned));
+        MountWays::look(&there.unwrap_or_else(|| "/".into()))
+    }
+
     /// The run directory, absolute.
     pub(crate) fn run(&self) -> Result<PathBuf, Failure> {
         whole(&self.settings.run)
@@ -114,19 +135,21 @@ fn require_root() -> Result<(), Failure> {
     Err(Failure::new(ErrorKind::Denied, message).hint("run it again with `sudo`"))
 }
 
-/// Refuses a kernel that is too old, and a developers' switch that is misspelt.
+/// Refuses a kernel that is too old.
 fn check_kernel() -> Result<(), Failure> {
-    if let Some(objection) = kernel::objection(&kernel::release()) {
-        return Err(Failure::new(ErrorKind::Unsupported, objection));
-    }
-    match features::unknown_name() {
+    match kernel::objection(&kernel::release()) {
         None => Ok(()),
-        Some(name) => {
-            let message = format!("`{}` in `{}` is no kernel feature", shown(&name), features::VARIABLE);
-            let known = format!("known are {}", features::ALL.join(", "));
-            Err(Failure::new(ErrorKind::Invalid, message).hint(known))
-        }
+        Some(objection) => Err(Failure::new(ErrorKind::Unsupported, objection)),
     }
+}
+
+/// Turns off the kernel features that the environment names, and refuses a name that none has.
+pub(crate) fn turn_features_off() -> Result<(), Failure> {
+    let list = env::var_os(features::VARIABLE).unwrap_or_default();
+    features::turn_off(&list.to_string_lossy()).map_err(|error| {
+        let known = Feature::ALL.map(Feature::as_str).join(", ");
+        Failure::new(ErrorKind::Invalid, error.to_string()).hint(format!("known are {known}"))
+    })
 }
 
 /// Makes a directory that everybody may pass and nobody else may list: containers' users are others on the host.

@@ -11,9 +11,7 @@ fn device() -> (String, String) {
     let node = needs::block_device(&std::env::temp_dir()).expect("the test needs one");
     let found = fs::metadata(&node).expect("it exists");
     assert!(found.file_type().is_block_device());
-    let (major, minor) =
-        ((found.rdev() >> 8) & 0xfff, (found.rdev() & 0xff) | ((found.rdev() >> 12) & !0xff));
-    (node.display().to_string(), format!("{major}:{minor}"))
+    (node.display().to_string(), needs::device_numbers(found.rdev()))
 }
 
 #[test]

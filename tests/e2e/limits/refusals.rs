@@ -11,8 +11,12 @@ fn limits_that_make_no_sense_are_refused() {
     let run = |flag: &str| host.loam(&["run", "--rm", flag, "small", "true"]);
     run("--device-read-bps=/dev/null:1m").refused(125, "/dev/null");
     run("--device-write-iops=/no/such:1").refused(125, "/no/such");
-    run("--hugepage-limit=3MB=6m").refused(125, "h");
+    run("--hugepage-limit=3MB=6m").refused(125, "huge page");
     run("--cpu-quota=5").refused(125, "processor quota `5`");
+    run("--cpu-period=5").refused(125, "processor period `5`");
+    run("--cpu-shares=1").refused(125, "processor share `1`");
+    run("--cpuset-cpus=1-0").refused(125, "processor list `1-0`");
+    run("--cpuset-mems=x").refused(125, "memory node list `x`");
     let line = ["run", "--rm", "-m", "16m", "--memory-reservation", "17m", "small", "true"];
     host.loam(&line).refused(125, "memory reservation");
     assert_eq!(host.loam(&["run", "--rm", "--cpus", "1", "--cpu-quota", "5000", "small", "true"]).code, 125);

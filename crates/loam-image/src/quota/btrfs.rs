@@ -86,7 +86,7 @@ impl DiskQuota for BtrfsQuota {
         figure(place, "max_referenced").is_ok_and(|limit| limit > 0)
     }
 
-    fn image(&self, _place: &Place) -> Option<PathBuf> {
+    fn disk(&self, _place: &Place) -> Option<PathBuf> {
         None
     }
 

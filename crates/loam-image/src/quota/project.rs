@@ -1,11 +1,11 @@
-//! Project quotas of XFS and ext4: everything below `snapshots/CONTAINER` has a project id, and the file system counts and
-//! limits what that takes.
+//! Project quotas of XFS and ext4: everything below `snapshots/CONTAINER` has a project id, and the file system counts
+//! and limits what that takes.
 //!
-//! The id is given to the directory while it is empty; what is made in it inherits the id. It is set, and the limit with
-//! it, before anything can be written. When the snapshot goes, the limit is lifted, its tree is moved to
-//! `trash/quota-CONTAINER`, a name that a second attempt knows, and deleted there. The row with the id goes last, so that no
-//! id is given to another container while files have it; and where there is no tree, no limit is touched: the id may
-//! be somebody else's whose files were found before the tree was made.
+//! The id is given to the directory while it is empty; what is made in it inherits the id. It is set, and the limit
+//! with it, before anything can be written. When the snapshot goes, the limit is lifted, its tree is moved to
+//! `trash/quota-CONTAINER`, a name that a second attempt knows, and deleted there. The row with the id goes last, so
+//! that no id is given to another container while files have it; and where there is no tree, no limit is touched: the
+//! id may be somebody else's whose files were found before the tree was made.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -65,7 +65,7 @@ impl DiskQuota for ProjectQuota {
         place.path.join("upper").is_dir()
     }
 
-    fn image(&self, _place: &Place) -> Option<PathBuf> {
+    fn disk(&self, _place: &Place) -> Option<PathBuf> {
         None
     }
 

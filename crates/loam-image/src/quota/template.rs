@@ -1,9 +1,9 @@
 //! File systems to copy: `disk-templates/BYTES` is an empty one in which so many bytes can be written.
 //!
 //! mkfs.ext4 makes one in some tens of milliseconds, more than once, because what its own structures take is known only
-//! afterwards; a copy takes one or two. So it is made once for each limit, in a directory of `staging`, and renamed. It is
-//! sparse. Anybody may remove it at any time: who finds none makes it again. The sweep removes those of limits that no
-//! snapshot has.
+//! afterwards; a copy takes one or two. So it is made once for each limit, in a directory of `staging`, and renamed. It
+//! is sparse. Anybody may remove it at any time: who finds none makes it again. The sweep removes those of limits that
+//! no snapshot has.
 
 use std::fs::{self, File};
 use std::io;
@@ -25,7 +25,9 @@ const PROGRAM_PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/
 const BLOCK: u64 = 4096;
 /// An inode for so many bytes, half of what is usual: a writable directory holds many small files.
 const BYTES_FOR_INODE: u64 = 8192;
-/// So many blocks more than the limit asks for are as good as none.
+/// So many bytes more than the limit can be written at most: what is promised.
+const PROMISE: u64 = 64 << 10;
+/// So many blocks more than the limit asks for are as good as none: no better size is looked for.
 const TOLERANCE: u64 = 4;
 /// How often the size is corrected, and how often anew with more inodes. Near the end of a block group some sizes don't
 /// exist; more inodes shift where that is.
@@ -60,10 +62,25 @@ fn make(places: &Places, bytes: u64, template: &Path) -> Result<()> {
         .map_err(|error| failed(format!("`{}` can't be made", template.display()), error))
 }
 
-/// Finds the size of the file system in which the bytes, and hardly more, can be written.
-fn format(bytes: u64, file: &Path) -> Result<()> {
+/// What came of asking for a size.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    made: Superblock,
+    blocks: u64,
+    inodes: u64,
+}
+
+impl Candidate {
+    /// How many bytes more than these can be written; `None` when it is less.
+    fn excess(&self, bytes: u64) -> Option<u64> {
+        self.made.available().checked_sub(bytes)
+    }
+}
+
+/// Makes the file system in which the bytes, and at most [`PROMISE`] more, can be written.
+fn format(bytes: u64, file: &Path) -> Result<Superblock> {
     let wanted = bytes.div_ceil(BLOCK);
-    let mut smallest = None;
+    let mut best: Option<Candidate> = None;
     for shift in 0..SHIFTS {
         let mut inodes = bytes / BYTES_FOR_INODE + INODES_IN_BLOCK + shift * more_inodes(wanted);
         let mut blocks = wanted + wanted / 16 + LEAST_BLOCKS;
@@ -71,11 +88,14 @@ fn format(bytes: u64, file: &Path) -> Result<()> {
             let made = run(file, blocks, inodes)?;
             let available = made.available() / BLOCK;
             if (wanted..=wanted + TOLERANCE).contains(&available) {
-                return Ok(());
+                return Ok(made);
             }
-            if available > wanted {
-                smallest =
-                    Some(smallest.map_or((blocks, inodes), |known: (u64, u64)| known.min((blocks, inodes))));
+            let candidate = Candidate { made, blocks, inodes };
+            let excess = candidate.excess(bytes).filter(|excess| *excess <= PROMISE);
+            if excess.is_some_and(|excess| {
+                best.and_then(|best| best.excess(bytes)).is_none_or(|least| excess < least)
+            }) {
+                best = Some(candidate);
             }
             // The kernel keeps a part of what is added as well, and mkfs may have made it smaller than asked for.
             let fitting = (made.blocks + wanted).saturating_sub(available);
@@ -86,11 +106,14 @@ fn format(bytes: u64, file: &Path) -> Result<()> {
             blocks = fitting.max(LEAST_BLOCKS);
         }
     }
-    let Some((blocks, inodes)) = smallest else {
+    let Some(Candidate { made, blocks, inodes }) = best else {
         let message = format!("no file system has space for just {bytes} bytes");
         return Err(Failure::new(ErrorKind::Unsupported, message).hint("choose a slightly different limit"));
     };
-    run(file, blocks, inodes).map(drop)
+    // What mkfs makes of the same numbers is the same again.
+    let again = run(file, blocks, inodes)?;
+    debug_assert_eq!(again, made, "the file system that was measured");
+    Ok(again)
 }
 
 /// Inodes that shift the end of the last block group by more than what has to fit into it.
@@ -197,10 +220,11 @@ mod tests {
             3_000_000_000,
         ]);
         for bytes in sizes {
-            format(bytes, &file).expect("made");
+            let said = format(bytes, &file).expect("made");
             let made = Superblock::read(&File::open(&file).expect("there")).expect("ext4");
+            assert_eq!(said, made);
             let over = made.available().checked_sub(bytes).expect("at least as much");
-            assert!(over <= 64 << 10, "{bytes}: {over} too many");
+            assert!(over <= PROMISE, "{bytes}: {over} too many");
             assert!(fs::metadata(&file).expect("there").blocks() * 512 < 4 << 20, "{bytes} is not sparse");
         }
     }

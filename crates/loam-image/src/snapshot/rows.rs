@@ -96,7 +96,7 @@ impl LayerStore {
         let directory = open_directory(root)
             .map_err(|error| failed(format!("`{}` can't be opened", root.display()), error))?;
         Ok(match quota::mechanism(directory.as_fd()) {
-            QuotaMechanism::Project if limit.can_change_projects => QuotaMechanism::ImageFile,
+            QuotaMechanism::Project if limit.can_change_projects => QuotaMechanism::DiskFile,
             mechanism => mechanism,
         })
     }
@@ -196,7 +196,7 @@ impl LayerStore {
             let used = self.database.read(|connection| {
                 connection
                     .prepare_cached("SELECT 1 FROM snapshot WHERE quota = ?1 AND mechanism = ?2")?
-                    .exists(params![bytes, QuotaMechanism::ImageFile.as_str()])
+                    .exists(params![bytes, QuotaMechanism::DiskFile.as_str()])
             });
             if !used.unwrap_or(true)
                 && let Err(error) = std::fs::remove_file(entry.path())

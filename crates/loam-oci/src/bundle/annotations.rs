@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use loam_model::{BundleInput, CgroupDriver, CgroupPlace};
+use loam_model::{BundleInput, CgroupDriver};
 
 /// Keys with these beginnings steer runtimes and other engines. Labels never do: whoever makes an image would command
 /// the host.
@@ -34,15 +34,15 @@ pub(super) fn resolve(input: &BundleInput<'_>) -> HashMap<String, String> {
     let plain =
         labels.filter(|(key, _)| !key.is_empty() && !RESERVED.iter().any(|start| key.starts_with(start)));
     annotations.extend(plain.map(|(key, value)| (key.clone(), value.clone())));
-    if input.cgroup.parse().is_ok_and(|place: CgroupPlace| place.driver() == CgroupDriver::Systemd) {
+    if input.cgroup.driver() == CgroupDriver::Systemd {
         annotations.extend(scope(input.spec.stop_timeout.unwrap_or(STOP_TIMEOUT)));
     }
     annotations
 }
 
 /// Properties of the scope that are no limits, in the form that runtimes agree on: a value in GVariant's text format.
-/// Without them a container that does not listen to `systemctl stop` would be waited for as long as systemd's default is,
-/// and one that failed would stay in its list.
+/// Without them a container that does not listen to `systemctl stop` would be waited for as long as systemd's default
+/// is, and one that failed would stay in its list.
 fn scope(seconds: u32) -> [(String, String); 2] {
     let microseconds = u64::from(seconds) * 1_000_000;
     [

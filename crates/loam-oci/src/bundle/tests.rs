@@ -55,7 +55,7 @@ impl Case {
             directory: Path::new("/run/loam/containers/07"),
             mapping: self.mapping.as_ref(),
             network: self.network.clone(),
-            cgroup: self.cgroup,
+            cgroup: &self.cgroup.parse().expect("a place"),
             files: &self.files,
             init_program: self.init,
         };

@@ -3,7 +3,7 @@
 use loam_model::{CgroupDriver, Result};
 
 use super::systemd;
-use super::{CgroupError, CgroupVersion, Layout};
+use super::{CgroupError, CgroupLayout, Layout};
 
 /// The driver for new containers: the one that is asked for, else systemd where it is process 1, answers on D-Bus, and
 /// version 2 is the only hierarchy; else the file system. On version 1 systemd only looks after some controllers, so
@@ -21,7 +21,7 @@ pub fn cgroup_driver(choice: Option<CgroupDriver>) -> Result<CgroupDriver> {
 /// Whether version 2 is the only one; a host without any says so when a container is made.
 fn is_unified() -> std::result::Result<bool, CgroupError> {
     match Layout::detect() {
-        Ok(layout) => Ok(layout.hierarchies.iter().all(|one| one.version == CgroupVersion::V2)),
+        Ok(layout) => Ok(layout.kind() == CgroupLayout::Unified),
         Err(CgroupError::NoHierarchy) => Ok(false),
         Err(error) => Err(error),
     }

@@ -42,7 +42,7 @@ pub(crate) enum CgroupError {
     Late { path: String, what: &'static str, seconds: u64 },
     #[error("the systemd cgroup driver needs cgroup version 2 alone")]
     SystemdOnVersionOne,
-    #[error("scope `{unit}` is made around a process")]
+    #[error("scope `{unit}` can't be made without a process")]
     NoProcess { unit: String },
     #[error("scope `{unit}` can't be {what} by systemd")]
     Scope { unit: String, what: &'static str, source: BusError },
@@ -50,6 +50,8 @@ pub(crate) enum CgroupError {
     BadAnnotation { key: String, value: String },
     #[error("sending signal {signal} to process {pid} failed")]
     Signal { pid: i32, signal: i32, source: io::Error },
+    #[error("signal {signal} can't be sent: there is no such signal")]
+    NoSuchSignal { signal: i32 },
 }
 
 impl CgroupError {
@@ -70,13 +72,14 @@ impl CgroupError {
             Self::BadPath { .. }
             | Self::BadLimit { .. }
             | Self::BadUnified { .. }
-            | Self::BadAnnotation { .. } => ErrorKind::Invalid,
+            | Self::BadAnnotation { .. }
+            | Self::NoSuchSignal { .. } => ErrorKind::Invalid,
             Self::NoHierarchy
             | Self::NoController { .. }
             | Self::NoFile { .. }
             | Self::NoFreezer { .. }
             | Self::SystemdOnVersionOne => ErrorKind::Unsupported,
-            Self::Scope { source: BusError::Connect { .. } | BusError::Late, .. } => ErrorKind::Unavailable,
+            Self::Scope { source, .. } => source.kind(),
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Occupied { .. } => ErrorKind::Conflict,
             Self::Write { source, .. } if source.kind() == io::ErrorKind::InvalidInput => ErrorKind::Invalid,
@@ -100,6 +103,32 @@ impl From<CgroupError> for Failure {
             CgroupError::BadPath { source, .. } => failure.caused_by(source),
             CgroupError::Scope { source, .. } => failure.caused_by(source),
             _ => failure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_is_none_is_named() {
+        let failure = Failure::from(CgroupError::NoSuchSignal { signal: 65 });
+        assert_eq!(failure.kind(), ErrorKind::Invalid);
+        assert_eq!(failure.chain(), "signal 65 can't be sent: there is no such signal");
+    }
+
+    #[test]
+    fn what_systemd_says_has_a_kind() {
+        let answer = |name: &str| BusError::Answer { name: name.to_owned(), sentence: "no".to_owned() };
+        for (source, kind) in [
+            (answer("org.freedesktop.DBus.Error.AccessDenied"), ErrorKind::Denied),
+            (answer("org.freedesktop.systemd1.LoadFailed"), ErrorKind::Unavailable),
+            (BusError::Malformed, ErrorKind::Unavailable),
+            (BusError::Job { result: "failed".to_owned() }, ErrorKind::Unavailable),
+        ] {
+            let error = CgroupError::Scope { unit: "a.scope".to_owned(), what: "started", source };
+            assert_eq!(Failure::from(error).kind(), kind);
         }
     }
 }

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use super::{CgroupError, CgroupVersion};
 
 /// Where hierarchies are looked for. Mounts elsewhere are somebody's private business and are ignored.
@@ -32,6 +34,20 @@ impl Hierarchy {
     pub(crate) fn relative(&self) -> &str {
         self.mount.strip_prefix(MOUNT_BASE).ok().and_then(Path::to_str).unwrap_or_default()
     }
+}
+
+/// How cgroups are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CgroupLayout {
+    /// Version 2 alone.
+    Unified,
+    /// Version 1, and version 2 beside it.
+    Hybrid,
+    /// Version 1 alone.
+    Legacy,
+    /// None.
+    Absent,
 }
 
 /// All hierarchies of this host.
@@ -76,6 +92,17 @@ impl Layout {
         }
         found.sort_by_key(|hierarchy| hierarchy.version == CgroupVersion::V2);
         Self { hierarchies: found }
+    }
+
+    /// Which versions there are.
+    pub(crate) fn kind(&self) -> CgroupLayout {
+        let has = |version| self.hierarchies.iter().any(|hierarchy| hierarchy.version == version);
+        match (has(CgroupVersion::V1), has(CgroupVersion::V2)) {
+            (false, true) => CgroupLayout::Unified,
+            (true, true) => CgroupLayout::Hybrid,
+            (true, false) => CgroupLayout::Legacy,
+            (false, false) => CgroupLayout::Absent,
+        }
     }
 
     /// The v2 hierarchy.
@@ -156,6 +183,8 @@ mod tests {
             ]
         );
         let layout = Layout::parse(cgroup, mountinfo);
+        assert_eq!(layout.kind(), CgroupLayout::Hybrid);
+        assert_eq!(Layout::default().kind(), CgroupLayout::Absent);
         assert!(layout.hierarchies[1].read_only);
         assert!(layout.hierarchies[2].is_tracking() && !layout.hierarchies[1].is_tracking());
         assert_eq!(layout.v2().map(Hierarchy::relative), Some("unified"));
@@ -166,6 +195,7 @@ mod tests {
         let mountinfo =
             "30 23 0:26 /below /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
         assert_eq!(shown("0::/user.slice\n", mountinfo), ["V2 /sys/fs/cgroup "]);
+        assert_eq!(Layout::parse("0::/\n", mountinfo).kind(), CgroupLayout::Unified);
     }
 
     #[test]
@@ -177,5 +207,6 @@ garbage
 35 31 0:33 / /sys/fs/cgroup/rdma rw - cgroup cgroup rw,rdma
 ";
         assert_eq!(shown("1:pids:/\n", mountinfo), ["V1 /sys/fs/cgroup/pids pids"]);
+        assert_eq!(Layout::parse("1:pids:/\n", mountinfo).kind(), CgroupLayout::Legacy);
     }
 }

@@ -4,26 +4,30 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::io::ErrorKind;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use loam_sys::features::{self, CGROUP_KILL};
+use loam_sys::HeldProcess;
+use loam_sys::features::Feature;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::Pid;
 
-use super::{Cgroup, CgroupError, read, write};
+use super::{Cgroup, CgroupError, Layout, read, write};
 
 /// The file that kills all processes here and below (Linux 5.14).
 const KILL_AT_ONCE: &str = "cgroup.kill";
+/// `SIGKILL`.
+const KILL: i32 = 9;
+/// The last real-time signal, which is the last of all (signal(7)).
+const LAST_SIGNAL: i32 = 64;
 /// How long processes may take to stand still or to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait between looks at what nothing tells about.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// How often a cgroup whose processes fork is listed and signalled before that is given up.
 const ROUNDS: u32 = 100;
-/// How many processes are held by a descriptor at once: fewer than the fewest that a program may usually have open.
+/// How many processes are held at once: fewer than the fewest that a program may usually have open.
 const HELD: usize = 256;
 
 impl Cgroup {
@@ -38,7 +42,7 @@ impl Cgroup {
 
     /// Kills every process, at once where the kernel can (cgroup.kill, Linux 5.14).
     pub(super) fn kill(&self) -> Result<(), CgroupError> {
-        let at_once = self.v2().filter(|_| !features::is_off(CGROUP_KILL));
+        let at_once = self.v2().filter(|_| !Feature::CgroupKill.is_off());
         let killed = at_once.map(|directory| write(&directory.join(KILL_AT_ONCE), "1"));
         match killed {
             Some(Ok(())) => {}
@@ -69,7 +73,7 @@ impl Cgroup {
             if fresh.is_empty() {
                 break;
             }
-            result = result.and(self.send(&fresh, Signal::KILL));
+            result = result.and(self.send(&fresh, KILL));
             killed.extend(fresh);
         }
         let _can_be_missing = self.set_frozen(false);
@@ -78,33 +82,25 @@ impl Cgroup {
 
     /// Sends a signal to every process that is there now.
     pub(super) fn signal(&self, number: i32) -> Result<(), CgroupError> {
-        if number == Signal::KILL.as_raw() {
-            return self.kill();
+        match number {
+            KILL => self.kill(),
+            1..=LAST_SIGNAL => self.send(&self.processes()?, number),
+            signal => Err(CgroupError::NoSuchSignal { signal }),
         }
-        let signal = Signal::from_named_raw(number).ok_or(CgroupError::Signal {
-            pid: 0,
-            signal: number,
-            source: io::Error::from(ErrorKind::InvalidInput),
-        })?;
-        self.send(&self.processes()?, signal)
     }
 
     /// Sends a signal to processes that were listed here. A number can have gone to another process since: each is held
-    /// by a descriptor first, and then gets the signal only if its number is still listed.
-    fn send(&self, pids: &[i32], signal: Signal) -> Result<(), CgroupError> {
+    /// first, and then gets the signal only if its number is still listed.
+    fn send(&self, pids: &[i32], signal: i32) -> Result<(), CgroupError> {
         let mut result = Ok(());
         for pids in pids.chunks(HELD) {
             let held: Vec<_> = pids.iter().map(|&pid| (pid, hold(pid))).collect();
             let here: HashSet<i32> = self.processes()?.into_iter().collect();
-            for (pid, pidfd) in held.into_iter().filter(|(pid, _)| here.contains(pid)) {
-                let sent = match pidfd.and_then(|pidfd| rustix::process::pidfd_send_signal(pidfd, signal)) {
-                    // It has ended meanwhile, which is as good, or is a thread whose process is listed itself.
-                    Ok(()) | Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => Ok(()),
-                    Err(error) => {
-                        Err(CgroupError::Signal { pid, signal: signal.as_raw(), source: error.into() })
-                    }
-                };
-                result = result.and(sent);
+            for (pid, process) in held.into_iter().filter(|(pid, _)| here.contains(pid)) {
+                // One that has ended meanwhile is as good; a thread's process is listed itself.
+                let sent =
+                    process.and_then(|process| process.map_or(Ok(()), |process| process.signal(signal)));
+                result = result.and(sent.map_err(|source| CgroupError::Signal { pid, signal, source }));
             }
         }
         result
@@ -202,6 +198,26 @@ impl Cgroup {
     }
 }
 
+/// Whether cgroups of this host can be killed at once. The root has no such file: a cgroup below it is asked, or, when
+/// there is none, one that is made for that.
+pub(crate) fn can_kill_at_once(layout: &Layout) -> bool {
+    let Some(v2) = layout.v2().filter(|_| !Feature::CgroupKill.is_off()) else { return false };
+    let below = fs::read_dir(&v2.mount).into_iter().flatten().flatten();
+    let mut directories = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    if let Some(directory) = directories.next() {
+        return directory.path().join(KILL_AT_ONCE).exists();
+    }
+    let made = v2.mount.join(format!("loam-probe-{}", std::process::id()));
+    if fs::create_dir(&made).is_err() {
+        return false;
+    }
+    let has = made.join(KILL_AT_ONCE).exists();
+    if let Err(error) = fs::remove_dir(&made) {
+        tracing::debug!(%error, "a cgroup that was made for a look stays");
+    }
+    has
+}
+
 /// A cgroup and all those below it, parents first.
 pub(super) fn tree(directory: &Path) -> Result<Vec<PathBuf>, CgroupError> {
     let mut all = vec![directory.to_owned()];
@@ -238,10 +254,9 @@ fn processes_in(directory: &Path) -> Result<Vec<i32>, CgroupError> {
     Ok(text.lines().filter_map(|line| line.parse().ok()).filter(|&pid| pid > 0).collect())
 }
 
-/// Opens a descriptor of the process that has this number now.
-fn hold(pid: i32) -> rustix::io::Result<OwnedFd> {
-    let pid = Pid::from_raw(pid).expect("listed process ids are positive");
-    rustix::process::pidfd_open(pid, PidfdFlags::empty())
+/// Holds the process that has this number now.
+fn hold(pid: i32) -> io::Result<Option<HeldProcess>> {
+    HeldProcess::new(Pid::from_raw(pid).expect("listed process ids are positive"))
 }
 
 fn ignore_missing(result: Result<(), CgroupError>) -> Result<(), CgroupError> {

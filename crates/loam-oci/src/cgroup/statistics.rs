@@ -20,8 +20,8 @@ impl Cgroup {
         let mut stats = Stats::default();
         if let Some(directory) = self.v2() {
             v2_stats(directory, &mut stats)?;
-            if self.unit.is_some() && !directory.exists() {
-                stats.out_of_memory_kills = self.kills_since_creation();
+            if stats.out_of_memory_kills.is_none() {
+                stats.out_of_memory_kills = self.kills_of_removed(directory);
             }
         }
         if let Some(directory) = self.v1("cpuacct") {
@@ -61,10 +61,14 @@ impl Cgroup {
             return Some(here + below);
         }
         let directory = self.v2()?;
-        match keyed(directory, "memory.events", "oom_kill").ok().flatten() {
-            None if self.unit.is_some() && !directory.exists() => self.kills_since_creation(),
-            kills => kills,
-        }
+        let kills = keyed(directory, "memory.events", "oom_kill").ok().flatten();
+        kills.or_else(|| self.kills_of_removed(directory))
+    }
+
+    /// The same when systemd has removed the scope's directory already.
+    fn kills_of_removed(&self, directory: &Path) -> Option<u64> {
+        let is_removed = self.unit.is_some() && !directory.exists();
+        if is_removed { self.kills_since_creation() } else { None }
     }
 
     /// The same of a scope that systemd has removed already: it does so as soon as the last process has ended, often before

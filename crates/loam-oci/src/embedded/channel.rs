@@ -277,7 +277,7 @@ mod tests {
         let line = "while :; do kill -STOP $$; done";
         let mut silent = std::process::Command::new("sh").args(["-c", line]).spawn().unwrap();
         let pid = rustix::process::Pid::from_child(&silent);
-        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+        let pidfd = loam_sys::open_process(pid).unwrap();
         let (ours, theirs) = Channel::pair().unwrap();
         let failure = ours.receive_within(Duration::from_millis(300), pidfd.as_fd()).unwrap_err();
         assert_eq!(failure.kind(), ErrorKind::Unavailable);

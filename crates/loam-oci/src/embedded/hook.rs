@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use loam_model::oci_spec::runtime::Hook;
 use loam_model::{ErrorKind, Failure, Result};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use loam_sys::HeldProcess;
 use rustix::fs::MemfdFlags;
-use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::explain::Explain;
@@ -100,16 +99,9 @@ fn run_one(hook: &Hook, state: &[u8], environment: &[String]) -> Result<()> {
 fn wait(child: &mut Child, timeout: Option<i64>) -> std::io::Result<Option<std::process::ExitStatus>> {
     let seconds = timeout.filter(|seconds| *seconds > 0);
     if let Some(seconds) = seconds {
-        let pid = Pid::from_child(child);
-        let pidfd = loam_sys::open_process(pid)?;
+        let process = HeldProcess::new(Pid::from_child(child))?;
         let limit = Duration::from_secs(seconds.unsigned_abs());
-        let limit = Timespec::try_from(limit).map_err(std::io::Error::other)?;
-        let ended = loop {
-            match rustix::event::poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit)) {
-                Err(Errno::INTR) => {}
-                other => break other? > 0,
-            }
-        };
+        let ended = process.map_or(Ok(true), |process| process.ends_within(limit))?;
         if !ended {
             child.kill()?;
             child.wait()?;

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use loam_model::oci_spec::runtime::Mount;
 use loam_model::{
-    BundleInput, EngineFile, ErrorKind, Failure, IdMapping, MountKind, MountPreparation, MountSpec,
-    Propagation, Result,
+    BundleInput, EngineFile, ErrorKind, Failure, IdMapping, MountKind, MountOwner, MountPreparation,
+    MountSpec, Propagation, Result,
 };
 
 use super::mount;
@@ -41,9 +41,11 @@ impl<'a> Binds<'a> {
     /// Mounts a file of the engine's. It belongs to the container's root.
     pub(super) fn engine_file(&mut self, file: &EngineFile) -> Mount {
         let mapping = self.input.mapping.cloned();
-        let source = self.prepare(&file.source, true, false, mapping);
+        let is_init = self.input.init_program == Some(file.target.as_str());
+        let owner = if is_init { MountOwner::Engine } else { MountOwner::Container };
+        let source = self.prepare(&file.source, owner, false, mapping);
         let mut options = vec!["bind", "rprivate", "nosuid", "nodev"];
-        if self.input.init_program != Some(file.target.as_str()) {
+        if !is_init {
             options.push("noexec");
         }
         options.push(if file.read_only { "ro" } else { "rw" });
@@ -57,7 +59,8 @@ impl<'a> Binds<'a> {
         target: &str,
         warnings: &mut Vec<String>,
     ) -> Result<Mount> {
-        let MountKind::Bind { source, recursive, propagation, idmap, exec, dev, suid } = &spec.kind else {
+        let MountKind::Bind { source, recursive, propagation, idmap, exec, dev, suid, .. } = &spec.kind
+        else {
             unreachable!("the caller looked at the kind");
         };
         check_source(source)?;
@@ -70,7 +73,7 @@ impl<'a> Binds<'a> {
                 .hint("mounts pass from the container to the host only without a user namespace"));
         }
         let mapping = if *idmap { self.shift(source, warnings)? } else { None };
-        let from = self.prepare(source, false, *recursive, mapping);
+        let from = self.prepare(source, MountOwner::Host, *recursive, mapping);
         let r = if *recursive { "r" } else { "" };
         let propagation = match propagation {
             Propagation::Private => "private",
@@ -91,22 +94,24 @@ impl<'a> Binds<'a> {
         Ok(mount(target, "bind", from, options))
     }
 
-    /// The path that the configuration names: of a mount that the shim makes ready. It is needed in a user namespace, where
-    /// a runtime may not reach the file itself, and for a path on which a container may put links that nobody follows.
+    /// The path that the configuration names: of a mount that the shim makes ready. It is needed in a user namespace,
+    /// where a runtime may not reach the file itself, and for a path on which a container may put links that nobody
+    /// follows.
     fn prepare(
         &mut self,
         source: &Path,
-        follow_links: bool,
+        owner: MountOwner,
         recursive: bool,
         mapping: Option<IdMapping>,
     ) -> std::path::PathBuf {
+        let follow_links = owner != MountOwner::Host;
         if self.input.mapping.is_none() && follow_links {
             return source.to_owned();
         }
         let prepared = self.input.directory.join("mounts").join(self.preparations.len().to_string());
         let source = source.to_owned();
         let preparation =
-            MountPreparation { source, prepared: prepared.clone(), follow_links, recursive, mapping };
+            MountPreparation { source, prepared: prepared.clone(), owner, follow_links, recursive, mapping };
         self.preparations.push(preparation);
         prepared
     }

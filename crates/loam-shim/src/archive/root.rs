@@ -80,17 +80,14 @@ fn open_running(pid: i32, start_time: Option<u64>) -> std::result::Result<Option
     Ok((started.is_some() && started == start_time).then_some(root))
 }
 
-/// When the process with this directory was started (proc(5), `/proc/PID/stat`, field 22).
+/// When the process with this directory was started.
 fn read_start_time(process: &OwnedFd) -> std::result::Result<Option<u64>, Errno> {
     let stat = rustix::fs::openat(process, "stat", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut text = Vec::new();
     File::from(stat)
         .read_to_end(&mut text)
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    let text = String::from_utf8_lossy(&text);
-    // The name, in parentheses, may contain anything.
-    let fields = text.rsplit_once(')').map(|(_, fields)| fields);
-    Ok(fields.and_then(|fields| fields.split_ascii_whitespace().nth(19)?.parse().ok()))
+    Ok(loam_sys::Stat::parse(&text).map(|stat| stat.start_time))
 }
 
 /// Mounts the plan where nobody else sees it.

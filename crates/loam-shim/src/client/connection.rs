@@ -1,17 +1,17 @@
 //! A connection to one shim.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use loam_model::oci_spec::runtime::{LinuxResources, Process};
 use loam_model::{
     ContainerId, ErrorKind, ExitStatus, Failure, OnStall, ProcessTarget, Result, Shim, ShimStatus, Stats,
     Streams, TerminalSize,
 };
+use loam_sys::HeldProcess;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
-use rustix::process::{Pid, Signal};
 
 use crate::protocol::{self, MAX_DESCRIPTORS, PacketError, Reply, Request, StreamSet};
 
@@ -26,9 +26,6 @@ const KILL: i32 = 9;
 
 /// How long a killed shim may take to end.
 const DEATH: Duration = Duration::from_secs(10);
-
-/// How often that is looked for where the kernel does not tell.
-const LOOK: Duration = Duration::from_millis(5);
 
 /// A client's end of a connection to a shim.
 #[derive(Debug)]
@@ -236,45 +233,16 @@ impl Shim for ShimConnection {
         if pid == rustix::process::getpid() {
             return Err(failure(Errno::NOTCONN));
         }
-        let pidfd = match loam_sys::open_process(pid) {
-            Err(Errno::SRCH) => return Ok(()),
-            Err(Errno::NOSYS) => return self.kill_by_id(pid).map_err(failure),
-            other => other.map_err(failure)?,
-        };
+        let failure_of = |error: std::io::Error| failure(Errno::from_io_error(&error).unwrap_or(Errno::IO));
+        let Some(shim) = HeldProcess::new(pid).map_err(failure_of)? else { return Ok(()) };
         // The process id is surely the shim's only if the shim still holds its end.
         if wait_for(&self.socket, Duration::ZERO).map_err(failure)? {
             return Ok(());
         }
-        loam_sys::send_signal(pidfd.as_fd(), KILL)
-            .map_err(|error| failure(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
-        match wait_for(&pidfd, DEATH).map_err(failure)? {
+        shim.signal(KILL).map_err(failure_of)?;
+        match shim.ends_within(DEATH).map_err(failure_of)? {
             true => Ok(()),
             false => Err(failure(Errno::TIMEDOUT)),
         }
-    }
-}
-
-impl ShimConnection {
-    /// Kills the shim where the kernel gives no descriptor of a process.
-    fn kill_by_id(&self, pid: Pid) -> std::result::Result<(), Errno> {
-        let Some(started) = loam_sys::start_time(pid) else { return Ok(()) };
-        if wait_for(&self.socket, Duration::ZERO)? {
-            return Ok(());
-        }
-        let lives = || loam_sys::start_time(pid) == Some(started);
-        if lives() {
-            match rustix::process::kill_process(pid, Signal::KILL) {
-                Ok(()) | Err(Errno::SRCH) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        let deadline = Instant::now() + DEATH;
-        while lives() {
-            if Instant::now() > deadline {
-                return Err(Errno::TIMEDOUT);
-            }
-            std::thread::sleep(LOOK);
-        }
-        Ok(())
     }
 }

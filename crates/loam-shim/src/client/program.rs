@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use loam_model::{ErrorKind, Failure, Result};
-use loam_sys::features;
+use loam_sys::features::{self, Feature};
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::mount::OpenTreeFlags;
 
@@ -42,7 +42,7 @@ impl Program {
         let mut command = Command::new(magic_link(sealed));
         std::os::unix::process::CommandExt::arg0(&mut command, "loam-shim");
         command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        let turned_off = features::value();
+        let turned_off = features::turned_off();
         if !turned_off.is_empty() {
             command.env(features::VARIABLE, turned_off);
         }
@@ -70,7 +70,7 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
 }
 
 fn clone_read_only(path: &Path) -> io::Result<OwnedFd> {
-    if features::is_off(features::MOUNT_API) {
+    if Feature::MountApi.is_off() {
         return Err(io::ErrorKind::Unsupported.into());
     }
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;

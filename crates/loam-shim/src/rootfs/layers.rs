@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
-use super::{IdMaps, image, kind_of, shift};
+use super::{IdMaps, disk, kind_of, shift};
 
 /// The open directories of a plan.
 #[derive(Debug)]
@@ -19,8 +19,8 @@ pub(super) struct Layers {
     pub(super) work: Option<OwnedFd>,
     /// The idmapped mounts of our own in which directories were opened.
     pub(super) anchors: Vec<OwnedFd>,
-    /// The mount of the disk image that holds the writable directories.
-    pub(super) image: Option<OwnedFd>,
+    /// The mount of the disk file that holds the writable directories.
+    pub(super) disk: Option<OwnedFd>,
     /// Whether the ids are still to be shifted: the container has its own, and the directories are not idmapped.
     pub(super) unmapped: bool,
     /// The SELinux label of all files.
@@ -31,51 +31,51 @@ impl Layers {
     /// Opens the directories. With a mapping, one idmapped clone of a mount serves all directories in it: the
     /// overlay makes itself private clones of just the directories.
     pub(super) fn open(plan: &RootfsPlan, maps: &mut IdMaps) -> Result<Self> {
-        let image = image::mount(plan)?;
+        let disk = disk::mount(plan)?;
         let mapped = match &plan.mapping {
-            Some(mapping) if !shift::has_begun(plan, image.as_ref()) => {
-                open_mapped(plan, image.as_ref(), mapping, maps)?
+            Some(mapping) if !shift::has_begun(plan, disk.as_ref()) => {
+                open_mapped(plan, disk.as_ref(), mapping, maps)?
             }
             _ => None,
         };
         match mapped {
-            Some((directories, anchors)) => Self::sort(plan, image, directories, anchors),
-            None => Self::plain(plan, image),
+            Some((directories, anchors)) => Self::sort(plan, disk, directories, anchors),
+            None => Self::plain(plan, disk),
         }
     }
 
     /// Opens the directories as they are.
     pub(super) fn open_unmapped(plan: &RootfsPlan) -> Result<Self> {
-        Self::plain(plan, image::mount(plan)?)
+        Self::plain(plan, disk::mount(plan)?)
     }
 
-    fn plain(plan: &RootfsPlan, image: Option<OwnedFd>) -> Result<Self> {
-        let layers = Self::sort(plan, image, open_plainly(&paths(plan))?, Vec::new())?;
+    fn plain(plan: &RootfsPlan, disk: Option<OwnedFd>) -> Result<Self> {
+        let layers = Self::sort(plan, disk, open_plainly(&paths(plan))?, Vec::new())?;
         Ok(Self { unmapped: plan.mapping.is_some(), ..layers })
     }
 
-    /// Which directory is what; those of a disk image are opened in its mount.
+    /// Which directory is what; those of a disk file are opened in its mount.
     fn sort(
         plan: &RootfsPlan,
-        image: Option<OwnedFd>,
+        disk: Option<OwnedFd>,
         mut directories: Vec<OwnedFd>,
         anchors: Vec<OwnedFd>,
     ) -> Result<Self> {
-        if let Some(image) = &image {
+        if let Some(disk) = &disk {
             for name in plan.upper.iter().chain(&plan.work) {
-                let opened = rustix::fs::openat(image, name, DIRECTORY, Mode::empty());
+                let opened = rustix::fs::openat(disk, name, DIRECTORY, Mode::empty());
                 directories.push(opened.map_err(|errno| layer_failure(name, errno))?);
             }
         }
         let work = plan.work.as_ref().and_then(|_| directories.pop());
         let upper = plan.upper.as_ref().and_then(|_| directories.pop());
-        Ok(Self { lower: directories, upper, work, anchors, image, unmapped: false, label: None })
+        Ok(Self { lower: directories, upper, work, anchors, disk, unmapped: false, label: None })
     }
 }
 
-/// The directories that lie on the host, the writable ones last. A disk image has those in it.
+/// The directories that lie on the host, the writable ones last. A disk file has those in it.
 fn paths(plan: &RootfsPlan) -> Vec<&Path> {
-    let writable = plan.upper.iter().chain(&plan.work).filter(|_| plan.image.is_none());
+    let writable = plan.upper.iter().chain(&plan.work).filter(|_| plan.disk.is_none());
     plan.lower.iter().chain(writable).map(PathBuf::as_path).collect()
 }
 
@@ -100,7 +100,7 @@ type Mapped = (Vec<OwnedFd>, Vec<OwnedFd>);
 /// Opens the directories with shifted ids; `None` where a file system or the kernel can't shift them.
 fn open_mapped(
     plan: &RootfsPlan,
-    image: Option<&OwnedFd>,
+    disk: Option<&OwnedFd>,
     mapping: &IdMapping,
     maps: &mut IdMaps,
 ) -> Result<Option<Mapped>> {
@@ -108,7 +108,7 @@ fn open_mapped(
         return Ok(None);
     }
     let mapped = open_mapped_paths(&paths(plan), mapping, maps)?;
-    if let (Some(_), Some(mount), Some(path)) = (&mapped, image, &plan.image)
+    if let (Some(_), Some(mount), Some(path)) = (&mapped, disk, &plan.disk)
         && !maps.apply(mount, mapping, false, path)?
     {
         return Ok(None);
@@ -179,19 +179,19 @@ pub(super) fn check(plan: &RootfsPlan) -> Result<()> {
     if plan.upper.is_some() != plan.work.is_some() {
         return invalid("a writable root file system needs an upper and a work directory");
     }
-    if plan.image.is_some() && plan.upper.is_none() {
-        return invalid("a disk image is of use to a writable root file system only");
+    if plan.disk.is_some() && plan.upper.is_none() {
+        return invalid("a disk file is of use to a writable root file system only");
     }
     let writable = plan.upper.iter().chain(&plan.work);
     let name = |path: &PathBuf| {
         let mut parts = path.components();
         matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
     };
-    let ours = if plan.image.is_some() { writable.clone().find(|path| !name(path)) } else { None };
+    let ours = if plan.disk.is_some() { writable.clone().find(|path| !name(path)) } else { None };
     if let Some(path) = ours {
-        return invalid(&format!("`{}` is not a directory of a disk image", path.display()));
+        return invalid(&format!("`{}` is not a directory of a disk file", path.display()));
     }
-    let outside = writable.filter(|_| plan.image.is_none()).chain(&plan.lower).chain(&plan.image);
+    let outside = writable.filter(|_| plan.disk.is_none()).chain(&plan.lower).chain(&plan.disk);
     if let Some(path) = outside.into_iter().find(|path| !path.is_absolute()) {
         return invalid(&format!("the layer directory `{}` is not an absolute path", path.display()));
     }

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use loam_model::{Failure, Result, RootfsPlan};
-use loam_sys::features;
+use loam_sys::features::Feature;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -44,7 +44,7 @@ pub(crate) fn mount_root(
     match mounted {
         // Before Linux 5.19 an overlay takes no idmapped layers.
         Err(Errno::INVAL) if !layers.anchors.is_empty() => {
-            // A disk image is mounted anew: its mount has ids now.
+            // A disk file is mounted anew: its mount has ids now.
             drop(layers);
             let layers = Layers { label: label.map(str::to_owned), ..Layers::open_unmapped(plan)? };
             mount_shifted(plan, &layers, target)
@@ -55,7 +55,7 @@ pub(crate) fn mount_root(
 
 /// Mounts the layers with the ids that they have on the disk, and gives all files to the container's users.
 fn mount_shifted(plan: &RootfsPlan, layers: &Layers, target: &Path) -> Result<OwnedFd> {
-    shift::begin(plan, layers.image.as_ref())?;
+    shift::begin(plan, layers.disk.as_ref())?;
     let root = mount_layers(plan, layers, target, ways()).map_err(|errno| mount_failure(target, errno))?;
     shift::shift(&root, plan.mapping.as_ref())?;
     Ok(root)
@@ -73,9 +73,9 @@ fn mount_failure(target: &Path, errno: Errno) -> Failure {
 
 /// The ways that may be tried.
 fn ways() -> &'static [Way] {
-    if features::is_off(features::MOUNT_API) || features::is_off(features::LOWERDIR_PLUS) {
+    if Feature::MountApi.is_off() || Feature::LowerdirPlus.is_off() {
         &[Way::OneString]
-    } else if features::is_off(features::LAYERS_BY_DESCRIPTOR) {
+    } else if Feature::LayersByDescriptor.is_off() {
         &[Way::Paths, Way::OneString]
     } else {
         &[Way::Descriptors, Way::Paths, Way::OneString]
@@ -104,7 +104,7 @@ fn mount_layers(
         if *way != Way::Descriptors && !anchored {
             // Older kernels want the layers' mounts to be mounted somewhere in our namespace. They are covered by the
             // overlay in the end.
-            for anchor in layers.anchors.iter().chain(&layers.image) {
+            for anchor in layers.anchors.iter().chain(&layers.disk) {
                 move_to(anchor, target)?;
             }
             anchored = true;
@@ -128,7 +128,7 @@ fn mount_layers(
         }
     }
     if anchored {
-        for _ in layers.anchors.iter().chain(&layers.image) {
+        for _ in layers.anchors.iter().chain(&layers.disk) {
             rustix::mount::unmount(target, UnmountFlags::DETACH)?;
         }
     }
@@ -137,7 +137,7 @@ fn mount_layers(
 
 /// One read-only layer is no overlay.
 fn mount_single(layer: &OwnedFd, target: &Path) -> std::result::Result<OwnedFd, Errno> {
-    if features::is_off(features::MOUNT_API) {
+    if Feature::MountApi.is_off() {
         rustix::mount::mount_bind(magic_link(layer), target)?;
         rustix::mount::mount_remount(target, MountFlags::BIND | MountFlags::RDONLY, "")?;
         return open_root(target);
@@ -241,7 +241,7 @@ mod tests {
                 lower: vec![path("high"), path("low")],
                 upper: Some(path("upper")),
                 work: Some(path("work")),
-                image: None,
+                disk: None,
                 mapping: mapping.cloned(),
                 volatile: true,
             };
@@ -282,7 +282,7 @@ mod tests {
                 work: Some(path("work")),
                 mapping: Some(mapping.clone()),
                 volatile: false,
-                image: None,
+                disk: None,
             };
             for _ in 0..2 {
                 shift::begin(&plan, None).unwrap();

@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-use loam_model::{ErrorKind, Failure, IdMapping, MountPreparation, Result};
-use loam_sys::features;
+use loam_model::{ErrorKind, Failure, IdMapping, MountOwner, MountPreparation, Result};
+use loam_sys::features::Feature;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
@@ -17,7 +17,7 @@ use crate::magic_link::magic_link;
 
 /// Makes one prepared mount below the run directory.
 pub(crate) fn prepare(preparation: &MountPreparation, run_directory: &Path, maps: &mut IdMaps) -> Result<()> {
-    let MountPreparation { source, prepared, follow_links, recursive, mapping } = preparation;
+    let MountPreparation { source, prepared, owner, follow_links, recursive, mapping } = preparation;
     let inside = prepared
         .strip_prefix(run_directory)
         .is_ok_and(|below| below.components().all(|part| matches!(part, std::path::Component::Normal(_))));
@@ -38,7 +38,7 @@ pub(crate) fn prepare(preparation: &MountPreparation, run_directory: &Path, maps
         Failure::new(kind_of(errno), message).caused_by(errno)
     };
     let found = find(source, *follow_links).map_err(refused)?;
-    let mount = match features::is_off(features::MOUNT_API) {
+    let mount = match Feature::MountApi.is_off() {
         true => None,
         false => Some(clone_mount(&found, *recursive).map_err(refused)?),
     };
@@ -48,7 +48,7 @@ pub(crate) fn prepare(preparation: &MountPreparation, run_directory: &Path, maps
             None => false,
         };
         if !shifted {
-            do_without_shift(preparation, &found, mapping, run_directory)?;
+            do_without_shift(source, *owner, &found, mapping)?;
         }
     }
     let status = rustix::fs::fstat(&found).map_err(refused)?;
@@ -65,16 +65,9 @@ pub(crate) fn prepare(preparation: &MountPreparation, run_directory: &Path, maps
     mounted.map_err(refused)
 }
 
-/// Makes the best of a mount whose ids can't be shifted. The engine's own file is given to the container's root, or is
-/// a program that everybody may run; whose files a volume has is not ours to change.
-fn do_without_shift(
-    preparation: &MountPreparation,
-    found: &OwnedFd,
-    mapping: &IdMapping,
-    run_directory: &Path,
-) -> Result<()> {
-    let source = &preparation.source;
-    if !preparation.follow_links {
+/// Makes the best of a mount whose ids can't be shifted.
+fn do_without_shift(source: &Path, owner: MountOwner, found: &OwnedFd, mapping: &IdMapping) -> Result<()> {
+    if owner == MountOwner::Host {
         let message = format!(
             "`{}` can't be mounted with shifted ids: its file system or this kernel has no idmapped mounts",
             source.display()
@@ -82,7 +75,7 @@ fn do_without_shift(
         return Err(Failure::new(ErrorKind::Unsupported, message)
             .hint("mount it with the option `noidmap`, or use `--userns host`"));
     }
-    let Some(root) = mapping.to_host(0).filter(|_| source.starts_with(run_directory)) else { return Ok(()) };
+    let Some(root) = mapping.to_host(0).filter(|_| owner == MountOwner::Container) else { return Ok(()) };
     let (user, group) = (Uid::from_raw(root), Gid::from_raw(root));
     rustix::fs::chownat(found, "", Some(user), Some(group), AtFlags::EMPTY_PATH).map_err(|errno| {
         let message = format!("`{}` can't be given to the container's root", source.display());

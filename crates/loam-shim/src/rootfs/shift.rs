@@ -29,30 +29,30 @@ const SECOND: u32 = 0x0200_0000;
 const SECOND_LENGTH: usize = 20;
 const THIRD: u32 = 0x0300_0000;
 
-/// The mark's path: from the root of the disk image's mount when the plan has one, else absolute.
+/// The mark's path: from the root of the disk file's mount when the plan has one, else absolute.
 fn mark(plan: &RootfsPlan) -> Option<PathBuf> {
     plan.upper.as_ref().map(|upper| upper.with_file_name(MARK))
 }
 
 /// Where the mark's path begins.
-fn start(image: Option<&OwnedFd>) -> BorrowedFd<'_> {
-    image.map_or(CWD, AsFd::as_fd)
+fn start(disk: Option<&OwnedFd>) -> BorrowedFd<'_> {
+    disk.map_or(CWD, AsFd::as_fd)
 }
 
 /// Whether files of this container may have the host's ids.
-pub(super) fn has_begun(plan: &RootfsPlan, image: Option<&OwnedFd>) -> bool {
-    mark(plan).is_some_and(|mark| rustix::fs::statat(start(image), &mark, AtFlags::SYMLINK_NOFOLLOW).is_ok())
+pub(super) fn has_begun(plan: &RootfsPlan, disk: Option<&OwnedFd>) -> bool {
+    mark(plan).is_some_and(|mark| rustix::fs::statat(start(disk), &mark, AtFlags::SYMLINK_NOFOLLOW).is_ok())
 }
 
 /// Writes down that they may.
-pub(super) fn begin(plan: &RootfsPlan, image: Option<&OwnedFd>) -> Result<()> {
+pub(super) fn begin(plan: &RootfsPlan, disk: Option<&OwnedFd>) -> Result<()> {
     let Some(mark) = mark(plan) else {
         let message =
             "a read-only root file system can't be mounted with shifted ids: no idmapped mounts here";
         return Err(Failure::new(ErrorKind::Unsupported, message).hint("use `--userns host`"));
     };
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let made = rustix::fs::openat(start(image), &mark, flags, Mode::RUSR | Mode::WUSR);
+    let made = rustix::fs::openat(start(disk), &mark, flags, Mode::RUSR | Mode::WUSR);
     made.map(drop).map_err(|errno| {
         Failure::new(kind_of(errno), format!("`{}` can't be made", mark.display())).caused_by(errno)
     })

@@ -92,7 +92,7 @@ impl Shim {
     /// The runtime's figures, and what only our mounts tell.
     fn stats(&mut self) -> Result<Stats> {
         let mut stats = self.container.stats(&self.children)?;
-        if self.launch.rootfs.image.is_some() {
+        if self.launch.rootfs.disk.is_some() {
             stats.disk_used = rootfs::bytes_used(&self.launch.directory.join("rootfs"));
         }
         Ok(stats)

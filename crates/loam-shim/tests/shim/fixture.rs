@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use loam_model::{
-    ArchiveDirection, ArchiveRequest, BundleInput, Bundler, ContainerId, ContainerSpec, IdMapping,
-    ImageConfig, Namespace, RootfsPlan, RuntimeChoice, Shim, ShimLaunch, Streams, Supervisor, TerminalSize,
+    ArchiveDirection, ArchiveRequest, BundleInput, Bundler, CgroupPlace, ContainerId, ContainerSpec,
+    IdMapping, ImageConfig, Namespace, RootfsPlan, RuntimeChoice, Shim, ShimLaunch, Streams, Supervisor,
+    TerminalSize,
 };
 use loam_shim::ShimSupervisor;
 
@@ -72,7 +73,7 @@ impl Fixture {
             lower: vec![path("high"), path("low")],
             upper: Some(path("snap/upper")),
             work: Some(path("snap/work")),
-            image: None,
+            disk: None,
             mapping: Some(IdMapping::contiguous(0x4000_0000, 65_536)),
             volatile: false,
         };
@@ -120,7 +121,7 @@ impl Fixture {
             directory: &self.launch.directory,
             mapping: self.launch.rootfs.mapping.as_ref(),
             network: Namespace::New,
-            cgroup: &format!("/loam-shim-{}", self.launch.id),
+            cgroup: &CgroupPlace::Path(format!("/loam-shim-{}", self.launch.id)),
             files: &[],
             init_program: None,
         });
@@ -156,18 +157,12 @@ impl Fixture {
         ArchiveRequest {
             id: self.launch.id.clone(),
             pid,
-            start_time: pid.and_then(start_time),
+            start_time: pid.and_then(rustix::process::Pid::from_raw).and_then(loam_sys::start_time),
             rootfs: self.launch.rootfs.clone(),
             path: path.to_owned(),
             direction,
         }
     }
-}
-
-/// When a process was started (proc(5), `/proc/PID/stat`, field 22).
-fn start_time(pid: i32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 fn make_busybox(root: &Path) {

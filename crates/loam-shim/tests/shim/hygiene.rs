@@ -1,14 +1,15 @@
 //! What the shim has and shows.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use loam_model::{Bundler, ContainerId, Supervisor};
+use loam_model::{Bundler, CgroupPlace, ContainerId, Supervisor};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::{Pid, Signal};
 
 use crate::fixture::{Fixture, needs_root, wait_until};
 
@@ -126,17 +127,18 @@ fn a_shim_that_does_not_answer_can_be_killed() {
     let mut running = Fixture::new("sleep 1000").create();
     running.shim().start().unwrap();
     let shim = Pid::from_raw(running.shim_pid()).unwrap();
-    let main = rustix::process::pidfd_open(Pid::from_raw(running.pid).unwrap(), PidfdFlags::empty()).unwrap();
+    let main = loam_sys::open_process(Pid::from_raw(running.pid).unwrap()).unwrap();
     rustix::process::kill_process(shim, Signal::STOP).unwrap();
     // The connection from the launch does not say who the shim is.
     running.shim().kill().unwrap_err();
     running.connect().unwrap().kill().unwrap();
     assert!(running.connect().is_none());
     running.disconnect();
-    let cgroup = format!("/loam-shim-{}", running.fixture.launch.id);
+    let cgroup = CgroupPlace::Path(format!("/loam-shim-{}", running.fixture.launch.id));
     loam_oci::OciBundler::default().remove_cgroup(&cgroup).unwrap();
     wait_until("its container is gone", || {
-        rustix::process::pidfd_send_signal(&main, Signal::CONT) == Err(Errno::SRCH)
+        let sent = loam_sys::send_signal(main.as_fd(), Signal::CONT.as_raw());
+        sent.is_err_and(|error| Errno::from_io_error(&error) == Some(Errno::SRCH))
     });
 }
 

@@ -43,9 +43,9 @@ impl Bundler for World {
         Ok(CgroupPlace::Path(format!("/loam-{id}")))
     }
 
-    fn remove_cgroup(&self, cgroup: &str) -> Result<()> {
+    fn remove_cgroup(&self, cgroup: &CgroupPlace) -> Result<()> {
         self.call(Step::RemoveCgroup, |state| {
-            state.cgroups.remove(cgroup);
+            state.cgroups.remove(&cgroup.to_string());
             Ok(())
         })
     }

@@ -113,7 +113,7 @@ impl ImageStore for World {
                 lower: vec!["/layers/1".into()],
                 upper: Some("/upper".into()),
                 work: Some("/work".into()),
-                image: None,
+                disk: None,
                 mapping: mapping.cloned(),
                 volatile: true,
             })

@@ -1,4 +1,5 @@
-//! `loam info`: what this host can do, and where things are. It needs no rights and makes nothing.
+//! `loam info`: what this host can do, and where things are. It needs no rights, though
+//! without root's it can't try everything; and it leaves nothing.
 
 mod features;
 mod host;
@@ -69,7 +70,7 @@ fn report(wiring: &Wiring) -> Result<Report, Failure> {
     Ok(Report {
         version: env!("CARGO_PKG_VERSION"),
         database_exists: root.join("loam.db").exists(),
-        disk_quota: loam_image::quota_mechanism(&root).ok(),
+        disk_quota: wiring.quota_mechanism(),
         root,
         run: wiring.run()?,
         shim_exists: shim.is_file(),
@@ -77,7 +78,7 @@ fn report(wiring: &Wiring) -> Result<Report, Failure> {
         runtimes: RUNTIMES.iter().filter_map(find).collect(),
         cgroup_driver,
         cgroup_driver_failure,
-        host: Host::look(Path::new("/")),
+        host: Host::look(Path::new("/"), wiring.host_report(), &wiring.mount_ways()),
     })
 }
 

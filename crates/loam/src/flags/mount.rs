@@ -17,6 +17,7 @@ struct Bind {
     exec: bool,
     dev: bool,
     suid: bool,
+    relabel: bool,
 }
 
 impl Default for Bind {
@@ -29,6 +30,7 @@ impl Default for Bind {
             exec: true,
             dev: false,
             suid: false,
+            relabel: false,
         }
     }
 }
@@ -49,8 +51,9 @@ impl Bind {
             "nodev" => self.dev = false,
             "suid" => self.suid = true,
             "nosuid" => self.suid = false,
-            // Labels where SELinux does not run, consistency on other systems: nothing to do here.
-            "z" | "Z" | "cached" | "delegated" | "consistent" => {}
+            "z" | "Z" => self.relabel = true,
+            // Consistency on other systems: nothing to do here.
+            "cached" | "delegated" | "consistent" => {}
             key => return self.propagation(key),
         }
         true
@@ -67,10 +70,10 @@ impl Bind {
     }
 
     fn mount(self, source: PathBuf, target: String) -> MountSpec {
-        let Self { read_only, recursive, propagation, idmap, exec, dev, suid } = self;
+        let Self { read_only, recursive, propagation, idmap, exec, dev, suid, relabel } = self;
         MountSpec {
             target,
-            kind: MountKind::Bind { source, recursive, propagation, idmap, exec, dev, suid },
+            kind: MountKind::Bind { source, recursive, propagation, idmap, exec, dev, suid, relabel },
             read_only,
         }
     }
@@ -84,11 +87,6 @@ pub(super) fn volume(text: &str, working_directory: &Path) -> Parsed<MountSpec> 
     };
     let mut bind = Bind::default();
     for (key, value) in options::list(parts.next().unwrap_or("")) {
-        if matches!(key, "z" | "Z") && loam_oci::lsm::selinux::is_on() {
-            return Err(format!(
-                "the option `{key}` would relabel files for SELinux, which is not supported"
-            ));
-        }
         if value.is_some() || !bind.option(key) {
             return options::unknown(key);
         }
@@ -249,6 +247,7 @@ mod tests {
                 bind("/a", "/b", |b| {
                     b.read_only = true;
                     b.propagation = Propagation::Slave;
+                    b.relabel = true;
                 }),
             ),
             (
@@ -286,6 +285,7 @@ mod tests {
                     b.propagation = Propagation::Shared;
                 }),
             ),
+            ("type=bind,src=/a,dst=/b,Z", bind("/a", "/b", |b| b.relabel = true)),
             ("type=bind,src=/a,dst=/b,bind-nonrecursive=true", bind("/a", "/b", |b| b.recursive = false)),
             ("type=tmpfs,dst=/t", in_memory("/t", Tmpfs { exec: true, ..Tmpfs::default() })),
             (

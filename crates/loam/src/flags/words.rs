@@ -8,8 +8,8 @@ use loam_model::{ErrorKind, Failure};
 
 use super::Parsed;
 
-/// More than any file of settings holds.
-const FILE_LIMIT: u64 = 4 * 1024 * 1024;
+/// More than any file of settings holds, in bytes.
+const FILE_LIMIT: u64 = 4 << 20;
 
 /// Parses a signal: `TERM`, `SIGTERM` or `15`.
 pub(crate) fn signal(text: &str) -> Parsed<i32> {
@@ -39,33 +39,21 @@ pub(super) fn oom_score(text: &str) -> Parsed<i32> {
     score.ok_or_else(|| "a score is a number from -1000 to 1000".to_owned())
 }
 
-/// Parses `--cpuset-cpus`, such as `0-2,4`, and keeps it as it is.
-pub(super) fn processor_set(text: &str) -> Parsed<String> {
-    let is_number =
-        |text: &str| text.parse::<u16>().is_ok() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let is_range = |part: &str| match part.split_once('-') {
-        Some((first, last)) => is_number(first) && is_number(last),
-        None => is_number(part),
-    };
-    match text.split(',').all(is_range) {
-        true => Ok(text.to_owned()),
-        false => Err("processors are numbers and ranges, such as 0-2,4".to_owned()),
+/// Reads a file that holds text, of 4 MiB at most.
+pub(crate) fn read_text(what: &str, path: &Path) -> Result<String, Failure> {
+    let failed = |kind| Failure::new(kind, format!("the {what} `{}` can't be read", path.display()));
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(FILE_LIMIT + 1).read_to_string(&mut text));
+    match read {
+        Ok(length) if length as u64 > FILE_LIMIT => {
+            Err(failed(ErrorKind::Invalid).caused_by(format!("it is larger than {} MiB", FILE_LIMIT >> 20)))
+        }
+        Ok(_) => Ok(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(failed(ErrorKind::NotFound).caused_by(error))
+        }
+        Err(error) => Err(failed(ErrorKind::Invalid).caused_by(error)),
     }
-}
-
-/// Reads a file that holds text.
-pub(super) fn read_text(what: &str, path: &Path) -> Result<String, Failure> {
-    let read = || {
-        let mut text = String::new();
-        File::open(path)?.take(FILE_LIMIT).read_to_string(&mut text).map(|_| text)
-    };
-    read().map_err(|error| {
-        let kind = match error.kind() {
-            std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-            _ => ErrorKind::Invalid,
-        };
-        Failure::new(kind, format!("the {what} `{}` can't be read", path.display())).caused_by(error)
-    })
 }
 
 #[cfg(test)]
@@ -83,12 +71,16 @@ mod tests {
     }
 
     #[test]
-    fn processors_are_numbers_and_ranges() {
-        for text in ["0", "0-3", "0-2,4,7-8"] {
-            assert!(processor_set(text).is_ok(), "{text}");
-        }
-        for text in ["", "a", "0-", "-1", "0,,1", "+1"] {
-            assert!(processor_set(text).is_err(), "{text}");
-        }
+    fn a_file_is_text_that_is_not_too_large() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file");
+        let refused = || read_text("file", &path).expect_err("refused");
+        assert_eq!(refused().kind(), ErrorKind::NotFound);
+        std::fs::write(&path, "text").expect("written");
+        assert_eq!(read_text("file", &path).expect("read"), "text");
+        std::fs::File::create(&path).and_then(|file| file.set_len(FILE_LIMIT + 1)).expect("made");
+        assert!(refused().chain().ends_with("can't be read: it is larger than 4 MiB"));
+        std::fs::write(&path, b"\xff").expect("written");
+        assert_eq!(refused().kind(), ErrorKind::Invalid);
     }
 }

@@ -7,6 +7,7 @@ use loam_model::{Limits, Result, shown};
 
 use super::{invalid, needs};
 use crate::bundle::Host;
+use crate::cpu_list::{CpuList, NoCpuList, RULE};
 
 /// The period over which processor time is limited, in microseconds.
 const PERIOD: u64 = 100_000;
@@ -81,21 +82,8 @@ fn time(limits: &Limits, host: &Host) -> Result<(Option<u64>, Option<i64>)> {
 fn list(list: &Option<String>, what: &str, host: &Host) -> Result<Option<String>> {
     let Some(list) = list else { return Ok(None) };
     needs(host, &["cpuset"], &format!("{what} list"))?;
-    match is_list(list) {
-        true => Ok(Some(list.clone())),
-        false => Err(invalid(format!(
-            "{what} list `{}` is not of numbers and ranges such as `0-1,3`",
-            shown(list)
-        ))),
+    match list.parse::<CpuList>() {
+        Ok(_) => Ok(Some(list.clone())),
+        Err(NoCpuList) => Err(invalid(format!("{what} list `{}` is not valid: {RULE}", shown(list)))),
     }
-}
-
-/// Whether a text is numbers and ranges with commas between.
-fn is_list(text: &str) -> bool {
-    let number = |text: &str| text.len() <= 6 && text.parse::<u32>().is_ok() && !text.starts_with('+');
-    let item = |text: &str| match text.split_once('-') {
-        Some((from, to)) => number(from) && number(to),
-        None => number(text),
-    };
-    text.split(',').all(item)
 }

@@ -18,6 +18,7 @@ fn a_container_with_everything_asked_for() {
             exec: true,
             dev: false,
             suid: false,
+            relabel: false,
         },
         read_only,
     };

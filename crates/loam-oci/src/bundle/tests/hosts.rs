@@ -1,10 +1,11 @@
 //! What a host lacks.
 
-use loam_model::ErrorKind;
+use loam_model::{ErrorKind, MountKind};
 
 use super::Case;
 use crate::bundle::Host;
 use crate::capabilities::from_mask;
+use crate::lsm::selinux::Selinux;
 
 #[test]
 fn a_poor_host_is_no_reason_to_fail() {
@@ -32,4 +33,18 @@ fn a_poor_host_is_no_reason_to_fail() {
     case.spec.limits.memory = Some(64 << 20);
     let refused = case.bundle_on(&poor).expect_err("a limit that nothing enforces");
     assert_eq!(refused.kind(), ErrorKind::Unsupported);
+}
+
+#[test]
+fn files_are_not_relabelled_where_selinux_runs() {
+    let labelled = Host { selinux: Some(Selinux::default()), ..super::host() };
+    let mut case = Case::default();
+    case.spec.mounts = vec![super::refusals::bind("/")];
+    case.bundle_on(&labelled).expect("nobody asked for it");
+    let MountKind::Bind { relabel, .. } = &mut case.spec.mounts[0].kind else { panic!("a bind") };
+    *relabel = true;
+    let refused = case.bundle_on(&labelled).expect_err("it would change files of the host");
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    assert_eq!(refused.chain(), "mount source `/` can't be relabelled for SELinux");
+    case.bundle_on(&super::host()).expect("there are no labels");
 }

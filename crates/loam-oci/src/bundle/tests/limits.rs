@@ -74,13 +74,18 @@ fn what_makes_no_sense_is_refused() {
             Limits { cpu_period: Some(1), ..limits() },
             "processor period `1` is not between 1000 and 1000000 microseconds",
         ),
+        (Limits { cpu_shares: Some(1), ..limits() }, "processor share `1` is not between 2 and 262144"),
+        (
+            Limits { cpuset_cpus: Some("3-1".to_owned()), ..limits() },
+            "processor list `3-1` is not valid: a list is of numbers and ranges such as `0-1,3`",
+        ),
         (
             Limits { cpu_quota: Some(-2), ..limits() },
             "processor quota `-2` is neither 1000 microseconds or more nor -1",
         ),
         (
             Limits { cpuset_mems: Some("x".to_owned()), ..limits() },
-            "memory node list `x` is not of numbers and ranges such as `0-1,3`",
+            "memory node list `x` is not valid: a list is of numbers and ranges such as `0-1,3`",
         ),
         (
             Limits { memory: Some(8 << 20), memory_reservation: Some(9 << 20), ..limits() },

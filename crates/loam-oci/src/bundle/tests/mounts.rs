@@ -19,6 +19,7 @@ fn without_ids_of_its_own_binds_are_not_shifted_but_follow_no_links() {
             exec: false,
             dev: true,
             suid: true,
+            relabel: false,
         },
         read_only: true,
     }];

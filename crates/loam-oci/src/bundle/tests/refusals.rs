@@ -41,7 +41,7 @@ fn requests_that_make_no_sense_are_refused_by_name() {
         (|c| c.spec.limits.cpu_shares = Some(1), "Invalid: processor share `1` is not between 2 and 262144"),
         (
             |c| c.spec.limits.cpuset_cpus = Some("0\n1".into()),
-            "Invalid: processor list `0\\n1` is not of numbers and ranges such as `0-1,3`",
+            "Invalid: processor list `0\\n1` is not valid: a list is of numbers and ranges such as `0-1,3`",
         ),
         (
             |c| c.spec.limits.pids = Some(0),
@@ -88,7 +88,7 @@ fn tmpfs(target: &str) -> MountSpec {
     MountSpec { target: target.to_owned(), kind, read_only: false }
 }
 
-fn bind(source: &str) -> MountSpec {
+pub(super) fn bind(source: &str) -> MountSpec {
     let kind = MountKind::Bind {
         source: PathBuf::from(source),
         recursive: true,
@@ -97,6 +97,7 @@ fn bind(source: &str) -> MountSpec {
         exec: true,
         dev: false,
         suid: false,
+        relabel: false,
     };
     MountSpec { target: "/x".to_owned(), kind, read_only: false }
 }

@@ -6,6 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use loam_model::ErrorKind;
+
 use super::message::{self, Body, FIXED, Kind, Message};
 
 /// How long a conversation may take: as long as other runtimes wait for a scope.
@@ -41,6 +43,23 @@ pub(crate) enum BusError {
     Answer { name: String, sentence: String },
     #[error("the job ended with `{result}`")]
     Job { result: String },
+}
+
+/// The names of the answers to one who may not do this.
+const DENIALS: [&str; 2] = [
+    "org.freedesktop.DBus.Error.AccessDenied",
+    "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired",
+];
+
+impl BusError {
+    /// What became of a scope that was asked for in this conversation.
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unknown(_) => ErrorKind::Denied,
+            Self::Answer { name, .. } if DENIALS.contains(&name.as_str()) => ErrorKind::Denied,
+            _ => ErrorKind::Unavailable,
+        }
+    }
 }
 
 /// A connection.

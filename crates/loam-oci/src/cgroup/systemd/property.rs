@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use loam_model::oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
+use loam_model::oci_spec::runtime::LinuxResources;
 use loam_model::shown;
 
 use super::ANNOTATION;
-use crate::cgroup::CgroupError;
-use crate::cgroup::v2::{io_weight, swap_limit, weight_from_shares};
+use crate::cgroup::setting::{Missing, Setting};
+use crate::cgroup::{CgroupError, v2};
+use crate::cpu_list::{CpuList, NoCpuList, RULE};
 
 /// The period of a processor limit, when nobody says, in microseconds.
 const PERIOD: u64 = 100_000;
@@ -15,8 +16,6 @@ const PERIOD: u64 = 100_000;
 const SECOND: u64 = 1_000_000;
 /// systemd keeps limits on processors in hundredths of one: ten milliseconds in a second.
 const HUNDREDTH: u64 = SECOND / 100;
-/// The highest number of a processor or memory node that a list may name.
-const MOST_IN_LIST: usize = 1 << 16;
 
 /// A property: its name and value.
 pub(crate) type Property = (String, Value);
@@ -67,85 +66,72 @@ pub(super) fn of_scope(unit: &str, slice: &str, pid: i32) -> Vec<Property> {
     all
 }
 
-/// The limits that systemd has properties for. A number of processes is always said: systemd has a default of its own.
+/// The files of version 2 whose number is a property.
+const NUMBERS: [(&str, &str); 7] = [
+    ("memory.max", "MemoryMax"),
+    ("memory.high", "MemoryHigh"),
+    ("memory.low", "MemoryLow"),
+    ("memory.min", "MemoryMin"),
+    ("memory.swap.max", "MemorySwapMax"),
+    ("cpu.weight", "CPUWeight"),
+    ("pids.max", "TasksMax"),
+];
+
+/// The limits that systemd has properties for, from what is written to the files. A number of processes is always said:
+/// systemd has a default of its own.
 pub(crate) fn properties(resources: &LinuxResources) -> Result<Vec<Property>, CgroupError> {
-    let mut all = Vec::new();
-    if let Some(memory) = resources.memory() {
-        memory_properties(memory, &mut all)?;
+    let mut all: Vec<Property> = Vec::new();
+    for setting in v2::settings(resources)? {
+        for (name, value) in of_setting(&setting)? {
+            // What is written later holds.
+            all.retain(|(known, _)| *known != name);
+            all.push((name, value));
+        }
     }
-    if let Some(cpu) = resources.cpu() {
-        cpu_properties(cpu, &mut all)?;
+    if !all.iter().any(|(name, _)| name == "TasksMax") {
+        all.push(number("TasksMax", u64::MAX));
     }
-    if let Some(weight) =
-        resources.block_io().as_ref().and_then(|io| io.weight()).filter(|&weight| weight != 0)
-    {
-        all.push(number("IOWeight", io_weight(weight)));
-    }
-    let pids = resources.pids().as_ref().map_or(-1, |pids| if pids.limit() == 0 { -1 } else { pids.limit() });
-    all.push(number("TasksMax", or_infinity(pids)));
     Ok(all)
 }
 
-fn memory_properties(memory: &LinuxMemory, all: &mut Vec<Property>) -> Result<(), CgroupError> {
-    let (limit, sum) = (memory.limit().unwrap_or(0), memory.swap().unwrap_or(0));
-    if limit != 0 {
-        all.push(number("MemoryMax", or_infinity(limit)));
-    }
-    if let Some(swap) = swap_limit(limit, sum)? {
-        all.push(number("MemorySwapMax", or_infinity(swap)));
-    }
-    if let Some(reservation) = memory.reservation().filter(|&reservation| reservation != 0) {
-        all.push(number("MemoryLow", or_infinity(reservation)));
-    }
-    Ok(())
-}
-
-fn cpu_properties(cpu: &LinuxCpu, all: &mut Vec<Property>) -> Result<(), CgroupError> {
-    if let Some(shares) = cpu.shares().filter(|&shares| shares != 0 && cpu.idle() != Some(1)) {
-        all.push(number("CPUWeight", weight_from_shares(shares)));
-    }
-    let period = cpu.period().filter(|&period| period != 0);
-    if let Some(period) = period {
-        all.push(number("CPUQuotaPeriodUSec", period));
-    }
-    if let Some(quota) = cpu.quota().filter(|&quota| quota != 0) {
-        let each_second = match u64::try_from(quota) {
-            Ok(quota) => {
-                (quota.saturating_mul(SECOND) / period.unwrap_or(PERIOD)).next_multiple_of(HUNDREDTH)
-            }
-            Err(_) => u64::MAX,
-        };
-        all.push(number("CPUQuotaPerSecUSec", each_second));
-    }
-    for (name, list) in [("AllowedCPUs", cpu.cpus()), ("AllowedMemoryNodes", cpu.mems())] {
-        if let Some(list) = list.as_ref().filter(|list| !list.is_empty()) {
-            all.push((name.to_owned(), Value::Bits(bits(list)?)));
+fn of_setting(setting: &Setting) -> Result<Vec<Property>, CgroupError> {
+    let list = |name: &str| {
+        let list: CpuList = setting
+            .value
+            .parse()
+            .map_err(|NoCpuList| CgroupError::BadLimit { limit: "cpuset", rule: RULE })?;
+        Ok(vec![(name.to_owned(), Value::Bits(list.bits()))])
+    };
+    match (setting.file.as_str(), &setting.missing) {
+        ("cpu.max", _) => Ok(processor_time(&setting.value)),
+        ("cpuset.cpus", _) => list("AllowedCPUs"),
+        ("cpuset.mems", _) => list("AllowedMemoryNodes"),
+        // systemd has the scale of `io.weight`; one of a device names it first.
+        ("io.bfq.weight", Missing::Instead(_, weight)) => {
+            Ok(weight.parse().map(|weight| number("IOWeight", weight)).into_iter().collect())
+        }
+        (file, _) => {
+            let known = NUMBERS.iter().filter(|(name, _)| *name == file);
+            Ok(known.filter_map(|(_, name)| Some(number(name, or_infinity(&setting.value)?))).collect())
         }
     }
-    Ok(())
 }
 
-/// What the runtime specification writes as a negative number.
-fn or_infinity(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(u64::MAX)
+/// What `cpu.max` says: the time in each period, and the period when it is said.
+fn processor_time(value: &str) -> Vec<Property> {
+    let (quota, period) = value.split_once(' ').unwrap_or((value, ""));
+    let period: Option<u64> = period.parse().ok();
+    let each_second = or_infinity(quota).map(|quota| match quota {
+        u64::MAX => u64::MAX,
+        quota => (quota.saturating_mul(SECOND) / period.unwrap_or(PERIOD).max(1)).next_multiple_of(HUNDREDTH),
+    });
+    let period = period.map(|period| number("CPUQuotaPeriodUSec", period));
+    period.into_iter().chain(each_second.map(|time| number("CPUQuotaPerSecUSec", time))).collect()
 }
 
-/// The set that a list such as `0-1,3` names.
-fn bits(list: &str) -> Result<Vec<u8>, CgroupError> {
-    let bad =
-        || CgroupError::BadLimit { limit: "cpuset", rule: "a list is of numbers and ranges such as `0-1,3`" };
-    let mut bits = Vec::new();
-    for part in list.trim().split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (usize, usize) =
-            (first.trim().parse().map_err(|_| bad())?, last.trim().parse().map_err(|_| bad())?);
-        if first > last || last >= MOST_IN_LIST {
-            return Err(bad());
-        }
-        bits.resize(bits.len().max(last / 8 + 1), 0);
-        (first..=last).for_each(|bit| bits[bit / 8] |= 1 << (bit % 8));
-    }
-    Ok(bits)
+/// The number that a file is given; `None` for anything else.
+fn or_infinity(value: &str) -> Option<u64> {
+    if value == "max" { Some(u64::MAX) } else { value.parse().ok() }
 }
 
 /// The properties that annotations give, in the text format of GVariant as far as properties of scopes need it: numbers of
@@ -194,11 +180,11 @@ mod tests {
             (r#"{"pids":{"limit":7}}"#, &["TasksMax=7"]),
             (
                 r#"{"memory":{"limit":100,"swap":150,"reservation":40}}"#,
-                &["MemoryMax=100", "MemorySwapMax=50", "MemoryLow=40", "TasksMax=infinity"],
+                &["MemorySwapMax=50", "MemoryMax=100", "MemoryLow=40", "TasksMax=infinity"],
             ),
             (
                 r#"{"memory":{"limit":-1}}"#,
-                &["MemoryMax=infinity", "MemorySwapMax=infinity", "TasksMax=infinity"],
+                &["MemorySwapMax=infinity", "MemoryMax=infinity", "TasksMax=infinity"],
             ),
             (
                 r#"{"cpu":{"shares":1024,"quota":50000,"period":100000}}"#,
@@ -219,13 +205,21 @@ mod tests {
                 &["AllowedCPUs=[11, 2]", "AllowedMemoryNodes=[1]", "TasksMax=infinity"],
             ),
             (r#"{"blockIO":{"weight":1000}}"#, &["IOWeight=10000", "TasksMax=infinity"]),
+            (r#"{"blockIO":{"weightDevice":[{"major":8,"minor":0,"weight":500}]}}"#, &["TasksMax=infinity"]),
+            (
+                r#"{"memory":{"limit":100},"unified":{"memory.high":"80"}}"#,
+                &["MemoryMax=100", "MemoryHigh=80", "TasksMax=infinity"],
+            ),
+            (
+                r#"{"memory":{"limit":100},"unified":{"memory.max":"90"}}"#,
+                &["MemoryMax=90", "TasksMax=infinity"],
+            ),
         ];
         for (json, expected) in table {
             assert_eq!(&shown_properties(json), expected, "{json}");
         }
-        for bad in ["", "a", "3-1", "99999999", "1,"] {
-            assert!(bits(bad).is_err(), "{bad}");
-        }
+        let bad: LinuxResources = serde_json::from_str(r#"{"cpu":{"cpus":"3-1"}}"#).expect("resources");
+        assert!(properties(&bad).is_err());
     }
 
     #[test]

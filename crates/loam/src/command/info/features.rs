@@ -1,8 +1,9 @@
 //! The kernel features that have another way, and which way is taken here.
 
-use loam_sys::features::{self, has_mount_api, has_openat2, has_pidfd};
-use loam_sys::kernel::KernelVersion;
+use loam_sys::features::{Feature, has_mount_api, has_openat2, has_pidfd};
 use serde::Serialize;
+
+use crate::wiring::{HostReport, MountWays};
 
 /// Which way is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -14,6 +15,8 @@ enum State {
     Fallback,
     /// `LOAM_WITHOUT` turns it off.
     TurnedOff,
+    /// Only root can find out.
+    Unknown,
 }
 
 /// One feature.
@@ -25,37 +28,51 @@ pub(super) struct FeatureState {
     otherwise: &'static str,
 }
 
-/// Looks at all of them on a kernel of this version; `unified` says whether cgroups are those of version 2.
-pub(super) fn look(kernel: Option<KernelVersion>, unified: bool) -> Vec<FeatureState> {
-    let since = |major, minor| kernel.is_some_and(|kernel| kernel >= KernelVersion(major, minor));
-    let feature = |name, has: bool, otherwise| FeatureState {
-        name,
-        state: match (features::is_off(name), has) {
-            (true, _) => State::TurnedOff,
-            (false, true) => State::Available,
-            (false, false) => State::Fallback,
-        },
-        otherwise,
+/// Looks at all of them.
+pub(super) fn look(report: &HostReport, ways: &MountWays) -> Vec<FeatureState> {
+    let has = |feature| match feature {
+        Feature::MountApi => Some(has_mount_api()),
+        Feature::LayersByDescriptor => ways.layers_by_descriptor,
+        Feature::LowerdirPlus => ways.lowerdir_plus,
+        Feature::IdmappedMounts => ways.idmapped_mounts,
+        Feature::CgroupKill => Some(report.cgroup_kill),
+        Feature::Openat2 => Some(has_openat2()),
+        Feature::Pidfd => Some(has_pidfd()),
     };
-    let mounts = has_mount_api();
-    vec![
-        feature(features::MOUNT_API, mounts, "another runtime is needed, such as crun"),
-        feature(features::LAYERS_BY_DESCRIPTOR, mounts && since(6, 15), "layers are given by path"),
-        feature(features::LOWERDIR_PLUS, mounts && since(6, 7), "all layers in one string, at most 250"),
-        feature(features::IDMAPPED_MOUNTS, mounts && since(5, 19), "owners are changed at the first start"),
-        feature(features::CGROUP_KILL, unified && since(5, 14), "processes are frozen and killed one by one"),
-        feature(features::OPENAT2, has_openat2(), "paths are walked name by name"),
-        feature(features::PIDFD, has_pidfd(), "processes are known by id and start time"),
-    ]
+    Feature::ALL.into_iter().map(|feature| FeatureState::new(feature, has(feature))).collect()
+}
+
+/// What is done without a feature.
+fn otherwise(feature: Feature) -> &'static str {
+    match feature {
+        Feature::MountApi => "another runtime is needed, such as crun",
+        Feature::LayersByDescriptor => "layers are given by path",
+        Feature::LowerdirPlus => "all layers in one string, at most 250",
+        Feature::IdmappedMounts => "owners are changed at the first start",
+        Feature::CgroupKill => "processes are frozen and killed one by one",
+        Feature::Openat2 => "paths are walked name by name",
+        Feature::Pidfd => "processes are known by id and start time",
+    }
 }
 
 impl FeatureState {
+    fn new(feature: Feature, has: Option<bool>) -> Self {
+        let state = match has {
+            _ if feature.is_off() => State::TurnedOff,
+            Some(true) => State::Available,
+            Some(false) => State::Fallback,
+            None => State::Unknown,
+        };
+        Self { name: feature.as_str(), state, otherwise: otherwise(feature) }
+    }
+
     /// The name, and in words what is done.
     pub(super) fn row(&self) -> (&'static str, String) {
         let words = match self.state {
             State::Available => "available".to_owned(),
             State::Fallback => format!("not available: {}", self.otherwise),
             State::TurnedOff => format!("turned off: {}", self.otherwise),
+            State::Unknown => "unknown: only root can find out".to_owned(),
         };
         (self.name, words)
     }
@@ -66,17 +83,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_older_kernel_has_fewer() {
-        let lacking = |kernel: Option<KernelVersion>| {
-            let states = look(kernel, true).into_iter().filter(|feature| feature.state == State::Fallback);
-            states.map(|feature| feature.name).collect::<Vec<_>>()
-        };
-        assert_eq!(lacking(Some(KernelVersion(6, 18))), [""; 0]);
-        assert_eq!(lacking(Some(KernelVersion(6, 1))), ["layer-descriptors", "lowerdir+"]);
-        assert_eq!(
-            lacking(Some(KernelVersion(5, 15))),
-            ["layer-descriptors", "lowerdir+", "idmapped-mounts"]
-        );
-        assert_eq!(look(None, false).len(), features::ALL.len());
+    fn what_was_found_is_said() {
+        let report = HostReport { cgroup_kill: false, ..HostReport::look() };
+        let ways =
+            MountWays { lowerdir_plus: Some(true), layers_by_descriptor: Some(false), idmapped_mounts: None };
+        let rows: Vec<_> = look(&report, &ways).iter().map(FeatureState::row).collect();
+        assert_eq!(rows.len(), Feature::ALL.len());
+        for (name, words) in [
+            ("layer-descriptors", "not available: layers are given by path"),
+            ("lowerdir+", "available"),
+            ("idmapped-mounts", "unknown: only root can find out"),
+            ("cgroup.kill", "not available: processes are frozen and killed one by one"),
+        ] {
+            assert!(rows.contains(&(name, words.to_owned())), "{rows:?}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use loam_model::{BlockThrottle, BlockWeight, Limits, Throttled};
 
-use crate::flags::words::{oom_score, processor_set};
+use crate::flags::words::oom_score;
 use crate::flags::{devices, quantity};
 
 /// The flags that limit what a container uses.
@@ -21,13 +21,13 @@ pub(super) struct LimitFlags {
     #[arg(long, value_name = "SIZE", value_parser = quantity::size, help_heading = "Limits")]
     memory_reservation: Option<u64>,
     /// How readily memory is swapped out, 0 to 100; on cgroup version 1
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(0..=100), help_heading = "Limits")]
+    #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
     memory_swappiness: Option<u64>,
     /// Limit processor time to so many processors
     #[arg(long, value_name = "NUMBER", value_parser = quantity::processors, help_heading = "Limits")]
     cpus: Option<u64>,
     /// The period of the processor limit, in microseconds
-    #[arg(long, value_name = "MICROSECONDS", conflicts_with = "cpus", value_parser = clap::value_parser!(u64).range(1000..=1_000_000), help_heading = "Limits")]
+    #[arg(long, value_name = "MICROSECONDS", conflicts_with = "cpus", help_heading = "Limits")]
     cpu_period: Option<u64>,
     /// Processor time in each period, in microseconds; -1 for no limit
     #[arg(
@@ -39,16 +39,16 @@ pub(super) struct LimitFlags {
     )]
     cpu_quota: Option<i64>,
     /// The share of processor time relative to others; 1024 is the usual one
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(2..=262_144), help_heading = "Limits")]
+    #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
     cpu_shares: Option<u64>,
     /// Run on these processors only
-    #[arg(long, value_name = "LIST", value_parser = processor_set, help_heading = "Limits")]
+    #[arg(long, value_name = "LIST", help_heading = "Limits")]
     cpuset_cpus: Option<String>,
     /// Use memory of these nodes only
-    #[arg(long, value_name = "LIST", value_parser = processor_set, help_heading = "Limits")]
+    #[arg(long, value_name = "LIST", help_heading = "Limits")]
     cpuset_mems: Option<String>,
     /// The share of input and output on block devices, 10 to 1000
-    #[arg(long, value_name = "WEIGHT", value_parser = devices::weight, help_heading = "Limits")]
+    #[arg(long, value_name = "WEIGHT", help_heading = "Limits")]
     blkio_weight: Option<u16>,
     /// The same on one device
     #[arg(long, value_name = "DEVICE:WEIGHT", value_parser = devices::device_weight, help_heading = "Limits")]

@@ -1,19 +1,21 @@
-//! A file of fixed size: `snapshots/CONTAINER/disk` is an ext4 file system that holds `upper` and `work`. Works on every
-//! file system, and can't be got around from inside, whatever rights a container has been given on its own files.
+//! A *disk file*, of fixed size: `snapshots/CONTAINER/disk` is an ext4 file system that holds `upper` and `work`. Works
+//! on every file system, and can't be got around from inside, whatever rights a container has been given on its own
+//! files.
 //!
-//! The file is sparse: it takes what is in use, and gives back what is deleted. So several of them can promise more than
-//! there is. It is mounted by the shim, in its own mount namespace, on a loop device that the kernel lets go with the last
-//! mount, however that ends. Here it is mounted for a moment, nowhere, to make the two directories in it. The mount holds a
-//! flock(2) on the file: no two mounts of one file at a time.
+//! The file is sparse: it takes what is in use, and gives back what is deleted. So several of them can promise more
+//! than there is. It is mounted by the shim, in its own mount namespace, on a loop device that the kernel lets go with
+//! the last mount, however that ends. Here it is mounted for a moment, nowhere, to make the two directories in it. The
+//! mount holds a flock(2) on the file: no two mounts of one file at a time.
 //!
-//! `disk.new` becomes `disk` when it is whole; the journal is kept, because without it ext4 gets slow after many deletions.
+//! `disk.new` becomes `disk` when it is whole; the journal is kept, because without it ext4 gets slow after many
+//! deletions.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use loam_model::{ErrorKind, Failure, Result};
+use loam_model::Result;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
@@ -24,11 +26,11 @@ use crate::staging::Places;
 
 /// Limits by the size of a file system.
 #[derive(Debug)]
-pub(crate) struct ImageFileQuota {
+pub(crate) struct DiskFileQuota {
     places: Places,
 }
 
-impl ImageFileQuota {
+impl DiskFileQuota {
     pub(super) fn new(places: Places) -> Self {
         Self { places }
     }
@@ -42,31 +44,13 @@ fn finished(place: &Place) -> PathBuf {
     place.path.join("disk")
 }
 
-fn mount_failure(place: &Place, error: io::Error) -> Failure {
-    let file = place.path.display();
-    match Errno::from_io_error(&error) {
-        Some(Errno::NOENT | Errno::NXIO | Errno::PERM) => Failure::new(
-            ErrorKind::Unsupported,
-            "a disk limit needs a loop device here, which this machine does not give",
-        )
-        .caused_by(error)
-        .hint("load the kernel's module `loop`, or keep the state directory on a file system with quotas"),
-        Some(Errno::NODEV) => Failure::new(
-            ErrorKind::Unsupported,
-            "a disk limit needs ext4 here, which this kernel does not have",
-        )
-        .caused_by(error),
-        _ => failed(format!("the disk of `{file}` can't be mounted"), error),
-    }
-}
-
-impl DiskQuota for ImageFileQuota {
+impl DiskQuota for DiskFileQuota {
     fn make(&self, place: &Place) -> Result<OwnedFd> {
         drop(make_place(&place.path)?);
         let disk = unfinished(place);
         template::copy(&self.places, place.bytes, &disk)?;
         // What a power cut takes here has not been sealed.
-        loam_sys::mount_image(&disk, false).map_err(|error| mount_failure(place, error))
+        Ok(loam_sys::mount_disk(&disk, false)?)
     }
 
     fn seal(&self, place: &Place, sync: bool) -> Result<()> {
@@ -82,7 +66,7 @@ impl DiskQuota for ImageFileQuota {
         finished(place).is_file()
     }
 
-    fn image(&self, place: &Place) -> Option<PathBuf> {
+    fn disk(&self, place: &Place) -> Option<PathBuf> {
         Some(finished(place))
     }
 
