@@ -129,7 +129,8 @@ impl Cgroup {
         if !cgroup.processes()?.is_empty() {
             return Err(CgroupError::Occupied { path: cgroup.members().to_owned() }.into());
         }
-        systemd::start(&unit, &systemd::of_container(&unit, slice.as_str(), pid, resources, annotations)?)?;
+        let properties = systemd::of_container(&unit, slice.as_str(), pid, resources, annotations)?;
+        systemd::start(&unit, slice.as_str(), &properties)?;
         cgroup.with_limits(resources)
     }
 
@@ -223,6 +224,7 @@ impl Cgroup {
 
     /// Changes the limits. Those that `resources` does not mention stay.
     pub fn update(&self, resources: &LinuxResources) -> loam_model::Result<()> {
+        self.tell_systemd(resources)?;
         Ok(self.apply(resources, self.memory_now())?)
     }
 

@@ -45,10 +45,16 @@ impl Cgroup {
         let deadline = Self::deadline();
         self.kill()?;
         self.await_empty(deadline)?;
-        if let Err(error) = systemd::stop(unit) {
+        if let Err(error) = systemd::stop(unit, &self.slice()) {
             tracing::debug!(unit, %error, "systemd did not end a scope");
         }
         self.remove_tree(directory, Self::deadline())
+    }
+
+    /// The slice that a scope lies in, from its path.
+    fn slice(&self) -> String {
+        let name = Path::new(&self.path).parent().and_then(Path::file_name);
+        name.map_or_else(|| "-.slice".to_owned(), |name| name.to_string_lossy().into_owned())
     }
 
     /// Removes directories in which nothing ran yet.
