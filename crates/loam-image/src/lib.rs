@@ -44,9 +44,10 @@
 //! # What a crash leaves
 //!
 //! Locks vanish with their process. Directories in `staging`, and directories in `layers` without a row, that nobody
-//! has locked, and everything in `trash` are garbage; every pull, import and removal of an image first sweeps them
-//! up. Starting a container sweeps nothing. A snapshot has its row before its directories, and keeps it until they
-//! are gone. Blobs that no image has may stay behind; they are small, and are used again by the same image.
+//! has locked, directories in `snapshots` without a row, and everything in `trash` are garbage; every pull, import and
+//! removal of an image first sweeps them up. Starting a container sweeps nothing. A snapshot has its row before its
+//! directories, and keeps it until they are gone; only a power cut can take the row of one that is thrown away with its
+//! container, which is not synced. Blobs that no image has may stay behind; they are small, and are used again by the same image.
 //!
 //! # In and out
 //!
