@@ -110,6 +110,21 @@ fn a_killed_pull_leaves_nothing_that_is_used() {
 }
 
 #[test]
+fn settle_deletes_a_snapshot_that_no_row_knows() {
+    let host = Host::with_small_image();
+    host.loam(&["create", "--name", "kept", "small", "true"]).ok();
+    // As after a power cut, which takes the row of a container that is thrown away.
+    let lost = host.root().join("snapshots").join("e".repeat(64));
+    host.sh(&format!("mkdir -p {0}/upper/deep {0}/work", lost.display())).ok();
+    host.loam(&["settle"]).ok();
+    assert_eq!(host.sh(&format!("ls {}/snapshots | wc -l", host.root().display())).ok(), "1");
+    assert_eq!(host.sh(&format!("ls {}/trash | wc -l", host.root().display())).ok(), "0");
+    host.loam(&["start", "kept"]).ok();
+    assert_eq!(host.loam(&["wait", "kept"]).ok(), "0");
+    host.finish();
+}
+
+#[test]
 fn settle_deletes_what_a_killed_pull_left() {
     let host = Host::new();
     let source = format!("oci:{}:gzip", loam_testkit::images::python().display());

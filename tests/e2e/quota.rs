@@ -61,6 +61,10 @@ fn keeps_the_promises(bed: QuotaHost, mechanism: &str, df_is_right: bool) {
     deleting_makes_space(host);
     a_restart_of_everything_keeps_limit_and_content(&bed);
     nothing_is_got_around(&bed, mechanism);
+    run(host, "f", 8 << 20, &[]);
+    host.loam(&["stop", "-t", "0", "f"]).ok();
+    assert_eq!(bed.lose_row("f"), [""; 0]);
+    host.loam(&["rm", "f"]).ok();
     bed.finish(&["a", "b", "c", "d", "e"]);
 }
 

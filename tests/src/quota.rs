@@ -144,6 +144,34 @@ impl QuotaHost {
         listed.stdout.split_whitespace().next()?.parse().ok().filter(|project| *project != 0)
     }
 
+    /// Takes a stopped container's snapshot away from its row, as a power cut does with a row that was not synced, and lets
+    /// that be swept; gives what is still there of it.
+    pub fn lose_row(&self, name: &str) -> Vec<String> {
+        let id = self.host.inspect(name)["id"].as_str().expect("an id").to_owned();
+        let snapshots = self.host.root().join("snapshots");
+        let (known, lost) = (snapshots.join(id), snapshots.join("e".repeat(64)));
+        self.host.sh(&format!("mv {} {}", known.display(), lost.display())).ok();
+        let projects: Vec<u32> = self.project(&"e".repeat(64)).into_iter().collect();
+        let subvolume = match self.kind {
+            FileSystem::Btrfs => {
+                self.host.sh(&format!("btrfs inspect-internal rootid {}", lost.display())).ok().to_owned()
+            }
+            _ => String::new(),
+        };
+        self.host.loam(&["settle"]).ok();
+        let of_it =
+            |line: &String| self.kind != FileSystem::Btrfs || line.starts_with(&format!("0/{subvolume} "));
+        let mut left = wait::nothing_left(|| self.counted(&projects).into_iter().filter(of_it).collect());
+        left.extend(
+            self.host
+                .sh(&format!("ls -d {} 2>/dev/null; true", lost.display()))
+                .stdout
+                .lines()
+                .map(str::to_owned),
+        );
+        left
+    }
+
     /// What the file system still knows of these projects, or of subvolumes.
     fn counted(&self, projects: &[u32]) -> Vec<String> {
         let root = self.host.root();

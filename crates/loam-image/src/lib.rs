@@ -45,10 +45,12 @@
 //! # What a crash leaves
 //!
 //! Locks vanish with their process. Directories in `staging`, and directories in `layers` without a row, that nobody
-//! has locked, and everything in `trash` are garbage; every pull, import and removal of an image first sweeps them
-//! up. Starting a container sweeps nothing. A snapshot has its row before its directories, and keeps it until they
-//! are gone. `shifted` is made before the first file is given to the container's users: a shift that was cut short is gone
-//! through again at the next start. Blobs that no image has may stay behind; they are small, and are used again by the same image.
+//! has locked, directories in `snapshots` without a row, and everything in `trash` are garbage; every pull, import and
+//! removal of an image first sweeps them up. Starting a container sweeps nothing. A snapshot has its row before its
+//! directories, and keeps it until they are gone; only a power cut can take the row of one that is thrown away with its
+//! container, which is not synced. `shifted` is made before the first file is given to the container's users: a shift that
+//! was cut short is gone through again at the next start. Blobs that no image has may stay behind; they are small, and are
+//! used again by the same image.
 //!
 //! # In and out
 //!

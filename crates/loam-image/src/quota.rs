@@ -103,6 +103,17 @@ pub(crate) fn mechanism(directory: BorrowedFd<'_>) -> QuotaMechanism {
     }
 }
 
+/// Removes what lies in the trash, with everything that counts it; what that is, the directory itself says. Success when
+/// there is nothing.
+pub(crate) fn remove_buried(path: &Path, places: &Places) -> Result<()> {
+    project::lift(path)?;
+    if btrfs::is_place(path) {
+        let place = Place { path: path.to_owned(), bytes: 0, project: None };
+        return BtrfsQuota::new(places.clone()).remove(&place);
+    }
+    crate::staging::delete(path)
+}
+
 /// Makes the directory of a place, with those above it where they are missing.
 fn make_place(path: &Path) -> Result<OwnedFd> {
     make_directory(path)?;

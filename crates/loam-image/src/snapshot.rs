@@ -1,5 +1,6 @@
 //! Snapshots: `snapshots/CONTAINER/{upper,work}`, and a row for each. On the path of every start, so few system calls.
 
+mod orphans;
 mod rows;
 
 use std::fs;

@@ -91,7 +91,8 @@ impl Places {
     }
 }
 
-fn delete(path: &Path) -> Result<()> {
+/// Deletes a directory, or whatever is there. Success when there is nothing.
+pub(crate) fn delete(path: &Path) -> Result<()> {
     crate::delete::tree(CWD, path)
         .map_err(|error| failed(format!("`{}` can't be deleted", path.display()), error))
 }
@@ -237,18 +238,20 @@ pub(crate) fn sweep(places: &Places, known: &dyn Fn(&str) -> Result<bool>) {
     }
     for path in entries(&places.trash()) {
         // Another process may be deleting the same; both succeed.
-        if let Err(error) = crate::delete::tree(CWD, &*path) {
-            tracing::debug!(path = %path.display(), %error, "trash is left");
+        if let Err(failure) = crate::quota::remove_buried(&path, places) {
+            tracing::debug!(path = %path.display(), failure = %failure.chain(), "trash is left");
         }
     }
 }
 
-fn entries(directory: &Path) -> Vec<PathBuf> {
+/// What is in a directory; nothing when it can't be read.
+pub(crate) fn entries(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
     entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
 }
 
-fn report(what: &str, result: std::result::Result<(), Failure>) {
+/// Says what became of garbage.
+pub(crate) fn report(what: &str, result: std::result::Result<(), Failure>) {
     match result {
         Ok(()) => tracing::info!(what, "removed what an interrupted command had left"),
         Err(failure) => tracing::warn!(what, failure = %failure.chain(), "garbage is left for the next time"),

@@ -45,6 +45,7 @@ pub(crate) use hierarchy::Layout;
 pub(crate) use processes::can_kill_at_once;
 
 use hierarchy::Hierarchy;
+use processes::{is_in_use, is_populated};
 
 /// How often a version 1 hierarchy is asked to take a process that is still being born, and how long between.
 const JOIN_ATTEMPTS: u32 = 5;
@@ -130,7 +131,8 @@ impl Cgroup {
         if !cgroup.processes()?.is_empty() {
             return Err(CgroupError::Occupied { path: cgroup.members().to_owned() }.into());
         }
-        systemd::start(&unit, &systemd::of_container(&unit, slice.as_str(), pid, resources, annotations)?)?;
+        let properties = systemd::of_container(&unit, slice.as_str(), pid, resources, annotations)?;
+        systemd::start(&unit, slice.as_str(), &properties)?;
         cgroup.with_limits(resources)
     }
 
@@ -173,11 +175,25 @@ impl Cgroup {
 
     /// Moves a process with all its threads into the cgroup, in every hierarchy. Zero is the caller.
     pub fn join(&self, pid: i32) -> loam_model::Result<()> {
-        for seat in &self.seats {
+        Ok(self.seats.iter().try_for_each(|seat| seat.join(pid))?)
+    }
+
+    /// The same for the first process. A hierarchy that only tracks and does not take it is given up: an empty directory
+    /// there would say that nothing runs.
+    pub fn join_first(&mut self, pid: i32) -> loam_model::Result<()> {
+        let mut at = 0;
+        while let Some(seat) = self.seats.get(at) {
             match seat.join(pid) {
                 Err(CgroupError::Write { source, .. })
-                    if seat.hierarchy.is_tracking() && is_refusal(&source) && self.seats.len() > 1 => {}
-                other => other?,
+                    if seat.hierarchy.is_tracking() && is_refusal(&source) && self.seats.len() > 1 =>
+                {
+                    seat.give_up()?;
+                    self.seats.remove(at);
+                }
+                joined => {
+                    joined?;
+                    at += 1;
+                }
             }
         }
         Ok(())
@@ -210,6 +226,7 @@ impl Cgroup {
 
     /// Changes the limits. Those that `resources` does not mention stay.
     pub fn update(&self, resources: &LinuxResources) -> loam_model::Result<()> {
+        self.tell_systemd(resources)?;
         Ok(self.apply(resources, self.memory_now())?)
     }
 
@@ -258,9 +275,25 @@ impl Cgroup {
         self.seats.iter().find(is).map(|seat| seat.directory.as_path())
     }
 
-    /// The directory whose list of processes is taken for the whole: version 2's if there is one.
+    /// The directory in the version 2 hierarchy, unless it is empty while something runs in version 1. Where version 2 has
+    /// no controllers a runtime may have been refused it, and have gone on without.
+    fn whole_v2(&self) -> Option<&Path> {
+        let directory = self.v2()?;
+        let astray = |seat: &Seat| !is_populated(directory) && is_in_use(&seat.directory).unwrap_or(false);
+        if self.controlled().is_some_and(astray) { None } else { Some(directory) }
+    }
+
+    /// The first of the version 1 hierarchies with controllers: no process of the cgroup is missing there.
+    fn controlled(&self) -> Option<&Seat> {
+        let is = |seat: &&Seat| seat.hierarchy.version == CgroupVersion::V1 && !seat.hierarchy.is_tracking();
+        self.seats.iter().find(is)
+    }
+
+    /// The directory whose list of processes is taken for the whole: version 2's if they are there.
     fn members(&self) -> &Path {
-        &self.seats.last().expect("a cgroup is in at least one hierarchy, version 2 last").directory
+        self.whole_v2()
+            .or_else(|| self.controlled().map(|seat| seat.directory.as_path()))
+            .unwrap_or_else(|| &self.seats.last().expect("a cgroup is in at least one hierarchy").directory)
     }
 }
 

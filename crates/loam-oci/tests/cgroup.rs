@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use loam_model::ErrorKind;
 use loam_model::oci_spec::runtime::LinuxResources;
@@ -278,6 +279,161 @@ fn a_process_killed_for_lack_of_memory_is_noticed() {
     assert!(!child.wait().expect("ended").success());
     assert!(cgroup.oom_killed());
     assert!(cgroup.stats().expect("readable").out_of_memory_kills.is_some_and(|kills| kills > 0));
+    cgroup.remove().expect("removed");
+    nothing_left(&cgroup);
+}
+
+/// Waits for a condition that comes true soon.
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let limit = Instant::now() + Duration::from_secs(10);
+    while !is_so() {
+        assert!(Instant::now() < limit, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn what_is_frozen_below_can_be_killed_and_removed() {
+    const NAME: &str = "what_is_frozen_below_can_be_killed_and_removed";
+    if !can_run(NAME) {
+        return;
+    }
+    if !loam_sys::features::is_off("cgroup.kill") {
+        let test = std::env::current_exe().expect("this program");
+        let ran = Command::new(test).args(["--exact", NAME]).env("LOAM_WITHOUT", "cgroup.kill").status();
+        assert!(ran.expect("run").success());
+    }
+    let cgroup = Cgroup::create(&path(&format!("ice-{}", std::process::id())), None).expect("created");
+    let mut children = [sleeper(), sleeper()];
+    let mounts = cgroup.container_mounts();
+    let ways = mounts.iter().filter_map(|mount| match mount.version {
+        CgroupVersion::V2 => Some((&mount.source, "cgroup.freeze", "1")),
+        CgroupVersion::V1 => {
+            (mount.options == "freezer").then_some((&mount.source, "freezer.state", "FROZEN"))
+        }
+    });
+    for child in &children {
+        cgroup.join(id(child)).expect("joined");
+    }
+    for ((directory, file, frozen), child) in ways.zip(&children) {
+        let below = directory.join("a/b");
+        fs::create_dir_all(&below).expect("made below");
+        fs::write(below.join("cgroup.procs"), child.id().to_string()).expect("joined below");
+        fs::write(below.join(file), frozen).expect("frozen");
+        eventually("it freezes", || match file {
+            "cgroup.freeze" => {
+                fs::read_to_string(below.join("cgroup.events")).expect("readable").contains("frozen 1")
+            }
+            _ => fs::read_to_string(below.join(file)).expect("readable").trim() == frozen,
+        });
+    }
+    cgroup.remove().expect("removed");
+    for child in &mut children {
+        child.wait().expect("killed by the removal");
+    }
+    nothing_left(&cgroup);
+}
+
+#[test]
+fn a_cgroup_that_can_not_be_emptied_is_waited_for_once() {
+    const NAME: &str = "a_cgroup_that_can_not_be_emptied_is_waited_for_once";
+    if !can_run(NAME) {
+        return;
+    }
+    let cgroup = Cgroup::create(&path("stuck/container"), None).expect("created");
+    let Some(freezer) = v1(&cgroup, "freezer") else {
+        println!("skipped: {NAME}: needs the freezer of cgroup v1");
+        return cgroup.remove().expect("removed");
+    };
+    let mut child = sleeper();
+    cgroup.join(id(&child)).expect("joined");
+    // What is frozen above is not the container's to thaw.
+    let above = freezer.with_file_name("freezer.state");
+    fs::write(&above, "FROZEN").expect("frozen");
+    let begun = Instant::now();
+    let error = cgroup.remove().expect_err("it can't die");
+    assert!(error.to_string().contains("did not become empty within 10 seconds"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    fs::write(&above, "THAWED").expect("thawed");
+    cgroup.remove().expect("removed");
+    child.wait().expect("killed by the removal");
+    nothing_left(&cgroup);
+}
+
+/// The directory of version 2 beside version 1, where it only tracks.
+fn tracker(cgroup: &Cgroup) -> Option<PathBuf> {
+    let mounts = cgroup.container_mounts();
+    let beside = mounts.iter().any(|mount| mount.version == CgroupVersion::V1);
+    let is = |mount: &&loam_oci::CgroupMount| mount.version == CgroupVersion::V2;
+    mounts.iter().find(is).filter(|_| beside).map(|mount| mount.source.clone())
+}
+
+#[test]
+fn a_hierarchy_that_refuses_the_first_process_does_not_speak_for_the_container() {
+    const NAME: &str = "a_hierarchy_that_refuses_the_first_process_does_not_speak_for_the_container";
+    if !can_run(NAME) {
+        return;
+    }
+    if std::env::var_os("LOAM_TEST_MOUNTS").is_none() {
+        // Mounts of its own.
+        let test = std::env::current_exe().expect("this program");
+        let mut own = Command::new("unshare");
+        let own = own.arg("--mount").arg(test).args(["--exact", NAME]).env("LOAM_TEST_MOUNTS", "1");
+        assert!(own.status().expect("run").success());
+        return;
+    }
+    let mut cgroup =
+        Cgroup::create(&path(&format!("refused-{}", std::process::id())), None).expect("created");
+    let Some(directory) = tracker(&cgroup) else {
+        println!("skipped: {NAME}: needs cgroup version 2 beside version 1");
+        return cgroup.remove().expect("removed");
+    };
+    let list = directory.join("cgroup.procs");
+    rustix::mount::mount_bind(&list, &list).expect("bound");
+    rustix::mount::mount_remount(
+        &list,
+        rustix::mount::MountFlags::BIND | rustix::mount::MountFlags::RDONLY,
+        "",
+    )
+    .expect("read-only");
+    let mut child = sleeper();
+    cgroup.join_first(id(&child)).expect("joined elsewhere");
+    assert!(!directory.exists(), "the empty directory is given up");
+    assert_eq!(tracker(&cgroup), None);
+    assert_eq!(cgroup.pids().expect("listed"), [id(&child)]);
+    cgroup.freeze().expect("frozen");
+    cgroup.kill_all().expect("killed");
+    child.wait().expect("killed");
+    cgroup.remove().expect("removed");
+    nothing_left(&cgroup);
+}
+
+#[test]
+fn what_runs_outside_an_empty_tracker_is_found_stopped_and_killed() {
+    const NAME: &str = "what_runs_outside_an_empty_tracker_is_found_stopped_and_killed";
+    if !can_run(NAME) {
+        return;
+    }
+    let path = path("astray");
+    let made = Cgroup::create(&path, None).expect("created");
+    let Some(directory) = tracker(&made) else {
+        println!("skipped: {NAME}: needs cgroup version 2 beside version 1");
+        return made.remove().expect("removed");
+    };
+    let mut child = sleeper();
+    // As a runtime leaves it that was refused version 2.
+    for mount in made.container_mounts().iter().filter(|mount| mount.source != directory) {
+        fs::write(mount.source.join("cgroup.procs"), child.id().to_string()).expect("joined");
+    }
+    let cgroup = Cgroup::open(&path).expect("found");
+    assert_eq!(cgroup.pids().expect("listed"), [id(&child)]);
+    cgroup.freeze().expect("frozen");
+    if let Some(freezer) = v1(&cgroup, "freezer") {
+        let state = fs::read_to_string(freezer.join("freezer.state")).expect("readable");
+        assert_eq!(state.trim(), "FROZEN");
+    }
+    cgroup.kill_all().expect("killed");
+    child.wait().expect("killed");
     cgroup.remove().expect("removed");
     nothing_left(&cgroup);
 }

@@ -136,14 +136,7 @@ pub fn limit_project(on: BorrowedFd<'_>, project: u32, bytes: u64) -> io::Result
 
 /// Gives an empty directory a project id that everything made in it inherits.
 pub fn set_project(directory: BorrowedFd<'_>, project: u32) -> io::Result<()> {
-    let mut attributes = FileAttributes::default();
-    // SAFETY: the request writes a `struct fsxattr`, which `attributes` is.
-    let read = unsafe {
-        libc::ioctl(directory.as_raw_fd(), libc::Ioctl::from(FS_IOC_FSGETXATTR), &raw mut attributes)
-    };
-    if read < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let mut attributes = attributes(directory)?;
     attributes.flags |= INHERIT;
     attributes.project = project;
     // SAFETY: the request reads a `struct fsxattr`, which `attributes` is.
@@ -151,6 +144,19 @@ pub fn set_project(directory: BorrowedFd<'_>, project: u32) -> io::Result<()> {
         libc::ioctl(directory.as_raw_fd(), libc::Ioctl::from(FS_IOC_FSSETXATTR), &raw const attributes)
     };
     if set < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The project id of a file or directory; 0 is none.
+pub fn project_of(file: BorrowedFd<'_>) -> io::Result<u32> {
+    Ok(attributes(file)?.project)
+}
+
+fn attributes(file: BorrowedFd<'_>) -> io::Result<FileAttributes> {
+    let mut attributes = FileAttributes::default();
+    // SAFETY: the request writes a `struct fsxattr`, which `attributes` is.
+    let read =
+        unsafe { libc::ioctl(file.as_raw_fd(), libc::Ioctl::from(FS_IOC_FSGETXATTR), &raw mut attributes) };
+    if read < 0 { Err(io::Error::last_os_error()) } else { Ok(attributes) }
 }
 
 #[cfg(test)]
@@ -175,5 +181,6 @@ mod tests {
         assert!(!enforces_projects(proc.as_fd()));
         assert!(project_usage(proc.as_fd(), 5).is_err());
         assert!(limit_project(proc.as_fd(), 5, 1 << 20).is_err());
+        assert!(project_of(proc.as_fd()).is_err());
     }
 }

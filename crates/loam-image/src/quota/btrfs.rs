@@ -49,6 +49,13 @@ pub(super) fn is_enabled(on: BorrowedFd<'_>) -> bool {
     })
 }
 
+/// Whether a subvolume is at this path.
+pub(super) fn is_place(path: &Path) -> bool {
+    let Ok(directory) = open_directory(path) else { return false };
+    let kind = rustix::fs::fstatfs(&directory).map(|status| u64::try_from(status.f_type).unwrap_or(0));
+    kind == Ok(super::BTRFS) && btrfs::is_subvolume(directory.as_fd())
+}
+
 fn name(place: &Place) -> CString {
     let name = place.path.file_name().unwrap_or_default();
     CString::new(name.as_bytes()).expect("an id of a container has no zero byte")

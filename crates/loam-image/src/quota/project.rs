@@ -1,11 +1,12 @@
 //! Project quotas of XFS and ext4: everything below `snapshots/CONTAINER` has a project id, and the file system counts
 //! and limits what that takes.
 //!
-//! The id is given to the directory while it is empty; what is made in it inherits the id. It is set, and the limit
-//! with it, before anything can be written. When the snapshot goes, the limit is lifted, its tree is moved to
-//! `trash/quota-CONTAINER`, a name that a second attempt knows, and deleted there. The row with the id goes last, so
-//! that no id is given to another container while files have it; and where there is no tree, no limit is touched: the
-//! id may be somebody else's whose files were found before the tree was made.
+//! The id is given to the directory while it is empty; what is made in it inherits the id. It is set, and the limit with
+//! it, before anything can be written. When the snapshot goes, the limit is lifted, its tree is moved to
+//! `trash/quota-CONTAINER`, a name that a second attempt knows, and deleted there. The row with the id goes last, so that no
+//! id is given to another container while files have it. The limit that is lifted is that of the id which the tree has,
+//! not of the one in the row: a power cut can set a row back to an id that turned out to be somebody else's, and where
+//! there is no tree yet nothing was limited.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,9 +16,9 @@ use loam_model::{ErrorKind, Failure, Result};
 use loam_sys::project_quota;
 use rustix::io::Errno;
 
-use super::{DiskQuota, Place, above, make_place, open_place};
+use super::{DiskQuota, Place, make_place, open_place};
 use crate::error::failed;
-use crate::staging::Places;
+use crate::staging::{Places, open_directory};
 
 /// Limits by project id.
 #[derive(Debug)]
@@ -71,7 +72,8 @@ impl DiskQuota for ProjectQuota {
 
     fn used(&self, place: &Place) -> Result<Option<u64>> {
         let directory = open_place(&place.path)?;
-        let usage = project_quota::project_usage(directory.as_fd(), project(place)?)
+        let usage = project_quota::project_of(directory.as_fd())
+            .and_then(|project| project_quota::project_usage(directory.as_fd(), project))
             .map_err(|error| failed(format!("`{}` can't be counted", place.path.display()), error))?;
         Ok(Some(usage.bytes))
     }
@@ -83,17 +85,25 @@ impl DiskQuota for ProjectQuota {
         if !is_there(&place.path) && !is_there(&self.places.trash().join(&grave)) {
             return Ok(());
         }
-        if let Some(project) = place.project {
-            lift(place, project)?;
-        }
+        lift(&place.path)?;
+        lift(&self.places.trash().join(&grave))?;
         // What an attempt before this one left there stands in the way.
         self.places.delete_trash(&grave)?;
         self.places.discard_as(&place.path, &grave)
     }
 }
 
-fn lift(place: &Place, project: u32) -> Result<()> {
-    let directory = open_place(above(place))?;
+/// Lifts the limit of the project that a directory is the top of; one that has its project from above, or none, is none of
+/// ours. Success when there is nothing.
+pub(super) fn lift(path: &Path) -> Result<()> {
+    let Ok(directory) = open_directory(path) else { return Ok(()) };
+    let above = path.parent().map(open_directory);
+    let inherited = above.and_then(|above| project_quota::project_of(above.ok()?.as_fd()).ok());
+    // File systems without projects know of none.
+    let project = project_quota::project_of(directory.as_fd()).unwrap_or(0);
+    if project == 0 || Some(project) == inherited {
+        return Ok(());
+    }
     match project_quota::limit_project(directory.as_fd(), project, 0) {
         // The file system is mounted without quotas today: nothing counts.
         Err(error) if is_without_quotas(&error) => Ok(()),

@@ -11,7 +11,8 @@ use loam_model::oci_spec::runtime::LinuxResources;
 use super::hierarchy::{Hierarchy, Layout, v2_controllers};
 use super::setting::{Missing, Setting};
 use super::{
-    Cgroup, CgroupError, CgroupVersion, MemoryNow, Seat, below, device, is_refusal, read, v1, v2, write,
+    Cgroup, CgroupError, CgroupVersion, MemoryNow, Seat, below, device, is_refusal, read, systemd, v1, v2,
+    write,
 };
 
 /// The controllers that a container's version 2 cgroup gets, for its limits and its figures.
@@ -190,6 +191,35 @@ impl Cgroup {
                 controller: setting.controller.clone(),
             }),
         }
+    }
+
+    /// Tells systemd of limits that are changed, else its next reload would bring the old ones back. What can't be set is
+    /// refused before.
+    pub(super) fn tell_systemd(&self, resources: &LinuxResources) -> Result<(), CgroupError> {
+        let Some(unit) = &self.unit else { return Ok(()) };
+        v2::settings(resources)?;
+        self.check_before_update(resources)?;
+        systemd::change(unit, &self.with_whole_cpu_limit(resources))
+    }
+
+    /// The same limits, with both numbers of a processor limit: a quota is of the period that is there, and a period alone
+    /// has no quota. Only both together say what systemd keeps.
+    fn with_whole_cpu_limit(&self, resources: &LinuxResources) -> LinuxResources {
+        let mut whole = resources.clone();
+        let Some(mut cpu) = whole.cpu().clone() else { return whole };
+        match (cpu.quota().filter(|&quota| quota != 0), cpu.period().filter(|&period| period != 0)) {
+            (Some(_), None) => {
+                let now = self.v2().and_then(|directory| read(&directory.join("cpu.max")).ok());
+                let period = now.as_deref().and_then(|now| now.split_whitespace().nth(1)?.parse().ok());
+                cpu.set_period(period);
+            }
+            (None, Some(_)) => {
+                cpu.set_quota(Some(-1));
+            }
+            _ => {}
+        }
+        whole.set_cpu(Some(cpu));
+        whole
     }
 
     /// Refuses a version 2 memory limit below what is in use, when asked to: the kernel would kill.

@@ -23,6 +23,8 @@ const KILL: i32 = 9;
 const LAST_SIGNAL: i32 = 64;
 /// How long processes may take to stand still or to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often frozen processes are thawed again while their end is waited for.
+const THAW_AGAIN: Duration = Duration::from_millis(50);
 /// How long to wait between looks at what nothing tells about.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// How often a cgroup whose processes fork is listed and signalled before that is given up.
@@ -42,7 +44,7 @@ impl Cgroup {
 
     /// Kills every process, at once where the kernel can (cgroup.kill, Linux 5.14).
     pub(super) fn kill(&self) -> Result<(), CgroupError> {
-        let at_once = self.v2().filter(|_| !Feature::CgroupKill.is_off());
+        let at_once = self.whole_v2().filter(|_| !Feature::CgroupKill.is_off());
         let killed = at_once.map(|directory| write(&directory.join(KILL_AT_ONCE), "1"));
         match killed {
             Some(Ok(())) => {}
@@ -55,11 +57,14 @@ impl Cgroup {
             }
             _ => self.kill_by_rounds()?,
         }
-        // A process that version 1 has frozen dies only when it may go on.
-        match self.v1("freezer") {
-            Some(directory) => ignore_missing(write(&directory.join("freezer.state"), "THAWED")),
-            None => Ok(()),
-        }
+        self.thaw_below()
+    }
+
+    /// Lets everything go on that version 1 has frozen, here or below, whoever froze it: a process dies only then.
+    fn thaw_below(&self) -> Result<(), CgroupError> {
+        let Some(directory) = self.v1("freezer") else { return Ok(()) };
+        let thaw = |one: &PathBuf| ignore_missing(write(&one.join("freezer.state"), "THAWED"));
+        tree(directory)?.iter().try_for_each(thaw)
     }
 
     /// Kills what is listed until only processes are listed that were killed before.
@@ -109,12 +114,16 @@ impl Cgroup {
     /// Freezes or thaws, and waits until that is so. Version 2's freezer is preferred: it tells when it is done, and
     /// frozen processes can still be killed.
     pub(super) fn set_frozen(&self, frozen: bool) -> Result<(), CgroupError> {
-        if let Some(directory) = self.v2() {
+        let deadline = Self::deadline();
+        if let Some(directory) = self.whole_v2() {
             match write(&directory.join("cgroup.freeze"), if frozen { "1" } else { "0" }) {
                 Err(CgroupError::Write { source, .. }) if source.kind() == ErrorKind::NotFound => {}
                 other => {
                     other?;
-                    return self.await_event(directory, "frozen", frozen, "stand still");
+                    return match self.await_event(directory, "frozen", frozen, deadline)? {
+                        true => Ok(()),
+                        false => self.check(deadline, "stand still"),
+                    };
                 }
             }
         }
@@ -122,7 +131,6 @@ impl Cgroup {
             return Err(CgroupError::NoFreezer { path: self.path.clone() });
         };
         let (file, state) = (directory.join("freezer.state"), if frozen { "FROZEN" } else { "THAWED" });
-        let deadline = Instant::now() + PATIENCE;
         loop {
             // Writing again also catches a process that was forked in between.
             write(&file, state)?;
@@ -134,49 +142,54 @@ impl Cgroup {
         }
     }
 
-    /// Waits until no process is left, here or below.
-    pub(super) fn await_empty(&self) -> Result<(), CgroupError> {
-        match self.v2() {
-            Some(directory) => self.await_event(directory, "populated", false, "become empty"),
-            None => {
-                let deadline = Instant::now() + PATIENCE;
-                while !self.processes()?.is_empty() {
-                    self.check(deadline, "become empty")?;
-                    std::thread::sleep(LOOK_AGAIN);
-                }
-                Ok(())
+    /// Waits until no process is left, here or below. All of them were killed before.
+    pub(super) fn await_empty(&self, deadline: Instant) -> Result<(), CgroupError> {
+        let thaws = self.v1("freezer").is_some();
+        loop {
+            let soon = Instant::now() + if thaws { THAW_AGAIN } else { PATIENCE };
+            let is_empty = match self.whole_v2() {
+                Some(directory) => self.await_event(directory, "populated", false, soon.min(deadline))?,
+                None => self.processes()?.is_empty(),
+            };
+            if is_empty {
+                return Ok(());
             }
+            self.check(deadline, "become empty")?;
+            // One that still ran may have frozen others, or itself.
+            self.thaw_below()?;
+            std::thread::sleep(LOOK_AGAIN);
         }
     }
 
-    /// Waits for a value in version 2's cgroup.events, whose changes poll(2) reports.
+    /// Waits for a value in version 2's cgroup.events, whose changes poll(2) reports; `false` when it is not there in time.
     fn await_event(
         &self,
         directory: &Path,
         key: &str,
         value: bool,
-        what: &'static str,
-    ) -> Result<(), CgroupError> {
+        deadline: Instant,
+    ) -> Result<bool, CgroupError> {
         let path = directory.join("cgroup.events");
         let failed = |source: io::Error| CgroupError::Read { path: path.clone(), source };
         let events = match fs::File::open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
             other => other.map_err(failed)?,
         };
         let wanted = format!("{key} {}", u8::from(value));
-        let deadline = Instant::now() + PATIENCE;
         let mut buffer = [0; 256];
         loop {
             let length = match rustix::io::pread(&events, &mut buffer, 0) {
                 // The cgroup is gone, with all that was in it.
-                Err(Errno::NODEV) => return Ok(()),
+                Err(Errno::NODEV) => return Ok(true),
                 other => other.map_err(|error| failed(error.into()))?,
             };
             if String::from_utf8_lossy(&buffer[..length]).lines().any(|line| line == wanted) {
-                return Ok(());
+                return Ok(true);
             }
-            self.check(deadline, what)?;
             let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
             let left = rustix::event::Timespec::try_from(left).expect("ten seconds fit");
             let mut poll = [PollFd::new(&events, PollFlags::PRI)];
             match rustix::event::poll(&mut poll, Some(&left)) {
@@ -216,6 +229,22 @@ pub(crate) fn can_kill_at_once(layout: &Layout) -> bool {
         tracing::debug!(%error, "a cgroup that was made for a look stays");
     }
     has
+}
+
+/// Whether a version 2 cgroup has processes, here or below; one that is gone has none.
+pub(super) fn is_populated(directory: &Path) -> bool {
+    let events = fs::read_to_string(directory.join("cgroup.events")).unwrap_or_default();
+    events.lines().any(|line| line == "populated 1")
+}
+
+/// Whether a process is in a cgroup or one of those below it.
+pub(super) fn is_in_use(directory: &Path) -> Result<bool, CgroupError> {
+    for one in tree(directory)? {
+        if !processes_in(&one)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A cgroup and all those below it, parents first.
@@ -261,7 +290,12 @@ fn hold(pid: i32) -> io::Result<Option<HeldProcess>> {
 
 fn ignore_missing(result: Result<(), CgroupError>) -> Result<(), CgroupError> {
     match result {
-        Err(CgroupError::Write { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(()),
+        Err(CgroupError::Write { source, .. })
+            if source.kind() == ErrorKind::NotFound
+                || source.raw_os_error() == Some(Errno::NODEV.raw_os_error()) =>
+        {
+            Ok(())
+        }
         other => other,
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::processes::tree;
 use super::{Cgroup, CgroupError, Seat, systemd};
@@ -13,8 +13,8 @@ use super::{Cgroup, CgroupError, Seat, systemd};
 const TRY_AGAIN: Duration = Duration::from_millis(1);
 
 impl Cgroup {
-    /// Removes the cgroup everywhere, after killing what is in it. All hierarchies are tried; the first failure is
-    /// reported.
+    /// Removes the cgroup everywhere, after killing what is in it. When everything in it has ended all hierarchies are
+    /// tried, and the first failure is reported. All of it together has one deadline.
     pub(super) fn remove_all(&self) -> Result<(), CgroupError> {
         if let Some(unit) = &self.unit {
             return self.remove_scope(unit);
@@ -24,9 +24,11 @@ impl Cgroup {
             self.seats.iter().filter(|seat| !is_gone(fs::remove_dir(&seat.directory))).collect();
         let mut result = Ok(());
         if !busy.is_empty() {
-            result = self.kill().and_then(|()| self.await_empty());
+            let deadline = Self::deadline();
+            self.kill()?;
+            self.await_empty(deadline)?;
             for seat in busy {
-                result = result.and(self.remove_tree(&seat.directory));
+                result = result.and(self.remove_tree(&seat.directory, deadline));
             }
         }
         self.remove_empty_parents();
@@ -40,12 +42,19 @@ impl Cgroup {
         if !directory.exists() {
             return Ok(());
         }
+        let deadline = Self::deadline();
         self.kill()?;
-        self.await_empty()?;
-        if let Err(error) = systemd::stop(unit) {
+        self.await_empty(deadline)?;
+        if let Err(error) = systemd::stop(unit, &self.slice()) {
             tracing::debug!(unit, %error, "systemd did not end a scope");
         }
-        self.remove_tree(directory)
+        self.remove_tree(directory, Self::deadline())
+    }
+
+    /// The slice that a scope lies in, from its path.
+    fn slice(&self) -> String {
+        let name = Path::new(&self.path).parent().and_then(Path::file_name);
+        name.map_or_else(|| "-.slice".to_owned(), |name| name.to_string_lossy().into_owned())
     }
 
     /// Removes directories in which nothing ran yet.
@@ -58,8 +67,7 @@ impl Cgroup {
 
     /// Removes one directory with those below it. A process is out of the list a moment before its cgroup is free,
     /// and nothing tells when it is.
-    fn remove_tree(&self, directory: &Path) -> Result<(), CgroupError> {
-        let deadline = Self::deadline();
+    fn remove_tree(&self, directory: &Path, deadline: Instant) -> Result<(), CgroupError> {
         loop {
             for below in tree(directory)?.iter().rev() {
                 match fs::remove_dir(below) {
@@ -83,13 +91,29 @@ impl Cgroup {
         if self.unit.is_some() {
             return;
         }
-        for seat in &self.seats {
-            let parents =
-                seat.directory.ancestors().skip(1).take_while(|&parent| parent != seat.hierarchy.mount);
-            for parent in parents {
-                if fs::remove_dir(parent).is_err() {
-                    break;
-                }
+        self.seats.iter().for_each(Seat::remove_empty_parents);
+    }
+}
+
+impl Seat {
+    /// Removes the directory, in which nothing may have run, and what nobody else needs above it.
+    pub(super) fn give_up(&self) -> Result<(), CgroupError> {
+        match fs::remove_dir(&self.directory) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                Err(CgroupError::Remove { path: self.directory.clone(), source })
+            }
+            _ => {
+                self.remove_empty_parents();
+                Ok(())
+            }
+        }
+    }
+
+    fn remove_empty_parents(&self) {
+        let parents = self.directory.ancestors().skip(1).take_while(|&parent| parent != self.hierarchy.mount);
+        for parent in parents {
+            if fs::remove_dir(parent).is_err() {
+                break;
             }
         }
     }

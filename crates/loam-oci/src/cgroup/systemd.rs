@@ -12,6 +12,7 @@ mod property;
 use std::collections::HashMap;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use loam_model::oci_spec::runtime::LinuxResources;
 
@@ -30,14 +31,19 @@ const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
 /// There when systemd is process 1 (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
 
+/// How long a conversation may take: as long as other runtimes wait for a scope.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the first words may take where another driver would do.
+const LITTLE_PATIENCE: Duration = Duration::from_secs(3);
+
 /// The bus itself.
-const BUS: Address = Address {
+const BUS: Address<'static> = Address {
     name: "org.freedesktop.DBus",
     path: "/org/freedesktop/DBus",
     interface: "org.freedesktop.DBus",
 };
 /// systemd's manager of units.
-const MANAGER: Address = Address {
+const MANAGER: Address<'static> = Address {
     name: "org.freedesktop.systemd1",
     path: "/org/freedesktop/systemd1",
     interface: "org.freedesktop.systemd1.Manager",
@@ -54,28 +60,42 @@ const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 /// Whether systemd is process 1 and answers.
 pub(crate) fn answers() -> bool {
     let is_socket = |path: &str| std::fs::metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    Path::new(BOOTED).is_dir() && is_socket(SYSTEM_BUS) && Manager::connect(SYSTEM_BUS.into()).is_ok()
+    Path::new(BOOTED).is_dir()
+        && is_socket(SYSTEM_BUS)
+        && Manager::connect(SYSTEM_BUS.into(), LITTLE_PATIENCE).is_ok()
 }
 
 /// Makes a scope in a slice around a process, and waits until it is there.
-pub(crate) fn start(unit: &str, properties: &[Property]) -> Result<(), CgroupError> {
-    let failed = |source| CgroupError::Scope { unit: unit.to_owned(), what: "made", source };
-    let mut manager = Manager::connect(SYSTEM_BUS.into()).map_err(failed)?;
-    match manager.start(unit, properties) {
-        // Nothing runs in it, or the caller would have found its directory occupied.
-        Err(BusError::Answer { name, .. }) if name == UNIT_EXISTS => {
-            manager.stop(unit).map_err(failed)?;
-            manager.forget(unit).map_err(failed)?;
-            manager.start(unit, properties).map_err(failed)
-        }
-        other => other.map_err(failed),
-    }
+pub(crate) fn start(unit: &str, slice: &str, properties: &[Property]) -> Result<(), CgroupError> {
+    let started = Manager::connect(SYSTEM_BUS.into(), PATIENCE)
+        .and_then(|mut manager| manager.start_anew(unit, slice, properties));
+    started.map_err(|source| CgroupError::Scope { unit: unit.to_owned(), what: "made", source })
 }
 
-/// Ends a scope, and waits until it is gone. Success when there is none.
-pub(crate) fn stop(unit: &str) -> Result<(), CgroupError> {
-    let stopped = Manager::connect(SYSTEM_BUS.into()).and_then(|mut manager| manager.stop(unit));
+/// Ends the scope of this name in this slice, and waits until it is gone. Success when there is none there.
+pub(crate) fn stop(unit: &str, slice: &str) -> Result<(), CgroupError> {
+    let stopped = Manager::connect(SYSTEM_BUS.into(), PATIENCE)
+        .and_then(|mut manager| if manager.is_in(unit, slice)? { manager.stop(unit) } else { Ok(()) });
     stopped.map_err(|source| CgroupError::Scope { unit: unit.to_owned(), what: "ended", source })
+}
+
+/// Tells systemd of the limits that are changed; when this returns it has written them to its files.
+pub(crate) fn change(unit: &str, resources: &LinuxResources) -> Result<(), CgroupError> {
+    let properties = of_change(resources)?;
+    if properties.is_empty() {
+        return Ok(());
+    }
+    let changed = Manager::connect(SYSTEM_BUS.into(), PATIENCE)
+        .and_then(|mut manager| manager.change(unit, &properties));
+    changed.map_err(|source| CgroupError::Scope { unit: unit.to_owned(), what: "changed", source })
+}
+
+/// The properties of what is asked for, and of nothing else.
+fn of_change(resources: &LinuxResources) -> Result<Vec<Property>, CgroupError> {
+    let says_pids = resources.pids().as_ref().is_some_and(|pids| pids.limit() != 0);
+    let mut properties = properties(resources)?;
+    properties.retain(|(name, _)| says_pids || name != "TasksMax");
+    Ok(properties)
 }
 
 /// The properties of a container's scope.
@@ -101,12 +121,45 @@ struct Manager {
 
 impl Manager {
     /// Begins one, and asks to be told of jobs.
-    fn connect(socket: PathBuf) -> Result<Self, BusError> {
-        let mut bus = Bus::connect(&socket)?;
+    fn connect(socket: PathBuf, patience: Duration) -> Result<Self, BusError> {
+        let mut bus = Bus::connect(&socket, patience)?;
         bus.call(&BUS, "Hello", &Body::default())?;
+        let owner = bus.call(&BUS, "GetNameOwner", &Body::default().text(MANAGER.name))?;
+        bus.listen(&MANAGER, owner.reader().text()?);
         bus.call(&BUS, "AddMatch", &Body::default().text(JOBS))?;
         bus.call(&MANAGER, "Subscribe", &Body::default())?;
         Ok(Self { bus })
+    }
+
+    /// Makes a scope, also where one of its name has been left in its slice.
+    fn start_anew(&mut self, unit: &str, slice: &str, properties: &[Property]) -> Result<(), BusError> {
+        match self.start(unit, properties) {
+            // Nothing runs in it, or the caller would have found its directory occupied.
+            Err(BusError::Answer { name, .. }) if name == UNIT_EXISTS && self.is_in(unit, slice)? => {
+                self.stop(unit)?;
+                self.forget(unit)?;
+                self.start(unit, properties)
+            }
+            other => other,
+        }
+    }
+
+    /// Whether there is a scope of this name in this slice. The name alone may be that of somebody else's.
+    fn is_in(&mut self, unit: &str, slice: &str) -> Result<bool, BusError> {
+        let path = match self.bus.call(&MANAGER, "GetUnit", &Body::default().text(unit)) {
+            Err(BusError::Answer { name, .. }) if name == NO_SUCH_UNIT => return Ok(false),
+            found => found?.reader().text()?,
+        };
+        let unit = Address { path: &path, interface: "org.freedesktop.DBus.Properties", ..MANAGER };
+        let asked = Body::default().text("org.freedesktop.systemd1.Scope").text("Slice");
+        Ok(self.bus.call(&unit, "Get", &asked)?.reader().variant_text()? == slice)
+    }
+
+    fn change(&mut self, unit: &str, properties: &[Property]) -> Result<(), BusError> {
+        let body = Body::default().text(unit).flag(true).properties(properties);
+        self.bus.call(&MANAGER, "SetUnitProperties", &body)?;
+        // It writes to its files before it looks at the next message.
+        self.bus.call(&MANAGER, "GetUnit", &Body::default().text(unit)).map(drop)
     }
 
     fn start(&mut self, unit: &str, properties: &[Property]) -> Result<(), BusError> {
@@ -138,7 +191,11 @@ impl Manager {
             let (_number, removed, _unit, result) =
                 (reader.number()?, reader.text()?, reader.text()?, reader.text()?);
             if removed == job {
-                return if result == "done" { Ok(()) } else { Err(BusError::Job { result }) };
+                return if result == "done" {
+                    Ok(())
+                } else {
+                    Err(BusError::Job { result: loam_model::shown(&result) })
+                };
             }
         }
     }

@@ -20,9 +20,9 @@ pub(super) fn cgroup_place(request: &CreateRequest<'_>) -> Result<CgroupPlace> {
     })
 }
 
-/// Moves the process into its cgroup. When it is gone it has said why.
-pub(super) fn join(cgroup: &Cgroup, pid: i32, channel: &Channel) -> Result<()> {
-    let joined = cgroup.join(pid);
+/// Moves the container's process into its cgroup. When it is gone it has said why.
+pub(super) fn join(cgroup: &mut Cgroup, pid: i32, channel: &Channel) -> Result<()> {
+    let joined = cgroup.join_first(pid);
     let Err(failure) = joined else { return Ok(()) };
     let ended = std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
         stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))

@@ -56,7 +56,7 @@ pub(super) fn create(
         let annotations = spec.annotations().clone().unwrap_or_default();
         undo.cgroup = Some(Cgroup::create_around(&place, pid, resources, &annotations)?);
     }
-    let cgroup = undo.cgroup.as_ref().ok_or_else(|| internal("the container has no cgroup"))?;
+    let cgroup = undo.cgroup.as_mut().ok_or_else(|| internal("the container has no cgroup"))?;
     fault.reach(Step::CgroupJoin)?;
     if start_cgroup.is_none() {
         join(cgroup, pid, &ours)?;

@@ -42,7 +42,16 @@ fn what_a_killed_process_left_is_swept_and_what_a_living_one_holds_is_not() {
     for garbage in ["staging/dead/diff/x", "layers/dead2/diff", "trash/old/deep"] {
         fs::create_dir_all(root.path().join(garbage)).expect("garbage");
     }
+    let container = |fill: u8| loam_model::ContainerId::from_random([fill; 32]);
+    let (kept, lost) = (container(1), container(0xee));
+    let request =
+        loam_model::SnapshotRequest { container: &kept, image: &image.id, ephemeral: true, limit: None };
+    store.create_snapshot(&request).expect("makes");
+    fs::create_dir_all(root.path().join("snapshots").join(lost.as_str()).join("upper/deep"))
+        .expect("garbage");
     store.sweep();
+    assert!(store.rootfs(&kept, None).expect("a plan").upper.expect("writable").is_dir());
+    assert!(!root.path().join("snapshots").join(lost.as_str()).exists());
     let exists = |path: String| root.path().join(path).exists();
     assert!(exists(format!("staging/{}", held.id())) && exists(format!("layers/{}", published.id())));
     assert!(!exists("staging/dead".into()) && !exists("layers/dead2".into()) && !exists("trash/old".into()));

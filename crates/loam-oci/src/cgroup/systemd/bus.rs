@@ -2,26 +2,30 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use loam_model::ErrorKind;
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::message::{self, Body, FIXED, Kind, Message};
 
-/// How long a conversation may take: as long as other runtimes wait for a scope.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The most signals that are kept while something else is waited for.
+const MOST_SIGNALS: usize = 1024;
 /// The longest line of the authentication.
 const LONGEST_LINE: usize = 512;
 
 /// Who is called.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Address {
+pub(super) struct Address<'a> {
     /// The name on the bus.
     pub(super) name: &'static str,
     /// The object.
-    pub(super) path: &'static str,
+    pub(super) path: &'a str,
     /// The interface of the object.
     pub(super) interface: &'static str,
 }
@@ -35,7 +39,7 @@ pub(crate) enum BusError {
     Unknown(String),
     #[error("the connection to D-Bus broke")]
     Broken(#[source] io::Error),
-    #[error("D-Bus did not answer within {} seconds", PATIENCE.as_secs())]
+    #[error("D-Bus did not answer in time")]
     Late,
     #[error("D-Bus sent what is not a message")]
     Malformed,
@@ -68,21 +72,19 @@ pub(super) struct Bus {
     socket: UnixStream,
     deadline: Instant,
     serial: u32,
+    /// Whose signals are heard, and the connection that this is now.
+    source: Option<(&'static Address<'static>, String)>,
     /// Signals that came while something else was waited for.
     signals: VecDeque<Message>,
 }
 
 impl Bus {
     /// Connects and says who we are: the kernel vouches for it (D-Bus specification, "EXTERNAL").
-    pub(super) fn connect(path: &Path) -> Result<Self, BusError> {
-        let socket = UnixStream::connect(path)
-            .map_err(|source| BusError::Connect { path: path.to_owned(), source })?;
-        Self::greet(socket)
-    }
-
-    pub(super) fn greet(socket: UnixStream) -> Result<Self, BusError> {
-        let mut bus =
-            Self { socket, deadline: Instant::now() + PATIENCE, serial: 0, signals: VecDeque::new() };
+    /// The whole conversation may take so long, connecting included.
+    pub(super) fn connect(path: &Path, patience: Duration) -> Result<Self, BusError> {
+        let deadline = Instant::now() + patience;
+        let socket = open_socket(path, deadline)?.into();
+        let mut bus = Self { socket, deadline, serial: 0, source: None, signals: VecDeque::new() };
         let user = rustix::process::geteuid().as_raw().to_string();
         let user: String = user.bytes().map(|byte| format!("{byte:02x}")).collect();
         bus.send(format!("\0AUTH EXTERNAL {user}\r\n").as_bytes())?;
@@ -95,9 +97,11 @@ impl Bus {
     }
 
     /// Calls a method and waits for its answer.
-    pub(super) fn call(&mut self, to: &Address, method: &str, body: &Body) -> Result<Message, BusError> {
+    pub(super) fn call(&mut self, to: &Address<'_>, method: &str, body: &Body) -> Result<Message, BusError> {
         self.serial += 1;
         let serial = self.serial;
+        // What comes of this call is told after it.
+        self.signals.clear();
         self.send(&message::call(serial, to, method, body))?;
         loop {
             let message = self.receive()?;
@@ -105,13 +109,31 @@ impl Bus {
                 Kind::Answer if message.answers == Some(serial) => return Ok(message),
                 Kind::Failure if message.answers == Some(serial) => {
                     let sentence = message.sentence();
-                    return Err(BusError::Answer { name: message.error_name, sentence });
+                    return Err(BusError::Answer { name: loam_model::shown(&message.error_name), sentence });
                 }
-                Kind::Signal => self.signals.push_back(message),
+                Kind::Signal if self.is_heard(&message) => {
+                    if self.signals.len() == MOST_SIGNALS {
+                        self.signals.pop_front();
+                    }
+                    self.signals.push_back(message);
+                }
+                Kind::Signal => {}
                 // Nobody has a reason to call us, and an answer to nothing is no harm.
                 Kind::Call | Kind::Answer | Kind::Failure => {}
             }
         }
+    }
+
+    /// Hears the signals of an object from now on, if they come from the connection that has this name now. Anybody can send
+    /// any signal to one connection, and the match rule does not stop it.
+    pub(super) fn listen(&mut self, source: &'static Address<'static>, connection: String) {
+        self.source = Some((source, connection));
+    }
+
+    fn is_heard(&self, signal: &Message) -> bool {
+        self.source.as_ref().is_some_and(|(source, connection)| {
+            signal.sender == *connection && signal.path == source.path && signal.interface == source.interface
+        })
     }
 
     /// Waits for a signal.
@@ -121,7 +143,7 @@ impl Bus {
                 Some(message) => message,
                 None => self.receive()?,
             };
-            if message.kind == Kind::Signal && message.member == member {
+            if message.kind == Kind::Signal && message.member == member && self.is_heard(&message) {
                 return Ok(message);
             }
         }
@@ -172,6 +194,29 @@ impl Bus {
     fn left(&self) -> Result<Duration, BusError> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(BusError::Late) } else { Ok(left) }
+    }
+}
+
+/// Connects a socket. Where its other end accepts nobody and its queue is full, that takes until the deadline (unix(7), an
+/// effect of `SO_SNDTIMEO`).
+fn open_socket(path: &Path, deadline: Instant) -> Result<OwnedFd, BusError> {
+    let failed = |errno: Errno| BusError::Connect { path: path.to_owned(), source: errno.into() };
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .map_err(failed)?;
+    let address = SocketAddrUnix::new(path).map_err(failed)?;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(BusError::Late);
+        }
+        set_socket_timeout(&socket, Timeout::Send, Some(left)).map_err(failed)?;
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) => return Ok(socket),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Err(BusError::Late),
+            Err(errno) => return Err(failed(errno)),
+        }
     }
 }
 

@@ -30,6 +30,7 @@ mod field {
     pub(super) const ERROR_NAME: u8 = 4;
     pub(super) const REPLY_SERIAL: u8 = 5;
     pub(super) const DESTINATION: u8 = 6;
+    pub(super) const SENDER: u8 = 7;
     pub(super) const SIGNATURE: u8 = 8;
 }
 
@@ -39,6 +40,11 @@ pub(super) struct Message {
     pub(super) kind: Kind,
     /// The serial of the call that it answers.
     pub(super) answers: Option<u32>,
+    /// The connection that it comes from; the bus itself writes this.
+    pub(super) sender: String,
+    /// The object that it speaks of.
+    pub(super) path: String,
+    pub(super) interface: String,
     pub(super) member: String,
     pub(super) error_name: String,
     signature: String,
@@ -125,6 +131,12 @@ impl Body {
         self
     }
 
+    pub(super) fn flag(mut self, flag: bool) -> Self {
+        self.signature.push('b');
+        self.writer.number(u32::from(flag));
+        self
+    }
+
     /// The empty list of further units that `StartTransientUnit` could make.
     pub(super) fn no_auxiliary_units(mut self) -> Self {
         self.signature.push_str("a(sa(sv))");
@@ -134,7 +146,7 @@ impl Body {
 }
 
 /// The bytes of a call.
-pub(super) fn call(serial: u32, to: &Address, method: &str, body: &Body) -> Vec<u8> {
+pub(super) fn call(serial: u32, to: &Address<'_>, method: &str, body: &Body) -> Vec<u8> {
     let mut writer = Writer(vec![LITTLE_ENDIAN, Kind::Call as u8, 0, VERSION]);
     writer.number(u32::try_from(body.writer.0.len()).expect("no call of ours has gigabytes"));
     writer.number(serial);
@@ -189,6 +201,9 @@ impl Message {
         let mut message = Self {
             kind,
             answers: None,
+            sender: String::new(),
+            path: String::new(),
+            interface: String::new(),
             member: String::new(),
             error_name: String::new(),
             signature: String::new(),
@@ -207,6 +222,9 @@ impl Message {
             "s" | "o" => {
                 let text = reader.text()?;
                 match code {
+                    field::PATH => self.path = text,
+                    field::INTERFACE => self.interface = text,
+                    field::SENDER => self.sender = text,
                     field::MEMBER => self.member = text,
                     field::ERROR_NAME => self.error_name = text,
                     _ => {}
@@ -269,6 +287,14 @@ impl Reader<'_> {
     pub(super) fn text(&mut self) -> Result<String, BusError> {
         let length = usize::try_from(self.number()?).map_err(|_| BusError::Malformed)?;
         self.terminated(length)
+    }
+
+    /// A variant that has to hold a text.
+    pub(super) fn variant_text(&mut self) -> Result<String, BusError> {
+        match self.signature()?.as_str() {
+            "s" | "o" => self.text(),
+            _ => Err(BusError::Malformed),
+        }
     }
 
     fn signature(&mut self) -> Result<String, BusError> {

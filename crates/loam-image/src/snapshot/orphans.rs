@@ -1,0 +1,56 @@
+//! Snapshots on the disk that no row speaks of.
+//!
+//! A row comes before its directory and goes after it, but the rows of containers that are thrown away are not synced: a
+//! power cut can take one, and whatever was written after it, and leave the directory. What limits the directory is then
+//! read from itself.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use loam_model::{ContainerId, Result};
+use loam_state::Durability;
+use rusqlite::Connection;
+
+use crate::error::failed;
+use crate::staging::{entries, make_directory, random_id, report};
+use crate::{LayerStore, quota};
+
+impl LayerStore {
+    /// Removes snapshots without a row, with everything that counts or limits them. Failures are left for the next time.
+    pub(crate) fn sweep_snapshots(&self) {
+        for path in entries(&self.places.snapshots()) {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let Some(container) = name.and_then(|name| name.parse::<ContainerId>().ok()) else { continue };
+            match self.bury_orphan(&path, &container) {
+                Ok(None) => {}
+                Ok(Some(grave)) => report(container.as_str(), quota::remove_buried(&grave, &self.places)),
+                Err(failure) => report(container.as_str(), Err(failure)),
+            }
+        }
+    }
+
+    /// Moves a directory that no row speaks of into the trash; gives its place there. It is looked for and moved under the
+    /// database's write lock: a row written since would be seen, and whoever writes one later makes a directory of its own.
+    fn bury_orphan(&self, path: &Path, container: &ContainerId) -> Result<Option<PathBuf>> {
+        let has_row = |connection: &Connection| {
+            connection
+                .prepare_cached("SELECT 1 FROM snapshot WHERE container = ?1")?
+                .exists([container.as_str()])
+        };
+        if self.database.read(has_row)? {
+            return Ok(None);
+        }
+        make_directory(&self.places.trash())?;
+        let grave = self.places.trash().join(random_id());
+        let moved = self.database.write(Durability::Unsynced, |transaction| {
+            if has_row(transaction)? { Ok(None) } else { Ok(Some(fs::rename(path, &grave))) }
+        })?;
+        match moved {
+            None => Ok(None),
+            Some(Ok(())) => Ok(Some(grave)),
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Some(Err(error)) => Err(failed(format!("`{}` can't be removed", path.display()), error)),
+        }
+    }
+}
