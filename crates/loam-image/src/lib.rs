@@ -24,9 +24,10 @@
 //!
 //! # What stays
 //!
-//! The roots are names and snapshots. An image goes with its last name, or, when it was removed by force while
+//! The roots are names, pins and snapshots. An image goes with its last name, or, when it was removed by force while
 //! snapshots needed it, with its last snapshot; a layer goes with the last image that has it; a blob likewise. An
-//! image whose name another one took stays, without a name, until it is removed by its id.
+//! image whose name another one took stays, without a name, until it is removed by its id or pruned
+//! ([`ImageUpkeep`](loam_model::ImageUpkeep)). A pin keeps an image from pruning.
 //!
 //! # Locks
 //!
@@ -85,6 +86,7 @@ mod staging;
 mod store;
 mod stream;
 mod unpack;
+mod upkeep;
 
 pub use quota::quota_mechanism;
 pub use schema::SCHEMA;

@@ -176,7 +176,7 @@ impl ImageStore for LayerStore {
     }
 
     fn snapshot_usage(&self, container: &ContainerId) -> Result<u64> {
-        self.usage(container)
+        self.written(container)
     }
 
     fn disk_usage(&self, container: &ContainerId) -> Result<Option<DiskUsage>> {
@@ -199,7 +199,7 @@ impl ImageStore for LayerStore {
     }
 }
 
-fn no_image(image: &Digest) -> Failure {
+pub(crate) fn no_image(image: &Digest) -> Failure {
     Failure::new(ErrorKind::NotFound, format!("there is no image `{image}`"))
 }
 

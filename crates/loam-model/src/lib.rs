@@ -21,6 +21,7 @@ mod runtime;
 mod stats;
 mod supervisor;
 mod text;
+mod upkeep;
 
 pub use cgroup::{CgroupDriver, CgroupPlace, InvalidCgroup, Slice};
 pub use container::{
@@ -48,6 +49,7 @@ pub use supervisor::{
     ArchiveDirection, ArchiveHold, ArchiveRequest, OnStall, Shim, ShimLaunch, ShimStatus, Streams, Supervisor,
 };
 pub use text::{escaped, shown, shown_bytes};
+pub use upkeep::{ImageUpkeep, LayerDetail, PruneRequest, Pruned, StoreUsage};
 
 /// The types of the OCI specifications, as one version for the whole workspace.
 pub use oci_spec;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use loam_engine::{Engine, EngineConfig, Notes};
 use loam_image::{LayerStore, StoreConfig};
-use loam_model::{CgroupDriver, ErrorKind, Failure, Image, ImageStore, shown};
+use loam_model::{CgroupDriver, ErrorKind, Failure, Image, ImageStore, ImageUpkeep, shown};
 use loam_state::Database;
 use loam_sys::{features, kernel};
 
@@ -54,6 +54,11 @@ impl Wiring {
 
     /// The image store.
     pub(crate) fn images(&self) -> Result<&dyn ImageStore, Failure> {
+        Ok(self.store()?.as_ref())
+    }
+
+    /// The same store, for those who look after it.
+    pub(crate) fn upkeep(&self) -> Result<&dyn ImageUpkeep, Failure> {
         Ok(self.store()?.as_ref())
     }
 
