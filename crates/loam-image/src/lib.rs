@@ -6,6 +6,7 @@
 //! ROOT/                          the state directory, which others use too; it holds the database
 //!   blobs/sha256/HEX             manifests and configurations as they came; not layers
 //!   layers/ID/diff               an unpacked layer in overlayfs' form, with the container's ids; ID is random
+//!   layers/ID/split              what its tar had beside the files' data; see `split`
 //!   snapshots/CONTAINER/upper    what a container has written; its root carries the image's root's attributes
 //!   snapshots/CONTAINER/work     overlayfs' own
 //!   snapshots/CONTAINER/disk     with a disk limit, on a file system without quotas: the file system with both
@@ -69,6 +70,7 @@ mod hashing;
 mod import;
 mod intake;
 mod layer_lock;
+mod layer_tar;
 mod names;
 mod platform;
 mod pull;
@@ -82,6 +84,7 @@ mod snapshot;
 mod source;
 mod source_text;
 mod space;
+mod split;
 mod staging;
 mod store;
 mod stream;

@@ -1,9 +1,10 @@
 //! Looking after the store: figures, pins, and pruning.
 
+mod check;
 mod figures;
 mod prune;
 
-use loam_model::{Digest, ImageUpkeep, LayerDetail, PruneRequest, Pruned, Result, StoreUsage};
+use loam_model::{CheckedLayer, Digest, ImageUpkeep, LayerDetail, PruneRequest, Pruned, Result, StoreUsage};
 use loam_state::Durability;
 use rusqlite::params;
 
@@ -23,6 +24,10 @@ impl ImageUpkeep for LayerStore {
 
     fn prune(&self, request: &PruneRequest) -> Result<Pruned> {
         self.prune_images(request)
+    }
+
+    fn check(&self, heard: &mut dyn FnMut(&CheckedLayer) -> Result<()>) -> Result<()> {
+        self.check_layers(heard)
     }
 
     fn pin(&self, image: &Digest, pinned: bool) -> Result<()> {

@@ -77,6 +77,33 @@ pub struct Pruned {
     pub bytes: u64,
 }
 
+/// What a check of a layer came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum LayerState {
+    /// Its files give the archive with the diff id.
+    Whole,
+    /// It can't be told: a later entry of its archive replaced an earlier file.
+    Unverifiable,
+    /// It is not what was pulled.
+    Damaged {
+        /// What is wrong.
+        cause: String,
+    },
+}
+
+/// A layer that was checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CheckedLayer {
+    /// Its diff id.
+    pub diff_id: Digest,
+    /// The images that have it.
+    pub images: Vec<Digest>,
+    /// What the check came to.
+    #[serde(flatten)]
+    pub state: LayerState,
+}
+
 /// The part of an image store that people and cleaners look after it with.
 ///
 /// Safe beside everything else that happens to the store: what goes is chosen and forgotten in one transaction, so that a
@@ -90,6 +117,9 @@ pub trait ImageUpkeep: Send + Sync {
 
     /// Removes images that nothing needs.
     fn prune(&self, request: &PruneRequest) -> Result<Pruned>;
+
+    /// Reads every layer and holds it against its diff id; `heard` is told each as it is done.
+    fn check(&self, heard: &mut dyn FnMut(&CheckedLayer) -> Result<()>) -> Result<()>;
 
     /// Protects an image from pruning, or does so no longer.
     fn pin(&self, image: &Digest, pinned: bool) -> Result<()>;

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use loam_model::{
-    ContainerId, Image, ImageConfig, ImageStore, ImageUpkeep, PruneRequest, SnapshotRequest, StoreUsage,
+    ContainerId, Image, ImageConfig, ImageStore, ImageUpkeep, LayerState, PruneRequest, SnapshotRequest,
+    StoreUsage,
 };
 use loam_state::Durability;
 
@@ -139,4 +140,54 @@ fn the_least_recently_used_go_first_until_the_threshold_is_kept() {
             ..StoreUsage::default()
         }
     );
+}
+
+#[test]
+fn damage_is_found_and_named() {
+    if !is_root("damage_is_found_and_named") {
+        return;
+    }
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let store = store(root.path());
+    let (good, bad, gone) =
+        (import(&store, "good", 100), import(&store, "bad", 200), import(&store, "gone", 300));
+    let twice = Tar::default().file("a", b"1").file("a", b"2").end();
+    let lossy = store.import(&mut &twice[..], "lossy", &ImageConfig::default()).expect("imports");
+    let check = || {
+        let mut found = Vec::new();
+        let mut keep = |layer: &loam_model::CheckedLayer| {
+            found.push(layer.clone());
+            Ok(())
+        };
+        store.check(&mut keep).expect("checked");
+        found
+    };
+    let states = |images: [&Image; 4]| {
+        let found = check();
+        assert_eq!(found.len(), 4);
+        images.map(|image| {
+            let layer = found.iter().find(|layer| layer.images == [image.id.clone()]).expect("checked");
+            match &layer.state {
+                LayerState::Whole => "whole".to_owned(),
+                LayerState::Unverifiable => "unverifiable".to_owned(),
+                LayerState::Damaged { cause } => cause.clone(),
+            }
+        })
+    };
+    assert_eq!(states([&good, &bad, &gone, &lossy]), ["whole", "whole", "whole", "unverifiable"]);
+
+    let file = |size: u64| {
+        let layers = fs::read_dir(root.path().join("layers")).expect("layers");
+        let paths = layers.map(|layer| layer.expect("a layer").path().join("diff/file"));
+        paths
+            .into_iter()
+            .find(|path| fs::metadata(path).is_ok_and(|file| file.len() == size))
+            .expect("a file")
+    };
+    fs::write(file(200), vec![8; 200]).expect("damaged");
+    fs::remove_file(file(300)).expect("removed");
+    let [whole, changed, missing, _] = states([&good, &bad, &gone, &lossy]);
+    assert_eq!(whole, "whole");
+    assert!(changed.starts_with("its files have the digest `sha256:"), "{changed}");
+    assert!(missing.starts_with("the layer's file `file` can't be read: "), "{missing}");
 }
