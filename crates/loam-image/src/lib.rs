@@ -78,6 +78,7 @@ mod quota;
 mod record;
 mod remove;
 mod resolve;
+mod save;
 mod schema;
 mod settle;
 mod snapshot;

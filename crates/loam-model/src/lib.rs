@@ -9,6 +9,7 @@
 //! What comes in: nothing; what goes out: plain types, most of them with serde, so that they can be written to the
 //! state database or sent to a shim. This crate does no input or output.
 
+mod archives;
 mod cgroup;
 mod container;
 mod error;
@@ -23,6 +24,7 @@ mod supervisor;
 mod text;
 mod upkeep;
 
+pub use archives::{ArchivedImage, ImageArchives};
 pub use cgroup::{CgroupDriver, CgroupPlace, InvalidCgroup, Slice};
 pub use container::{
     BlockThrottle, BlockWeight, CapabilityChange, ContainerSpec, LabelMap, Limits, MountKind, MountSpec,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use loam_engine::{Engine, EngineConfig, Notes};
 use loam_image::{LayerStore, StoreConfig};
-use loam_model::{CgroupDriver, ErrorKind, Failure, Image, ImageStore, ImageUpkeep, shown};
+use loam_model::{CgroupDriver, ErrorKind, Failure, Image, ImageArchives, ImageStore, ImageUpkeep, shown};
 use loam_state::Database;
 use loam_sys::{features, kernel};
 
@@ -59,6 +59,11 @@ impl Wiring {
 
     /// The same store, for those who look after it.
     pub(crate) fn upkeep(&self) -> Result<&dyn ImageUpkeep, Failure> {
+        Ok(self.store()?.as_ref())
+    }
+
+    /// The same store, for archives.
+    pub(crate) fn archives(&self) -> Result<&dyn ImageArchives, Failure> {
         Ok(self.store()?.as_ref())
     }
 

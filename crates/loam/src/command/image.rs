@@ -1,8 +1,10 @@
 //! `loam image …`.
 
 mod history;
+mod load;
 mod pin;
 mod prune;
+mod save;
 mod tree;
 
 use clap::{Args, Subcommand};
@@ -25,12 +27,16 @@ pub(crate) enum ImageCommand {
     Ls(images::Images),
     /// Remove images
     Rm(rmi::Rmi),
+    /// Take images in from an archive that this or another engine wrote
+    Load(load::Load),
     /// Protect images from pruning
     Pin(pin::Pin),
     /// Remove images that nothing needs
     Prune(prune::Prune),
     /// Fetch an image
     Pull(pull::Pull),
+    /// Write images into an archive that Docker, podman and skopeo read, too
+    Save(save::Save),
     /// Draw the layers of images, and what they share
     Tree(tree::Tree),
     /// Protect images from pruning no longer
@@ -52,9 +58,11 @@ impl ImageCommand {
             ImageCommand::History(command) => command.run(wiring),
             ImageCommand::Ls(command) => command.run(wiring),
             ImageCommand::Rm(command) => command.run(wiring),
+            ImageCommand::Load(command) => command.run(wiring),
             ImageCommand::Pin(command) => command.run(wiring, true),
             ImageCommand::Prune(command) => command.run(wiring),
             ImageCommand::Pull(command) => command.run(wiring),
+            ImageCommand::Save(command) => command.run(wiring),
             ImageCommand::Tree(command) => command.run(wiring),
             ImageCommand::Unpin(command) => command.run(wiring, false),
         }
