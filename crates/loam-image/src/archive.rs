@@ -11,10 +11,12 @@ mod pax;
 mod sparse;
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use tar::Header;
 
 use crate::blocks::Blocks;
+use crate::split::Recorder;
 use crate::unpack::UnpackError;
 use pax::Pax;
 pub(crate) use sparse::Segment;
@@ -84,11 +86,41 @@ pub(crate) struct Archive<B> {
     remaining: u64,
     /// Bytes that fill the last record up.
     padding: u64,
+    /// Takes everything but files' data, when it is to be kept.
+    recorder: Option<Recorder>,
 }
 
 impl<B: Blocks> Archive<B> {
     pub(crate) fn new(blocks: B) -> Self {
-        Self { blocks, block: Vec::new(), position: 0, offset: 0, ended: false, remaining: 0, padding: 0 }
+        Self {
+            blocks,
+            block: Vec::new(),
+            position: 0,
+            offset: 0,
+            ended: false,
+            remaining: 0,
+            padding: 0,
+            recorder: None,
+        }
+    }
+
+    /// Keeps everything but files' data from now on.
+    pub(crate) fn keep_framing(&mut self, recorder: Recorder) {
+        self.recorder = Some(recorder);
+    }
+
+    /// Ends what is kept; whether that is all of it, `None` when nothing was to be kept.
+    pub(crate) fn finish_framing(&mut self) -> std::io::Result<Option<bool>> {
+        self.recorder.take().map(Recorder::finish).transpose()
+    }
+
+    /// Takes note that the data of the present entry goes into this file.
+    pub(crate) fn begin_file(&mut self, path: &[u8], entry: &Entry) {
+        let Some(recorder) = &mut self.recorder else { return };
+        match &entry.sparse {
+            Some((segments, _)) => recorder.file(path, segments),
+            None => recorder.file(path, &[Segment { offset: 0, length: entry.size }]),
+        }
     }
 
     /// Reads the headers of the next entry into `entry`; false at the end of the archive.
@@ -120,15 +152,31 @@ impl<B: Blocks> Archive<B> {
         }
     }
 
-    /// The next bytes of the present entry's data; empty when all is read.
+    /// The next bytes of the present entry's data, which go into a file; empty when all is read.
     pub(crate) fn data(&mut self) -> Result<&[u8], UnpackError> {
         self.data_up_to(u64::MAX)
     }
 
-    /// The next bytes of the present entry's data, at most so many.
+    /// The next bytes of the present entry's data, which go into a file; at most so many.
     pub(crate) fn data_up_to(&mut self, limit: u64) -> Result<&[u8], UnpackError> {
+        let taken = self.advance(limit)?;
+        Ok(&self.block[taken])
+    }
+
+    /// The next bytes of an extension, or of data or padding that goes nowhere.
+    fn rest(&mut self) -> Result<&[u8], UnpackError> {
+        let taken = self.advance(u64::MAX)?;
+        let bytes = &self.block[taken];
+        if let Some(recorder) = &mut self.recorder {
+            recorder.raw(bytes);
+        }
+        Ok(bytes)
+    }
+
+    /// Moves on; where in the block the bytes lie that were passed.
+    fn advance(&mut self, limit: u64) -> Result<Range<usize>, UnpackError> {
         if self.remaining == 0 {
-            return Ok(&[]);
+            return Ok(0..0);
         }
         if self.position == self.block.len() {
             self.refill()?;
@@ -141,7 +189,7 @@ impl<B: Blocks> Archive<B> {
         self.remaining -= count as u64;
         self.position += count;
         self.offset += count as u64;
-        Ok(&self.block[self.position - count..self.position])
+        Ok(self.position - count..self.position)
     }
 
     /// Reads what follows the end of the archive, so that it is hashed too.
@@ -149,6 +197,9 @@ impl<B: Blocks> Archive<B> {
         let end = self.offset;
         loop {
             self.offset += (self.block.len() - self.position) as u64;
+            if let Some(recorder) = &mut self.recorder {
+                recorder.raw(&self.block[self.position..]);
+            }
             self.position = self.block.len();
             self.bound(end, TRAILER_LIMIT, "follow its end")?;
             if self.ended {
@@ -189,7 +240,7 @@ impl<B: Blocks> Archive<B> {
         // At most u64::MAX / 2 bytes of data: see `begin`.
         self.remaining += self.padding;
         self.padding = 0;
-        while !self.data()?.is_empty() {}
+        while !self.rest()?.is_empty() {}
         Ok(())
     }
 
@@ -229,6 +280,9 @@ impl<B: Blocks> Archive<B> {
         bytes.copy_from_slice(found);
         self.position = end;
         self.offset += RECORD as u64;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.raw(&bytes);
+        }
         Ok(Some(bytes))
     }
 
@@ -246,7 +300,7 @@ impl<B: Blocks> Archive<B> {
         self.padding = padding(size);
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
         loop {
-            let piece = self.data()?;
+            let piece = self.rest()?;
             if piece.is_empty() {
                 break;
             }

@@ -36,7 +36,10 @@ impl LayerStore {
         let promise = Promise { digest: None, size: None };
         let intake = Intake::new(Box::new(ReaderBlob(tar)), promise, &|_| {});
         let streamed =
-            unpack_stream(intake, staged.diff()?, means, "the root file system can't be unpacked")?;
+            unpack_stream(intake, staged.destination()?, means, "the root file system can't be unpacked")?;
+        if !streamed.is_recorded {
+            staged.forget_split()?;
+        }
         let diff_id = streamed.diff_id;
         let described = describe(name, config, &diff_id, streamed.length)?;
         // Only now is it known what the layer is; if it is there already, this copy is dropped.

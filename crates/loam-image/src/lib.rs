@@ -6,6 +6,7 @@
 //! ROOT/                          the state directory, which others use too; it holds the database
 //!   blobs/sha256/HEX             manifests and configurations as they came; not layers
 //!   layers/ID/diff               an unpacked layer in overlayfs' form, with the container's ids; ID is random
+//!   layers/ID/split              what its tar had beside the files' data; see `split`
 //!   snapshots/CONTAINER/upper    what a container has written; its root carries the image's root's attributes
 //!   snapshots/CONTAINER/work     overlayfs' own
 //!   snapshots/CONTAINER/disk     with a disk limit, on a file system without quotas: the file system with both
@@ -25,9 +26,10 @@
 //!
 //! # What stays
 //!
-//! The roots are names and snapshots. An image goes with its last name, or, when it was removed by force while
+//! The roots are names, pins and snapshots. An image goes with its last name, or, when it was removed by force while
 //! snapshots needed it, with its last snapshot; a layer goes with the last image that has it; a blob likewise. An
-//! image whose name another one took stays, without a name, until it is removed by its id.
+//! image whose name another one took stays, without a name, until it is removed by its id or pruned
+//! ([`ImageUpkeep`](loam_model::ImageUpkeep)). A pin keeps an image from pruning.
 //!
 //! # Locks
 //!
@@ -72,6 +74,7 @@ mod hashing;
 mod import;
 mod intake;
 mod layer_lock;
+mod layer_tar;
 mod names;
 mod platform;
 mod pull;
@@ -79,16 +82,19 @@ mod quota;
 mod record;
 mod remove;
 mod resolve;
+mod save;
 mod schema;
 mod settle;
 mod snapshot;
 mod source;
 mod source_text;
 mod space;
+mod split;
 mod staging;
 mod store;
 mod stream;
 mod unpack;
+mod upkeep;
 
 pub use quota::quota_mechanism;
 pub use schema::SCHEMA;

@@ -3,7 +3,7 @@
 use loam_state::Schema;
 
 /// The image store's part of the state database.
-pub const SCHEMA: Schema = Schema { component: "images", versions: &[FIRST, SECOND] };
+pub const SCHEMA: Schema = Schema { component: "images", versions: &[FIRST, SECOND, THIRD] };
 
 const FIRST: &str = "
 -- An image, by the digest of its configuration. `config` is what containers are made from, as JSON of the model's
@@ -79,4 +79,11 @@ CREATE TABLE project_cursor (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     next INTEGER NOT NULL
 ) STRICT;
+";
+
+const THIRD: &str = "
+-- When a container was last made from an image, in seconds since the epoch, to the hour; `added` when never. A pinned image
+-- is not pruned.
+ALTER TABLE image ADD COLUMN used INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE image ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
 ";

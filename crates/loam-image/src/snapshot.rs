@@ -153,7 +153,7 @@ impl LayerStore {
         Ok(Some(DiskUsage { limit: limit.bytes, used, mechanism: limit.mechanism }))
     }
 
-    pub(crate) fn usage(&self, container: &ContainerId) -> Result<u64> {
+    pub(crate) fn written(&self, container: &ContainerId) -> Result<u64> {
         let place = self.snapshot_path(container);
         let disk = self
             .snapshot_limit(container)?

@@ -1,6 +1,7 @@
 //! Where images come from.
 
 mod archive_file;
+mod contents;
 mod docker;
 mod files;
 mod layout;
@@ -8,6 +9,7 @@ mod registry;
 
 use loam_model::Result;
 
+pub(crate) use contents::contents;
 pub(crate) use docker::DockerArchive;
 pub(crate) use files::{Directory, Files, Memory, TarFile};
 pub(crate) use layout::Layout;

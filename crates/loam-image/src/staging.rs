@@ -1,13 +1,13 @@
 //! Things on disk that are not there yet, or no longer: staged layers and trash.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use loam_model::{Digest, Failure, Result};
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::failed;
@@ -29,6 +29,11 @@ impl Places {
 
     pub(crate) fn diff(&self, id: &str) -> PathBuf {
         self.layer(id).join("diff")
+    }
+
+    /// What a layer's tar had beside the files' data.
+    pub(crate) fn split(&self, id: &str) -> PathBuf {
+        self.layer(id).join(SPLIT)
     }
 
     pub(crate) fn snapshots(&self) -> PathBuf {
@@ -120,6 +125,18 @@ pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
+/// The name of that file.
+const SPLIT: &str = "split";
+
+/// Where a stream is unpacked to.
+#[derive(Debug)]
+pub(crate) struct Destination {
+    /// The directory of the files, empty.
+    pub(crate) files: OwnedFd,
+    /// Becomes a record of the tar; see [`split`](crate::split).
+    pub(crate) split: File,
+}
+
 /// A layer's directory on its way into the store. As long as this lives, the directory is locked, wherever it is; a
 /// directory without a row in the database that nobody has locked is garbage.
 #[derive(Debug)]
@@ -173,6 +190,20 @@ impl StagedLayer {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat(&self.directory, "diff", flags, Mode::empty())
             .map_err(|error| failed(format!("the staged layer `{}` can't be opened", self.id), error))
+    }
+
+    /// The same, and a file for what the layer's tar has beside the files' data.
+    pub(crate) fn destination(&self) -> Result<Destination> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let split = rustix::fs::openat(&self.directory, SPLIT, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|error| failed(format!("the staged layer `{}` can't be written", self.id), error))?;
+        Ok(Destination { files: self.diff()?, split: File::from(split) })
+    }
+
+    /// Removes that file again: what it holds is not all.
+    pub(crate) fn forget_split(&self) -> Result<()> {
+        rustix::fs::unlinkat(&self.directory, SPLIT, AtFlags::empty())
+            .map_err(|error| failed(format!("the staged layer `{}` can't be written", self.id), error))
     }
 
     /// Moves it to its place. It counts only when the database knows it: see [`Self::commit`].

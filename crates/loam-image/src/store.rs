@@ -176,7 +176,7 @@ impl ImageStore for LayerStore {
     }
 
     fn snapshot_usage(&self, container: &ContainerId) -> Result<u64> {
-        self.usage(container)
+        self.written(container)
     }
 
     fn disk_usage(&self, container: &ContainerId) -> Result<Option<DiskUsage>> {
@@ -200,7 +200,7 @@ impl ImageStore for LayerStore {
     }
 }
 
-fn no_image(image: &Digest) -> Failure {
+pub(crate) fn no_image(image: &Digest) -> Failure {
     Failure::new(ErrorKind::NotFound, format!("there is no image `{image}`"))
 }
 

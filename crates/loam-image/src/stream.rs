@@ -1,7 +1,6 @@
 //! One blob on its way from a source into a directory: compressed bytes hashed, decompressed, hashed again, unpacked.
 
 use std::io::Read;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{channel, sync_channel};
 
@@ -10,8 +9,10 @@ use loam_model::{Digest, DigestAlgorithm, ErrorKind, Failure, Result};
 use crate::archive::Archive;
 use crate::blocks::{Blocks, Filler, Piped, pump};
 use crate::decompress::{decoder, sniff};
-use crate::error::unwrap_io;
+use crate::error::{failed, unwrap_io};
 use crate::intake::Intake;
+use crate::split::Recorder;
+use crate::staging::Destination;
 use crate::unpack::{Budget, UnpackError, Unpacked, unpack};
 
 /// Blocks on their way between two threads. With the two that are being filled and read that is 1.25 MiB a blob.
@@ -51,20 +52,22 @@ pub(crate) struct Streamed {
     pub(crate) length: u64,
     /// Bytes of the blob.
     pub(crate) blob_size: u64,
+    /// Whether the tar can be put together again.
+    pub(crate) is_recorded: bool,
 }
 
 /// Unpacks a blob into an empty directory, and holds it against its promises. `what` is the beginning of messages.
 pub(crate) fn unpack_stream(
     mut intake: Intake<'_>,
-    root: OwnedFd,
+    destination: Destination,
     means: Means<'_>,
     what: &str,
 ) -> Result<Streamed> {
-    let result = run(&mut intake, root, means);
+    let result = run(&mut intake, destination, means);
     match result {
-        Ok((unpacked, (diff_id, length))) => {
+        Ok((unpacked, is_recorded, (diff_id, length))) => {
             let blob_size = intake.finish().map_err(|failure| wrap(failure, what))?;
-            Ok(Streamed { unpacked, diff_id, length, blob_size })
+            Ok(Streamed { unpacked, diff_id, length, blob_size, is_recorded })
         }
         Err(error) => {
             let failure = error.into_failure(what.to_owned());
@@ -81,27 +84,28 @@ pub(crate) fn unpack_stream(
     }
 }
 
-fn run(
-    intake: &mut Intake<'_>,
-    root: OwnedFd,
-    means: Means<'_>,
-) -> std::result::Result<(Unpacked, (Digest, u64)), UnpackError> {
+/// What a run gives: what was unpacked, whether its tar is recorded, and digest and length of the stream.
+type Ran = std::result::Result<(Unpacked, bool, (Digest, u64)), UnpackError>;
+
+fn run(intake: &mut Intake<'_>, destination: Destination, means: Means<'_>) -> Ran {
     let compression = sniff(intake.start()?);
     let reader = decoder(&mut *intake, compression)
         .map_err(|error| unwrap_io(error, || "the data can't be decompressed".to_owned()))?;
     let filler = Filler::new(reader, means.algorithm, means.stop);
-    if means.own_thread { two_threads(filler, root, means) } else { one_thread(filler, root, means) }
+    if means.own_thread {
+        two_threads(filler, destination, means)
+    } else {
+        one_thread(filler, destination, means)
+    }
 }
 
-type Ran = std::result::Result<(Unpacked, (Digest, u64)), UnpackError>;
-
-fn one_thread<R: Read>(filler: Filler<'_, R>, root: OwnedFd, means: Means<'_>) -> Ran {
+fn one_thread<R: Read>(filler: Filler<'_, R>, destination: Destination, means: Means<'_>) -> Ran {
     let mut archive = Archive::new(filler);
-    let unpacked = unpack(&mut archive, root, means.budget)?;
-    Ok((unpacked, archive.into_blocks().finish()))
+    let (unpacked, is_recorded) = unpack_recorded(&mut archive, destination, means.budget)?;
+    Ok((unpacked, is_recorded, archive.into_blocks().finish()))
 }
 
-fn two_threads<R: Read + Send>(mut filler: Filler<'_, R>, root: OwnedFd, means: Means<'_>) -> Ran {
+fn two_threads<R: Read + Send>(mut filler: Filler<'_, R>, destination: Destination, means: Means<'_>) -> Ran {
     let (full, blocks) = sync_channel(PIPE_BLOCKS);
     let (spent, empty) = channel();
     std::thread::scope(|scope| {
@@ -109,20 +113,28 @@ fn two_threads<R: Read + Send>(mut filler: Filler<'_, R>, root: OwnedFd, means: 
             pump(&mut filler, &full, &empty);
             filler
         });
-        let result = drain_into(Piped::new(blocks, spent), root, means.budget);
+        let mut archive = Archive::new(Piped::new(blocks, spent));
+        let result = unpack_recorded(&mut archive, destination, means.budget);
+        drop(archive);
         // The pipe is gone by now, so that the pump can't wait for it.
         let filler = pumping.join().expect("the pump does not panic");
-        Ok((result?, filler.finish()))
+        let (unpacked, is_recorded) = result?;
+        Ok((unpacked, is_recorded, filler.finish()))
     })
 }
 
-fn drain_into<B: Blocks>(
-    blocks: B,
-    root: OwnedFd,
+/// Unpacks, and records what the tar has beside the files' data; whether all of it could be.
+fn unpack_recorded<B: Blocks>(
+    archive: &mut Archive<B>,
+    destination: Destination,
     budget: &Budget,
-) -> std::result::Result<Unpacked, UnpackError> {
-    let mut archive = Archive::new(blocks);
-    unpack(&mut archive, root, budget)
+) -> std::result::Result<(Unpacked, bool), UnpackError> {
+    let unwritten = |error| UnpackError::from(failed("the record of its tar can't be written", error));
+    archive.keep_framing(Recorder::new(destination.split).map_err(unwritten)?);
+    let unpacked = unpack(archive, destination.files, budget)?;
+    let is_whole = archive.finish_framing().map_err(unwritten)?.unwrap_or(false);
+    let is_recorded = is_whole && !unpacked.lossy;
+    Ok((unpacked, is_recorded))
 }
 
 /// Puts a sentence before a failure.

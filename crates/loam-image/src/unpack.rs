@@ -51,6 +51,8 @@ pub(crate) struct Unpacked {
     pub(crate) implicit: Vec<Vec<u8>>,
     /// Hard links to files that only a lower layer can have.
     pub(crate) dangling: Vec<DanglingLink>,
+    /// Whether data of an earlier entry is gone because a later one replaced it.
+    pub(crate) lossy: bool,
 }
 
 /// A directory of the layer, whose attributes are set when everything is in it.

@@ -9,6 +9,7 @@
 //! What comes in: nothing; what goes out: plain types, most of them with serde, so that they can be written to the
 //! state database or sent to a shim. This crate does no input or output.
 
+mod archives;
 mod cgroup;
 mod container;
 mod disk;
@@ -22,7 +23,9 @@ mod runtime;
 mod stats;
 mod supervisor;
 mod text;
+mod upkeep;
 
+pub use archives::{ArchivedImage, ImageArchives};
 pub use cgroup::{CgroupDriver, CgroupPlace, InvalidCgroup, Slice};
 pub use container::{
     BlockThrottle, BlockWeight, CapabilityChange, ContainerSpec, LabelMap, Limits, MountKind, MountSpec,
@@ -49,6 +52,7 @@ pub use supervisor::{
     ArchiveDirection, ArchiveHold, ArchiveRequest, OnStall, Shim, ShimLaunch, ShimStatus, Streams, Supervisor,
 };
 pub use text::{escaped, shown, shown_bytes};
+pub use upkeep::{CheckedLayer, ImageUpkeep, LayerDetail, LayerState, PruneRequest, Pruned, StoreUsage};
 
 /// The types of the OCI specifications, as one version for the whole workspace.
 pub use oci_spec;

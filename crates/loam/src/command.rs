@@ -22,6 +22,7 @@ mod start;
 mod stats;
 mod stay;
 mod stop;
+mod system;
 mod tag;
 mod unpause;
 mod version;
@@ -84,6 +85,9 @@ pub(crate) enum Command {
     /// Work with images
     #[command(subcommand)]
     Image(image::ImageCommand),
+    /// Look after images and containers together
+    #[command(subcommand)]
+    System(system::SystemCommand),
     /// Make an image from a root file system as a tar
     Import(import::Import),
     /// Give an image a further name
@@ -121,6 +125,7 @@ impl Command {
             Command::Images(command) => command.run(wiring),
             Command::Rmi(command) => command.run(wiring),
             Command::Image(command) => command.run(wiring),
+            Command::System(command) => command.run(wiring),
             Command::Import(command) => command.run(wiring),
             Command::Tag(command) => command.run(wiring),
             Command::Info(command) => command.run(wiring),

@@ -3,6 +3,7 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | well |
+//! | 1 | a check found something wrong |
 //! | 125 | Loam failed, or was used wrongly |
 //! | 126 | the program exists in the container but can't be executed |
 //! | 127 | the program does not exist in the container |
@@ -20,6 +21,9 @@ pub(crate) struct Exit(u8);
 impl Exit {
     /// All went well.
     pub(crate) const SUCCESS: Exit = Exit(0);
+
+    /// A check found something wrong.
+    pub(crate) const FOUND_WRONG: Exit = Exit(1);
 
     /// Loam failed, or was used wrongly.
     pub(crate) const ENGINE: Exit = Exit(125);

@@ -16,15 +16,17 @@ mod ports;
 mod process;
 mod quantity;
 mod security;
+mod share;
 pub(crate) mod words;
 
 pub(crate) use container::{ContainerFlags, PullPolicy};
 pub(crate) use detach_keys::DetachKeys;
-pub(crate) use duration::parse_since;
+pub(crate) use duration::{parse_duration, parse_since};
 pub(crate) use filter::Filter;
 pub(crate) use foreground::ForegroundFlags;
 pub(crate) use image_change::apply_change;
 pub(crate) use process::ProcessFlags;
+pub(crate) use share::{Share, parse_share};
 pub(crate) use words::signal;
 
 /// What a parser says of a text that it does not understand: one sentence.

@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use loam_engine::{Engine, EngineConfig, Notes};
 use loam_image::{LayerStore, StoreConfig};
-use loam_model::{CgroupDriver, ErrorKind, Failure, Image, ImageStore, QuotaMechanism};
+use loam_model::{
+    CgroupDriver, ErrorKind, Failure, Image, ImageArchives, ImageStore, ImageUpkeep, QuotaMechanism,
+};
 use loam_state::Database;
 use loam_sys::features::{self, Feature};
 use loam_sys::kernel;
@@ -58,6 +60,16 @@ impl Wiring {
 
     /// The image store.
     pub(crate) fn images(&self) -> Result<&dyn ImageStore, Failure> {
+        Ok(self.store()?.as_ref())
+    }
+
+    /// The same store, for those who look after it.
+    pub(crate) fn upkeep(&self) -> Result<&dyn ImageUpkeep, Failure> {
+        Ok(self.store()?.as_ref())
+    }
+
+    /// The same store, for archives.
+    pub(crate) fn archives(&self) -> Result<&dyn ImageArchives, Failure> {
         Ok(self.store()?.as_ref())
     }
 

@@ -254,13 +254,17 @@ impl LayerStore {
             algorithm: layer.diff_id.algorithm(),
             own_thread: Means::is_worth_a_thread(shared.processors, shared.layers, layer.blob.size),
         };
-        let streamed = unpack_stream(Intake::new(blob, promise, &heard), staged.diff()?, means, &what)?;
+        let streamed =
+            unpack_stream(Intake::new(blob, promise, &heard), staged.destination()?, means, &what)?;
         if streamed.diff_id != layer.diff_id {
             let cause = format!(
                 "its contents have the digest `{}`, not the diff id `{}`",
                 streamed.diff_id, layer.diff_id
             );
             return Err(wrap(Failure::new(ErrorKind::Invalid, cause), &what));
+        }
+        if !streamed.is_recorded {
+            staged.forget_split()?;
         }
         shared.progress.layer(digest, LayerProgress::Done);
         let record = NewLayer {

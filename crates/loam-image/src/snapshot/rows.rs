@@ -240,6 +240,7 @@ fn insert(
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 )?
                 .execute(params![container, image, request.ephemeral, bytes, word, project])?;
+            record::used(transaction, &image)?;
             let limit = request.limit.zip(mechanism);
             (limit.map(|(limit, mechanism)| RecordedLimit { bytes: limit.bytes, mechanism, project }), true)
         }

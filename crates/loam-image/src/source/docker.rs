@@ -33,18 +33,29 @@ struct Listed {
     layers: Option<Vec<String>>,
 }
 
+/// The names of each image in an archive; `None` when it is no archive of Docker's.
+pub(super) fn names_in(files: &impl Files) -> Result<Option<Vec<Vec<String>>>> {
+    let Some(listed) = read_list(files)? else { return Ok(None) };
+    Ok(Some(listed.into_iter().map(|image| image.repo_tags.unwrap_or_default()).collect()))
+}
+
+fn read_list(files: &impl Files) -> Result<Option<Vec<Listed>>> {
+    let Some(bytes) = files.read("manifest.json", MANIFEST_LIMIT)? else { return Ok(None) };
+    let malformed =
+        |error| invalid(format!("`manifest.json` in {} is malformed", files.describe())).caused_by(error);
+    serde_json::from_slice(&bytes).map(Some).map_err(malformed)
+}
+
 impl<F: Files> DockerArchive<F> {
     /// Finds the image with this name, or the only one.
     pub(crate) fn open(files: F, reference: Option<&str>) -> Result<Self> {
         let place = files.describe();
-        let bytes = files.read("manifest.json", MANIFEST_LIMIT)?.ok_or_else(|| {
+        let listed = read_list(&files)?.ok_or_else(|| {
             Failure::new(
                 ErrorKind::NotFound,
                 format!("{place} is no archive of images: it has no `manifest.json`"),
             )
         })?;
-        let listed: Vec<Listed> = serde_json::from_slice(&bytes)
-            .map_err(|error| invalid(format!("`manifest.json` in {place} is malformed")).caused_by(error))?;
         let (image, name) = choose(listed, reference, &place)?;
         let config_bytes = files
             .read(&image.config, CONFIG_LIMIT)?

@@ -20,6 +20,33 @@ pub(crate) struct Layout<F> {
     top: Descriptor,
 }
 
+/// The names of each image in a layout.
+pub(super) fn names_in(files: &impl Files) -> Result<Vec<Vec<String>>> {
+    let mut images: Vec<(Descriptor, Vec<String>)> = Vec::new();
+    for entry in read_index(files)? {
+        let name = entry.annotation(FULL_NAME).or_else(|| entry.annotation(REF_NAME)).map(str::to_owned);
+        match images.iter_mut().find(|(known, _)| known.digest == entry.digest) {
+            Some((_, names)) => names.extend(name),
+            None => images.push((entry, name.into_iter().collect())),
+        }
+    }
+    Ok(images.into_iter().map(|(_, names)| names).collect())
+}
+
+fn read_index(files: &impl Files) -> Result<Vec<Descriptor>> {
+    let place = files.describe();
+    let missing = || {
+        let what = format!("{place} is not an OCI image layout: it has no `index.json`");
+        Failure::new(ErrorKind::NotFound, what)
+    };
+    let bytes = files.read("index.json", MANIFEST_LIMIT)?.ok_or_else(missing)?;
+    let index = RawDocument { media_type: String::new(), digest: sha256(&bytes), bytes };
+    match Document::parse(&index, &place)? {
+        Document::Index(entries) => Ok(entries),
+        _ => Err(invalid(format!("`index.json` in {place} is no index"))),
+    }
+}
+
 impl<F: Files> Layout<F> {
     /// Whether these files are a layout.
     pub(crate) fn is_in(files: &F) -> Result<bool> {
@@ -29,17 +56,7 @@ impl<F: Files> Layout<F> {
     /// Finds the image with this tag, or the only one.
     pub(crate) fn open(files: F, tag: Option<&str>) -> Result<Self> {
         let place = files.describe();
-        let missing = || {
-            Failure::new(
-                ErrorKind::NotFound,
-                format!("{place} is not an OCI image layout: it has no `index.json`"),
-            )
-        };
-        let bytes = files.read("index.json", MANIFEST_LIMIT)?.ok_or_else(missing)?;
-        let index = RawDocument { media_type: String::new(), digest: sha256(&bytes), bytes };
-        let Document::Index(entries) = Document::parse(&index, &place)? else {
-            return Err(invalid(format!("`index.json` in {place} is no index")));
-        };
+        let entries = read_index(&files)?;
         let top = choose(&entries, tag, &place)?.clone();
         Ok(Self { files, top })
     }
@@ -57,7 +74,8 @@ fn choose<'a>(entries: &'a [Descriptor], tag: Option<&str>, place: &str) -> Resu
     let names = |entry: &'a Descriptor| [entry.annotation(REF_NAME), entry.annotation(FULL_NAME)];
     let Some(tag) = tag else {
         return match entries {
-            [only] => Ok(only),
+            // One image may have several names, each with an entry of its own.
+            [first, rest @ ..] if rest.iter().all(|entry| entry.digest == first.digest) => Ok(first),
             [] => Err(Failure::new(ErrorKind::NotFound, format!("{place} holds no image"))),
             _ => Err(Failure::new(ErrorKind::Invalid, format!("{place} holds several images"))
                 .hint(format!("name one of {}", list(entries.iter().flat_map(names).flatten())))),

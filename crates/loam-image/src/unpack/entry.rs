@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::budget::Charge;
@@ -100,6 +100,7 @@ impl Unpacker<'_> {
         }
         let _charge = self.budget.take(Cost::directory(self.budget.block()))?;
         let (made, fd) = self.tree.make_directory(&parent, path)?;
+        self.done.lossy |= made == Made::Replaced;
         let record = self.record(path.to_vec())?;
         record.opaque |= made == Made::Replaced;
         Ok(fd)
@@ -114,6 +115,7 @@ impl Unpacker<'_> {
         let attributes = Attributes::of_entry(entry)?;
         self.keep(attributes.weight())?;
         let (made, _) = self.tree.make_directory(parent, &path)?;
+        self.done.lossy |= made == Made::Replaced;
         let record = self.record(path)?;
         record.attributes = Some(attributes);
         // What was there hid whatever lower layers have of this name.
@@ -194,6 +196,7 @@ impl Unpacker<'_> {
         let fd = self.make(parent, name, path, || {
             rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(made_with))
         })?;
+        archive.begin_file(path, entry);
         write_data(archive, &fd, path, (entry, &mut charge))?;
         attributes
             .apply(fd.as_fd(), Some(made_with))
@@ -302,6 +305,8 @@ impl Unpacker<'_> {
         for known in gone {
             self.directories.remove(&known);
         }
+        self.done.lossy |= rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|stat| is_directory(&stat) || has_data(&stat));
         let removed = match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(Errno::ISDIR) => crate::delete::tree(parent, name),
@@ -309,6 +314,10 @@ impl Unpacker<'_> {
         };
         removed.map_err(|error| UnpackError::system(path, "replaced", error))
     }
+}
+
+fn has_data(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size > 0
 }
 
 /// Owner, mode and times of something that can't be opened. It was made just now, in a directory that no one else can

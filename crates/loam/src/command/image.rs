@@ -1,5 +1,12 @@
 //! `loam image …`.
 
+mod history;
+mod load;
+mod pin;
+mod prune;
+mod save;
+mod tree;
+
 use clap::{Args, Subcommand};
 use loam_model::{ErrorKind, Failure, Image, ImageStore};
 use serde::Serialize;
@@ -14,12 +21,26 @@ use crate::wiring::Wiring;
 pub(crate) enum ImageCommand {
     /// Print everything that is known of images, as JSON
     Inspect(InspectImage),
+    /// Show the steps that made an image
+    History(history::History),
     /// List images
     Ls(images::Images),
     /// Remove images
     Rm(rmi::Rmi),
+    /// Take images in from an archive that this or another engine wrote
+    Load(load::Load),
+    /// Protect images from pruning
+    Pin(pin::Pin),
+    /// Remove images that nothing needs
+    Prune(prune::Prune),
     /// Fetch an image
     Pull(pull::Pull),
+    /// Write images into an archive that Docker, podman and skopeo read, too
+    Save(save::Save),
+    /// Draw the layers of images, and what they share
+    Tree(tree::Tree),
+    /// Protect images from pruning no longer
+    Unpin(pin::Pin),
 }
 
 /// The arguments of `image inspect`.
@@ -34,9 +55,16 @@ impl ImageCommand {
     pub(super) fn run(self, wiring: &Wiring) -> Outcome {
         match self {
             ImageCommand::Inspect(command) => command.run(wiring),
+            ImageCommand::History(command) => command.run(wiring),
             ImageCommand::Ls(command) => command.run(wiring),
             ImageCommand::Rm(command) => command.run(wiring),
+            ImageCommand::Load(command) => command.run(wiring),
+            ImageCommand::Pin(command) => command.run(wiring, true),
+            ImageCommand::Prune(command) => command.run(wiring),
             ImageCommand::Pull(command) => command.run(wiring),
+            ImageCommand::Save(command) => command.run(wiring),
+            ImageCommand::Tree(command) => command.run(wiring),
+            ImageCommand::Unpin(command) => command.run(wiring, false),
         }
     }
 }

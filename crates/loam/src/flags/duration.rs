@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Parsed;
 
 /// Parses a duration such as `90`, `90s`, `1h30m` or `250ms`; a bare number is seconds.
-fn parse_duration(text: &str) -> Parsed<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Parsed<Duration> {
     let malformed = || "a duration is such as 90s, 10m or 1h30m".to_owned();
     if let Ok(seconds) = text.parse() {
         return Ok(Duration::from_secs(seconds));

@@ -1,0 +1,42 @@
+//! What is in an archive of images.
+
+use std::path::{Path, PathBuf};
+
+use loam_model::{ArchivedImage, ErrorKind, Failure, ImageSource, Result};
+
+use super::{Files, Layout, TarFile, docker, layout};
+
+/// The images in an archive. A compressed one is spooled into `spool` first.
+pub(crate) fn contents(file: &Path, spool: &Path) -> Result<Vec<ArchivedImage>> {
+    let files = TarFile::open(file, spool)?;
+    let source: fn(PathBuf, Option<String>) -> ImageSource;
+    let images = match docker::names_in(&files)? {
+        Some(images) => {
+            source = |file, reference| ImageSource::DockerArchive { file, reference };
+            images
+        }
+        None if Layout::is_in(&files)? => {
+            source = |file, tag| ImageSource::OciArchive { file, tag };
+            layout::names_in(&files)?
+        }
+        None => {
+            let place = files.describe();
+            let what =
+                format!("{place} is no archive of images: it has neither `manifest.json` nor `index.json`");
+            return Err(Failure::new(ErrorKind::NotFound, what));
+        }
+    };
+    let only = images.len() == 1;
+    let mut found = Vec::with_capacity(images.len());
+    for names in images {
+        // Without a name it can only be asked for when it is alone.
+        let first = names.first().cloned();
+        if first.is_none() && !only {
+            let what = format!("{} holds several images and one of them has no name", files.describe());
+            return Err(Failure::new(ErrorKind::Unsupported, what));
+        }
+        let wanted = first.filter(|_| !only);
+        found.push(ArchivedImage { source: source(file.to_owned(), wanted), names });
+    }
+    Ok(found)
+}

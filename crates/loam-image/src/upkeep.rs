@@ -1,0 +1,43 @@
+//! Looking after the store: figures, pins, and pruning.
+
+mod check;
+mod figures;
+mod prune;
+
+use loam_model::{CheckedLayer, Digest, ImageUpkeep, LayerDetail, PruneRequest, Pruned, Result, StoreUsage};
+use loam_state::Durability;
+use rusqlite::params;
+
+use crate::LayerStore;
+use crate::store::no_image;
+
+impl ImageUpkeep for LayerStore {
+    fn layers(&self, image: &Digest) -> Result<Vec<LayerDetail>> {
+        let id = image.to_string();
+        let layers = self.database.read(|connection| figures::layers(connection, &id))?;
+        layers.ok_or_else(|| no_image(image))
+    }
+
+    fn usage(&self) -> Result<StoreUsage> {
+        self.measure()
+    }
+
+    fn prune(&self, request: &PruneRequest) -> Result<Pruned> {
+        self.prune_images(request)
+    }
+
+    fn check(&self, heard: &mut dyn FnMut(&CheckedLayer) -> Result<()>) -> Result<()> {
+        self.check_layers(heard)
+    }
+
+    fn pin(&self, image: &Digest, pinned: bool) -> Result<()> {
+        let known = self.database.write(Durability::Synced, |transaction| {
+            transaction
+                .execute("UPDATE image SET pinned = ?2 WHERE id = ?1", params![image.to_string(), pinned])
+        })?;
+        if known == 0 { Err(no_image(image)) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests;
