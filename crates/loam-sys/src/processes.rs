@@ -1,7 +1,8 @@
 //! Processes that are named by a descriptor, and what takes its place where the kernel gives none.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::io::{Errno, Result};
 use rustix::process::{Pid, PidfdFlags};
@@ -18,7 +19,28 @@ pub fn open_process(pid: Pid) -> Result<OwnedFd> {
     if Feature::Pidfd.is_off() {
         return Err(Errno::NOSYS);
     }
-    rustix::process::pidfd_open(pid, PidfdFlags::empty())
+    match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+        // The kernel lets anybody open any process: that is a sandbox's answer.
+        Err(Errno::PERM) => Err(Errno::NOSYS),
+        opened => opened,
+    }
+}
+
+/// Whether a sandbox refuses pidfd_open(2) or pidfd_send_signal(2) whatever is asked, looked at once.
+fn is_refused() -> bool {
+    static REFUSED: OnceLock<bool> = OnceLock::new();
+    *REFUSED.get_or_init(|| match open_process(rustix::process::getpid()) {
+        Ok(own) => call_send_signal(own.as_fd(), 0).is_err(),
+        Err(_) => true,
+    })
+}
+
+fn call_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    // SAFETY: takes integers; a null `siginfo` asks for the one that kill(2) would make.
+    let result = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<u8>(), 0)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Sends any signal number, real-time signals too, to the process (pidfd_send_signal(2), Linux 5.1).
@@ -27,16 +49,12 @@ pub fn open_process(pid: Pid) -> Result<OwnedFd> {
 /// process and has not reaped it yet can't miss: until then the id is nobody else's.
 pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     if !Feature::Pidfd.is_off() {
-        // SAFETY: takes integers; a null `siginfo` asks for the one that kill(2) would make.
-        let result = unsafe {
-            libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<u8>(), 0)
-        };
-        if result == 0 {
-            return Ok(());
-        }
-        let error = io::Error::last_os_error();
-        if error.raw_os_error() != Some(libc::ENOSYS) {
-            return Err(error);
+        let sent = call_send_signal(pidfd, signal);
+        match sent.as_ref().map_err(io::Error::raw_os_error) {
+            Err(Some(libc::ENOSYS)) => {}
+            // Of a sandbox, or of who may not signal this process.
+            Err(Some(libc::EPERM)) if is_refused() => {}
+            _ => return sent,
         }
     }
     send_to(id_behind(pidfd)?, signal)
@@ -58,7 +76,48 @@ pub(crate) fn send_to(pid: i32, signal: i32) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
+
+    /// Has the kernel refuse system calls to this thread with an error.
+    fn refuse(calls: [libc::c_long; 2], errno: i32) {
+        let step = |code: u32, to: u8, value: u32| libc::sock_filter {
+            code: u16::try_from(code).unwrap(),
+            jt: to,
+            jf: 0,
+            k: value,
+        };
+        let number = |call: libc::c_long| u32::try_from(call).unwrap();
+        let mut program = [
+            step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+            step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 2, number(calls[0])),
+            step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, number(calls[1])),
+            step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+            step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | u32::try_from(errno).unwrap()),
+        ];
+        let filter = libc::sock_fprog { len: 5, filter: program.as_mut_ptr() };
+        // SAFETY: takes integers.
+        let set = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        assert_eq!(set, 0);
+        // SAFETY: the kernel reads the program of five steps, which lives until it returns.
+        let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) };
+        assert_eq!(set, 0);
+    }
+
+    #[test]
+    fn what_a_sandbox_refuses_has_another_way_whatever_its_error() {
+        // This test's thread alone is in the sandbox; no other test here is answered with EPERM.
+        for errno in [libc::EPERM, libc::ENOSYS] {
+            std::thread::spawn(move || {
+                let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+                let pidfd = open_process(Pid::from_child(&child)).unwrap();
+                refuse([libc::SYS_pidfd_open, libc::SYS_pidfd_send_signal], errno);
+                assert_eq!(open_process(Pid::from_child(&child)).unwrap_err(), Errno::NOSYS);
+                send_signal(pidfd.as_fd(), 9).unwrap();
+                child.wait().unwrap();
+            })
+            .join()
+            .unwrap();
+        }
+    }
 
     #[test]
     fn the_process_behind_a_descriptor_is_signalled_by_its_id() {

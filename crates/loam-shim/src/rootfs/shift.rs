@@ -7,9 +7,12 @@
 //!
 //! A file beside the writable directory, [`MARK`], says that its files carry the host's ids. It is made before the first
 //! file is changed; a container that has it is never mounted with idmapped layers again, and what a crash left undone is
-//! done by the next mount.
+//! done by the next mount. When all is done, that is written into it, and nobody looks through the files again: before
+//! the container has run they are those of its image, afterwards they are whatever it likes.
 
 use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -22,6 +25,8 @@ use crate::magic_link::magic_link;
 
 /// The name of the file that says that ids are shifted.
 const MARK: &str = "shifted";
+/// What is in it when all of them are.
+const DONE: &[u8] = b"done\n";
 /// The extended attribute with a program's capabilities (linux/capability.h).
 const CAPABILITY: &str = "security.capability";
 /// Its second version, without the root user of a namespace, and its length in bytes; and its third.
@@ -58,24 +63,62 @@ pub(super) fn begin(plan: &RootfsPlan, disk: Option<&OwnedFd>) -> Result<()> {
     })
 }
 
-/// Gives everything in a mounted root file system to the container's users. What is theirs already stays.
-pub(super) fn shift(root: &OwnedFd, mapping: Option<&IdMapping>) -> Result<()> {
-    let Some(mapping) = mapping else { return Ok(()) };
-    shift_tree(root, mapping).map_err(|errno| {
-        let message = "the files of the image can't be given to the container's users";
-        Failure::new(kind_of(errno), message).caused_by(errno)
-    })
+/// Whether all files were given to the container's users before.
+fn is_done(plan: &RootfsPlan, image: Option<&OwnedFd>) -> bool {
+    let Some(mark) = mark(plan) else { return false };
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::openat(start(image), &mark, flags, Mode::empty()) else { return false };
+    let mut text = Vec::new();
+    let length = u64::try_from(DONE.len()).unwrap_or(u64::MAX);
+    File::from(file).take(length).read_to_end(&mut text).is_ok() && text == DONE
 }
 
+/// Writes down that they were. Where a container outlives a power cut, they are on the disk before the word is.
+fn finish(plan: &RootfsPlan, image: Option<&OwnedFd>) -> io::Result<()> {
+    let Some(mark) = mark(plan) else { return Ok(()) };
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::openat(start(image), &mark, flags, Mode::empty())?);
+    if !plan.volatile {
+        rustix::fs::syncfs(&file)?;
+    }
+    file.write_all(DONE)?;
+    if plan.volatile { Ok(()) } else { file.sync_all() }
+}
+
+/// Gives everything in a plan's mounted root file system to the container's users, unless that was done before. What is
+/// theirs already stays.
+pub(super) fn shift(root: &OwnedFd, plan: &RootfsPlan, image: Option<&OwnedFd>) -> Result<()> {
+    let Some(mapping) = plan.mapping.as_ref().filter(|_| !is_done(plan, image)) else { return Ok(()) };
+    let message = "the files of the image can't be given to the container's users";
+    shift_tree(root, mapping).map_err(|errno| Failure::new(kind_of(errno), message).caused_by(errno))?;
+    finish(plan, image).map_err(|error| Failure::new(ErrorKind::of_io(&error), message).caused_by(error))
+}
+
+/// Changes a directory and everything below it, however deep that is: one directory is open at a time. Nobody else has the
+/// mount, so that the way up is the way that led down.
 fn shift_tree(root: &OwnedFd, mapping: &IdMapping) -> std::result::Result<(), Errno> {
     let status = rustix::fs::fstat(root)?;
     shift_one(root.as_fd(), c"", &status, mapping)?;
-    shift_below(&open_directory(root.as_fd(), c".")?, mapping)
+    let mut directory = open_directory(root.as_fd(), c".")?;
+    let mut left = vec![shift_entries(&directory, mapping)?];
+    while let Some(subdirectories) = left.last_mut() {
+        if let Some(name) = subdirectories.pop() {
+            directory = open_directory(directory.as_fd(), &name)?;
+            left.push(shift_entries(&directory, mapping)?);
+        } else {
+            left.pop();
+            if !left.is_empty() {
+                directory = open_directory(directory.as_fd(), c"..")?;
+            }
+        }
+    }
+    Ok(())
 }
 
-/// Changes everything in a directory. As many are open at once as lie within each other.
-fn shift_below(directory: &OwnedFd, mapping: &IdMapping) -> std::result::Result<(), Errno> {
+/// Changes everything in a directory; gives the names of the directories in it.
+fn shift_entries(directory: &OwnedFd, mapping: &IdMapping) -> std::result::Result<Vec<CString>, Errno> {
     let entries: Vec<_> = Dir::read_from(directory)?.collect::<rustix::io::Result<_>>()?;
+    let mut subdirectories = Vec::new();
     for entry in entries {
         let name = entry.file_name();
         if matches!(name.to_bytes(), b"." | b"..") {
@@ -84,10 +127,10 @@ fn shift_below(directory: &OwnedFd, mapping: &IdMapping) -> std::result::Result<
         let status = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
         shift_one(directory.as_fd(), name, &status, mapping)?;
         if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
-            shift_below(&open_directory(directory.as_fd(), name)?, mapping)?;
+            subdirectories.push(name.to_owned());
         }
     }
-    Ok(())
+    Ok(subdirectories)
 }
 
 fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> std::result::Result<OwnedFd, Errno> {
@@ -162,6 +205,33 @@ mod tests {
         assert_eq!(new_id(100_000, &mapping), None);
         assert_eq!(new_id(165_535, &mapping), None);
         assert_eq!(new_id(70_000, &mapping), None, "the container has no such user");
+    }
+
+    #[test]
+    fn any_depth_is_walked_without_much_stack() {
+        use std::os::unix::fs::MetadataExt;
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let root = open_directory(
+            CWD,
+            CString::new(directory.path().as_os_str().as_encoded_bytes()).unwrap().as_c_str(),
+        );
+        let root = root.unwrap();
+        let mut deep = open_directory(root.as_fd(), c".").unwrap();
+        for _ in 0..1200 {
+            rustix::fs::mkdirat(&deep, "d", Mode::RWXU).unwrap();
+            rustix::fs::mkdirat(&deep, "e", Mode::RWXU).unwrap();
+            deep = open_directory(deep.as_fd(), c"d").unwrap();
+        }
+        let mapping = IdMapping::contiguous(100_000, 65_536);
+        let walk = move || shift_tree(&root, &mapping);
+        std::thread::Builder::new().stack_size(128 << 10).spawn(walk).unwrap().join().unwrap().unwrap();
+        assert_eq!(rustix::fs::fstat(&deep).unwrap().st_uid, 100_000);
+        assert_eq!(std::fs::metadata(directory.path().join("d/d/e")).unwrap().uid(), 100_000);
+        // The standard library's way to delete recurses.
+        std::process::Command::new("rm").arg("-rf").arg(directory.path().join("d")).status().unwrap();
     }
 
     #[test]
