@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use loam_model::ErrorKind;
-use loam_registry::{Client, ClientOptions, Reference};
+use loam_registry::{Client, ClientOptions, Reference, SettingsFiles};
 use loam_testkit::hostile::digest;
 use loam_testkit::images;
 use loam_testkit::registry::Registry;
@@ -81,7 +81,7 @@ fn tls_and_a_password_are_both_insisted_on() {
 
     let nobody = ClientOptions {
         credentials_file: Some("/dev/null".into()),
-        certificate_directories: Vec::new(),
+        settings: SettingsFiles::default(),
         ..ClientOptions::default()
     };
     let somebody = ClientOptions { credentials_file: Some(credentials), ..nobody.clone() };
@@ -93,7 +93,10 @@ fn tls_and_a_password_are_both_insisted_on() {
     let denied = told(ClientOptions { insecure: true, ..nobody.clone() });
     assert_eq!(denied, format!("`{host}/small:latest` does not exist or you have no access to it"));
 
-    let trusting = ClientOptions { certificate_directories: vec![certificates], ..somebody.clone() };
+    let trusting = {
+        let settings = SettingsFiles { hosts: vec![certificates], ..SettingsFiles::default() };
+        ClientOptions { settings, ..somebody.clone() }
+    };
     assert_eq!(run(read_all(&client(trusting.clone()), &reference)), 1);
     assert_eq!(run(read_all(&client(ClientOptions { insecure: true, ..somebody }), &reference)), 1);
 
