@@ -3,7 +3,7 @@
 use loam_state::Schema;
 
 /// The image store's part of the state database.
-pub const SCHEMA: Schema = Schema { component: "images", versions: &[FIRST, SECOND] };
+pub const SCHEMA: Schema = Schema { component: "images", versions: &[FIRST, SECOND, THIRD] };
 
 const FIRST: &str = "
 -- An image, by the digest of its configuration. `config` is what containers are made from, as JSON of the model's
@@ -79,4 +79,15 @@ CREATE TABLE project_cursor (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     next INTEGER NOT NULL
 ) STRICT;
+";
+
+const THIRD: &str = "
+-- What a layer came to when it was packed for a push: the diff id of the archive, which may be another than the layer's,
+-- and the blob. Only what saves work: a layer whose row is gone is packed again.
+CREATE TABLE packed_layer (
+    layer TEXT PRIMARY KEY REFERENCES layer (diff_id) ON DELETE CASCADE,
+    diff_id TEXT NOT NULL,
+    blob TEXT NOT NULL,
+    blob_size INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 ";
