@@ -15,6 +15,7 @@ mod options;
 mod ports;
 mod process;
 mod quantity;
+mod registry;
 mod security;
 mod words;
 
@@ -25,6 +26,7 @@ pub(crate) use filter::Filter;
 pub(crate) use foreground::ForegroundFlags;
 pub(crate) use image_change::apply_change;
 pub(crate) use process::ProcessFlags;
+pub(crate) use registry::RegistryFlags;
 pub(crate) use words::signal;
 
 /// What a parser says of a text that it does not understand: one sentence.

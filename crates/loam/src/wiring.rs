@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
 use loam_engine::{Engine, EngineConfig, Notes};
-use loam_image::{LayerStore, StoreConfig};
-use loam_model::{CgroupDriver, ErrorKind, Failure, Image, ImageStore, shown};
+use loam_image::{LayerStore, RemoteRegistries, StoreConfig};
+use loam_model::{CgroupDriver, ErrorKind, Failure, Image, ImageStore, Registries, shown};
 use loam_state::Database;
 use loam_sys::{features, kernel};
 
@@ -55,6 +55,11 @@ impl Wiring {
     /// The image store.
     pub(crate) fn images(&self) -> Result<&dyn ImageStore, Failure> {
         Ok(self.store()?.as_ref())
+    }
+
+    /// The registries, for what needs no store.
+    pub(crate) fn registries(&self) -> Box<dyn Registries> {
+        Box::new(RemoteRegistries::new(render::note))
     }
 
     /// Installs the image that this program carries, unless it is there already.

@@ -5,7 +5,7 @@ use loam_model::{ErrorKind, Failure, Image, ImageStore};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Outcome, each, images, pull, rmi};
+use super::{Outcome, each, images, pull, push, remote, rmi};
 use crate::output;
 use crate::wiring::Wiring;
 
@@ -20,6 +20,15 @@ pub(crate) enum ImageCommand {
     Rm(rmi::Rmi),
     /// Fetch an image
     Pull(pull::Pull),
+    /// Put an image into a registry, and print its digest there
+    Push(push::Push),
+    /// List the tags of a repository in a registry
+    Tags(remote::Tags),
+    /// Delete an image from its registry, with every tag that points to it
+    ///
+    /// The word is skopeo's: `rm` takes an image from this machine, `delete` from a registry, for everybody. What the
+    /// registry stores for it goes with its next garbage collection.
+    Delete(remote::Delete),
 }
 
 /// The arguments of `image inspect`.
@@ -37,6 +46,9 @@ impl ImageCommand {
             ImageCommand::Ls(command) => command.run(wiring),
             ImageCommand::Rm(command) => command.run(wiring),
             ImageCommand::Pull(command) => command.run(wiring),
+            ImageCommand::Push(command) => command.run(wiring),
+            ImageCommand::Tags(command) => command.run(wiring),
+            ImageCommand::Delete(command) => command.run(wiring),
         }
     }
 }
