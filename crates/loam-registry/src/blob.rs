@@ -80,7 +80,10 @@ impl BlobStream {
             Ok(first) if first.is_whole() => State::One(Box::new(first)),
             Ok(first) => State::Several(Parts::new(what.clone(), first)),
             // It does not like to be asked for a part.
-            Err(_) => State::One(Box::new(RangeStream::open(what.clone(), offset..size).await?)),
+            Err(RegistryError::Length { .. } | RegistryError::Status { .. }) => {
+                State::One(Box::new(RangeStream::open(what.clone(), offset..size).await?))
+            }
+            Err(error) => return Err(error),
         };
         Ok(Self { what, offset, state })
     }
