@@ -1,8 +1,9 @@
 //! Pulling from a registry: Debian's, plain and with TLS and a password, and one that lies.
 
-use loam_testkit::hostile::{Image, Liar, Lie};
+use loam_testkit::hostile::{Answer, Image, Liar, Lie, Server, digest};
 use loam_testkit::registry::Registry;
 use loam_tests::{Host, Need, Ran, needs};
+use serde_json::{Value, json};
 
 /// An image of two layers that is never run.
 fn image() -> Image {
@@ -110,5 +111,114 @@ fn a_registry_with_tls_and_a_password_wants_both() {
     let ran = host.loam_outside(&["pull", "--quiet", "--authfile", authfile, &name]);
     assert_eq!(ran.code, 125, "an unknown authority is not trusted with a password either: {ran:?}");
     assert!(!format!("{ran:?}").contains(registry.password()), "the password is nowhere: {ran:?}");
+    host.finish();
+}
+
+/// A registry of these documents: by digest all of them, by any tag the first.
+fn serving(documents: Vec<Vec<u8>>) -> Server {
+    Server::start(move |request| {
+        let last = request.path.rsplit('/').next().unwrap_or_default();
+        let found = documents.iter().find(|document| digest(document) == last);
+        match found.or_else(|| documents.first().filter(|_| !last.contains(':'))) {
+            Some(document) => Answer::new(200).body(document.clone()),
+            None => Answer::refusal(404, "MANIFEST_UNKNOWN", "manifest unknown"),
+        }
+    })
+}
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+
+fn descriptor(kind: &str, document: &[u8]) -> Value {
+    json!({ "mediaType": kind, "digest": digest(document), "size": document.len() })
+}
+
+fn index(entries: Vec<Value>) -> Vec<u8> {
+    json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": entries }).to_string().into_bytes()
+}
+
+fn manifest(config: &Value, layers: &Value) -> Vec<u8> {
+    let document = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers });
+    document.to_string().into_bytes()
+}
+
+#[test]
+fn documents_that_make_no_sense_get_one_sentence_and_leave_nothing() {
+    if !needs::met(&[Need::NativeProcessor]) {
+        return;
+    }
+    let config = json!({ "os": "linux", "rootfs": { "type": "layers", "diff_ids": [] } }).to_string();
+    let config = config.into_bytes();
+    let good = descriptor(CONFIG, &config);
+    let mut nested = vec![index(Vec::new())];
+    for _ in 0..10 {
+        nested.insert(0, index(vec![descriptor(INDEX, &nested[0])]));
+    }
+    let image = manifest(&good, &json!([]));
+    let cases: Vec<(&str, Vec<Vec<u8>>, &str)> = vec![
+        ("deep", nested, "nested too deep"),
+        ("wide", vec![index(vec![descriptor(MANIFEST, &image); 1001])], "more than 1000 entries"),
+        ("dangling", vec![index(vec![descriptor(MANIFEST, b"elsewhere")])], "was not found"),
+        (
+            "other type",
+            vec![index(vec![descriptor(INDEX, &image)]), image.clone()],
+            "is not of the type that the index",
+        ),
+        ("artifact", vec![manifest(&descriptor("text/x", b"{}"), &json!([]))], "not a container image"),
+        (
+            "no layer",
+            vec![manifest(&good, &json!([descriptor("text/x", b"")])), config.clone()],
+            "which is no layer's",
+        ),
+        ("no config", vec![manifest(&descriptor(CONFIG, b"["), &json!([])), b"[".to_vec()], "malformed"),
+        (
+            "too few",
+            vec![manifest(&good, &json!([descriptor(LAYER, b"")])), config.clone()],
+            "names 0 layers and its manifest 1",
+        ),
+        (
+            "large config",
+            vec![manifest(
+                &json!({ "mediaType": CONFIG, "digest": digest(b""), "size": 9 << 20 }),
+                &json!([]),
+            )],
+            "where at most",
+        ),
+        (
+            "negative",
+            vec![manifest(&json!({ "mediaType": CONFIG, "digest": digest(b""), "size": -1 }), &json!([]))],
+            "malformed",
+        ),
+        (
+            "path",
+            vec![manifest(
+                &json!({ "mediaType": CONFIG, "digest": "sha256:../../x", "size": 1 }),
+                &json!([]),
+            )],
+            "malformed",
+        ),
+        ("brackets", vec![vec![b'['; 100_000]], "not valid"),
+        ("both", vec![br#"{"schemaVersion":2,"manifests":[],"config":{},"layers":[]}"#.to_vec()], "both"),
+        ("nothing", vec![Vec::new()], "not valid"),
+    ];
+    let host = Host::new();
+    for (name, documents, sentence) in cases {
+        let server = serving(documents);
+        let ran = host.loam_outside(&["pull", "--quiet", &format!("{}/a:t", server.host())]);
+        assert_eq!(ran.code, 125, "{name}: {ran:?}");
+        ran.refused(125, sentence);
+        nothing_came(&host);
+    }
+    // An index that leads back to itself can't have its own digest in it; a registry can only say so.
+    let round = index(vec![json!({ "mediaType": INDEX, "digest": digest(b"round"), "size": 100 })]);
+    let server = Server::start(move |_| Answer::new(200).body(round.clone()));
+    let name = format!("{}/a:t", server.host());
+    host.loam_outside(&["pull", "--quiet", &name]).refused(125, "sends a manifest with the digest");
+    let server = Server::start(|_| Answer::new(302).header("Location", "file:///etc/passwd"));
+    let name = format!("{}/a:t", server.host());
+    host.loam_outside(&["pull", "--quiet", &name]).refused(125, "which is not HTTP");
+    nothing_came(&host);
     host.finish();
 }

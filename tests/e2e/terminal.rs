@@ -3,11 +3,14 @@
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 
-use loam_tests::{Host, until};
+use loam_tests::{Host, Need, needs, until};
 
 /// The command, run by `script` in a terminal of 40 lines of 100 characters.
 fn in_a_terminal(host: &Host, arguments: &[&str]) -> Command {
-    let loam = host.loam_command(arguments);
+    with_terminal(&host.loam_command(arguments))
+}
+
+fn with_terminal(loam: &Command) -> Command {
     let quoted: Vec<String> = std::iter::once(loam.get_program())
         .chain(loam.get_args())
         .map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''")))
@@ -66,5 +69,38 @@ fn asking_for_a_terminal_without_one_still_runs() {
     let host = Host::with_small_image();
     let ran = host.loam(&["run", "--rm", "-t", "small", "sh", "-c", "test -t 1 && echo terminal"]);
     assert_eq!(ran.ok().trim(), "terminal");
+    host.finish();
+}
+
+#[test]
+fn a_password_is_asked_for_and_not_shown() {
+    if !needs::met(&[Need::NativeProcessor]) {
+        return;
+    }
+    let host = Host::new();
+    let registry = loam_testkit::registry::Registry::with_tls_and_password();
+    let authfile = host.scratch().join("auth.json");
+    let arguments = ["login", "--insecure", "--authfile", authfile.to_str().unwrap(), registry.address()];
+    for (password, code) in [("wrong\r", 125), ("given up\u{3}", 125), ("x\u{7f}RIGHT\r", 0)] {
+        let mut child = with_terminal(&host.loam_outside_command(&arguments)).spawn().unwrap();
+        let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let mut shown = Vec::new();
+        let mut wait_for = |question: &str| {
+            let mut byte = [0];
+            while !String::from_utf8_lossy(&shown).ends_with(question) && stdout.read(&mut byte).unwrap() > 0
+            {
+                shown.extend_from_slice(&byte);
+            }
+        };
+        wait_for("User name: ");
+        stdin.write_all(b"somebody\n").unwrap();
+        wait_for("Password: ");
+        stdin.write_all(password.replace("RIGHT", registry.password()).as_bytes()).unwrap();
+        wait_for("until the end");
+        let shown = String::from_utf8_lossy(&shown).into_owned();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{shown}");
+        assert!(!shown.contains(registry.password()) && !shown.contains("wrong"), "{shown}");
+        assert_eq!(authfile.exists(), code == 0, "{shown}");
+    }
     host.finish();
 }

@@ -150,6 +150,22 @@ impl Host {
 
     /// Runs `loam` with this host's state on the network of the machine, where the test's own registries listen.
     pub fn loam_outside(&self, arguments: &[&str]) -> Ran {
+        Ran::new(&self.loam_outside_command(arguments).output().expect("loam runs"))
+    }
+
+    /// The same with these environment variables and this standard input.
+    pub fn loam_outside_with(&self, variables: &[(&str, &str)], arguments: &[&str], input: &str) -> Ran {
+        let mut command = self.loam_outside_command(arguments);
+        let child = command.envs(variables.iter().copied()).stdin(Stdio::piped());
+        let child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = child.expect("loam runs");
+        // A program that does not read to the end is not this writer's business.
+        let _unread = child.stdin.take().expect("piped").write_all(input.as_bytes()).is_err();
+        Ran::new(&child.wait_with_output().expect("loam ends"))
+    }
+
+    /// The command that runs `loam` with this host's state on the network of the machine.
+    pub fn loam_outside_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command.args([&format!("--target={}", self.holder.id()), "--mount", "--", &program("loam")]);
         command.args([
@@ -158,7 +174,8 @@ impl Host {
             "--run",
             &self.run_directory().display().to_string(),
         ]);
-        Ran::new(&command.args(arguments).stdin(Stdio::null()).output().expect("loam runs"))
+        command.args(arguments).stdin(Stdio::null());
+        command
     }
 
     /// Runs `loam` with this standard input.

@@ -14,6 +14,7 @@
 //!   disk-templates/BYTES         what such files are copied from, one for each limit
 //!   staging/ID/diff              a layer being unpacked
 //!   trash/ID                     something being deleted
+//!   partial/HEX                  the beginning of a large blob, for a pull that is killed; see `partial`
 //!   layer-locks/HEX              the lock of a layer being fetched, by the digits of its diff id
 //!   empty                        stands for the layers of an image without any
 //! ```
@@ -48,7 +49,8 @@
 //!
 //! Locks vanish with their process. Directories in `staging`, and directories in `layers` without a row, that nobody
 //! has locked, directories in `snapshots` without a row, and everything in `trash` are garbage; every pull, import and
-//! removal of an image first sweeps them up. Starting a container sweeps nothing. A snapshot has its row before its
+//! removal of an image first sweeps them up. Files in `partial` are what the next pull of the same blob begins with; they
+//! are swept up when they are old. Starting a container sweeps nothing. A snapshot has its row before its
 //! directories, and keeps it until they are gone; only a power cut can take the row of one that is thrown away with its
 //! container, which is not synced. `shifted` is made before the first file is given to the container's users: a shift that
 //! was cut short is gone through again at the next start. Blobs that no image has may stay behind; they are small, and are
@@ -57,8 +59,9 @@
 //! # In and out
 //!
 //! What comes in: bytes from strangers ([`ImageStore::pull`](loam_model::ImageStore::pull)), each held against a size
-//! and two digests before it counts. What goes out: [`RootfsPlan`](loam_model::RootfsPlan)s; the store mounts nothing
-//! that anybody sees, and nothing at all that outlasts a call.
+//! and two digests before it counts. What goes out: [`RootfsPlan`](loam_model::RootfsPlan)s, and images into registries
+//! ([`ImageStore::push`](loam_model::ImageStore::push)); the store mounts nothing that anybody sees, and nothing at all
+//! that outlasts a call.
 
 mod archive;
 mod blobs;
@@ -76,10 +79,14 @@ mod intake;
 mod layer_lock;
 mod layer_tar;
 mod names;
+mod pack;
+mod partial;
 mod platform;
 mod pull;
+mod push;
 mod quota;
 mod record;
+mod registries;
 mod remove;
 mod resolve;
 mod save;
@@ -97,6 +104,7 @@ mod unpack;
 mod upkeep;
 
 pub use quota::quota_mechanism;
+pub use registries::RemoteRegistries;
 pub use schema::SCHEMA;
 pub use source_text::parse_source;
 pub use store::{LayerStore, StoreConfig};

@@ -30,23 +30,32 @@ pub(crate) fn given(text: &str) -> Result<String> {
     Ok(plain.to_owned())
 }
 
-/// The names that a person's word may mean, the likeliest first: as it was given, in the local registry, on Docker
-/// Hub. Empty when it can't be a name.
+/// The names that a person's word may mean without a look at any settings, the likeliest first: as it was given, in the
+/// local registry; a name with a registry is itself. Empty when it can't be a name.
 pub(crate) fn candidates(text: &str) -> Vec<String> {
     let Ok(parsed) = reference(text) else { return Vec::new() };
-    let canonical = parsed.canonical();
     if has_registry(text) {
-        return vec![canonical];
+        return vec![parsed.canonical()];
     }
-    let mut names = Vec::with_capacity(3);
-    if parsed.digest().is_none()
-        && let Ok(plain) = given(text)
-    {
-        names.push(format!("localhost/{plain}"));
-        names.insert(0, plain);
+    match given(text) {
+        Ok(plain) => vec![plain.clone(), format!("localhost/{plain}")],
+        // With a digest it is no name that somebody gave.
+        Err(_) => Vec::new(),
     }
-    names.push(canonical);
-    names
+}
+
+/// Further names that a word without a registry may mean: what the settings say it stands for, and an image of Docker
+/// Hub.
+pub(crate) fn further_candidates(text: &str, meaning: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
+    let Ok(parsed) = reference(text) else { return Vec::new() };
+    if has_registry(text) {
+        return Vec::new();
+    }
+    let canonical = parsed.canonical();
+    match meaning(text) {
+        Some(meant) if meant != canonical => vec![meant, canonical],
+        _ => vec![canonical],
+    }
 }
 
 /// The name that an image gets from its source when the person gives none; `found` is the name that the source itself
@@ -82,10 +91,8 @@ pub(crate) fn of_source(source: &ImageSource, found: Option<&str>) -> Result<Opt
 }
 
 /// Whether a reference begins with a registry.
-fn has_registry(text: &str) -> bool {
-    text.split_once('/').is_some_and(|(first, _)| {
-        first == "localhost" || first.contains(['.', ':']) || first.bytes().any(|b| b.is_ascii_uppercase())
-    })
+pub(crate) fn has_registry(text: &str) -> bool {
+    Reference::names_registry(text)
 }
 
 #[cfg(test)]
@@ -105,12 +112,16 @@ mod tests {
 
     #[test]
     fn a_word_means_the_given_name_first() {
+        let alias = |_: &str| Some("quay.io/debian/debian:latest".to_owned());
+        assert_eq!(candidates("debian"), ["debian:latest", "localhost/debian:latest"]);
+        assert_eq!(further_candidates("debian", &|_| None), ["docker.io/library/debian:latest"]);
         assert_eq!(
-            candidates("debian"),
-            ["debian:latest", "localhost/debian:latest", "docker.io/library/debian:latest"]
+            further_candidates("debian", &alias),
+            ["quay.io/debian/debian:latest", "docker.io/library/debian:latest"]
         );
         assert_eq!(candidates("quay.io/a/b:1"), ["quay.io/a/b:1"]);
-        assert!(candidates("not a name").is_empty());
+        assert!(further_candidates("quay.io/a/b:1", &alias).is_empty());
+        assert!(candidates("not a name").is_empty() && further_candidates("not a name", &alias).is_empty());
     }
 
     #[test]

@@ -13,6 +13,8 @@ use loam_model::{
     Digest, ErrorKind, Failure, Image, ImageSource, ImageStore as _, PullOptions, PullProgress, Result, shown,
 };
 
+use loam_registry::{ClientOptions, Notes};
+
 use crate::document::{CONFIG_LIMIT, Config, Descriptor, Manifest, RawDocument, select};
 use crate::intake::read_document;
 use crate::names;
@@ -43,6 +45,11 @@ impl LayerStore {
         options: &PullOptions,
         progress: &dyn PullProgress,
     ) -> Result<Image> {
+        let whole = match source {
+            ImageSource::Registry(text) => Some(ImageSource::Registry(self.meaning(text)?.canonical())),
+            _ => None,
+        };
+        let source = whole.as_ref().unwrap_or(source);
         if options.only_if_missing
             && let Some(image) = self.present(source, options)?
         {
@@ -94,16 +101,13 @@ impl LayerStore {
     ) -> Result<Image> {
         let reference = names::reference(text)?;
         let runtime = self.runtime()?;
-        let (send, sentences) = std::sync::mpsc::channel::<String>();
-        std::thread::scope(|scope| {
-            // The client outlives no pull, and with it this channel ends.
-            scope.spawn(move || sentences.iter().for_each(|sentence| progress.note(&sentence)));
-            let send = std::sync::Mutex::new(send);
-            let notes = std::sync::Arc::new(move |sentence: &str| {
-                let sender = send.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                sender.send(sentence.to_owned()).ok();
-            });
-            let registry = Registry::new(runtime, reference, options, notes)?;
+        with_notes(progress, |notes| {
+            let given = ClientOptions {
+                insecure: options.insecure,
+                credentials_file: options.credentials_file.clone(),
+                ..self.config.registries.clone()
+            };
+            let registry = Registry::new(runtime, &self.places, reference, given, notes)?;
             self.pull_from(&registry, source, options, progress)
         })
     }
@@ -153,6 +157,21 @@ impl LayerStore {
         read_document(blob, promise, CONFIG_LIMIT)
             .map_err(|failure| wrap(failure, &format!("the configuration of {shown} can't be used")))
     }
+}
+
+/// Hands the sentences of a registry's client on while `work` goes on with it. The client must not outlive it.
+pub(crate) fn with_notes<T>(progress: &dyn PullProgress, work: impl FnOnce(Notes) -> T) -> T {
+    let (send, sentences) = std::sync::mpsc::channel::<String>();
+    std::thread::scope(|scope| {
+        // With the client this channel ends.
+        scope.spawn(move || sentences.iter().for_each(|sentence| progress.note(&sentence)));
+        let send = std::sync::Mutex::new(send);
+        let notes = std::sync::Arc::new(move |sentence: &str| {
+            let sender = send.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            sender.send(sentence.to_owned()).ok();
+        });
+        work(notes)
+    })
 }
 
 /// The image as messages call it.

@@ -17,7 +17,7 @@ enum Outcome {
 impl LayerStore {
     pub(crate) fn remove_image(&self, name: &str, force: bool) -> Result<RemovedImage> {
         let outcome = self.database.write(Durability::Synced, |transaction| {
-            let (image, by_name) = match find(transaction, name)? {
+            let (image, by_name) = match find(transaction, name, &|word| self.stands_for(word))? {
                 Found::Image { id, name } => (id, name),
                 other => return Ok(Outcome::Nothing(other)),
             };

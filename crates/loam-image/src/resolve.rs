@@ -1,6 +1,7 @@
 //! Finding the image that a person's word means.
 
 use loam_model::{DigestAlgorithm, ErrorKind, Failure, Image, Result, shown};
+use loam_registry::Reference;
 use rusqlite::Connection;
 
 use crate::{LayerStore, catalog, names};
@@ -21,12 +22,25 @@ pub(crate) enum Found {
     Ambiguous,
 }
 
-/// Looks a word up: names before ids, an exact name before all.
-pub(crate) fn find(connection: &Connection, word: &str) -> rusqlite::Result<Found> {
-    for name in names::candidates(word) {
-        if let Some(id) = catalog::named(connection, &name)? {
-            return Ok(Found::Image { id, name: Some(name) });
+/// Looks a word up: names before ids, an exact name before all. `meaning` tells what a short name stands for.
+pub(crate) fn find(
+    connection: &Connection,
+    word: &str,
+    meaning: &dyn Fn(&str) -> Option<String>,
+) -> rusqlite::Result<Found> {
+    let named = |names: Vec<String>| -> rusqlite::Result<Option<Found>> {
+        for name in names {
+            if let Some(id) = catalog::named(connection, &name)? {
+                return Ok(Some(Found::Image { id, name: Some(name) }));
+            }
         }
+        Ok(None)
+    };
+    if let Some(found) = named(names::candidates(word))? {
+        return Ok(found);
+    }
+    if let Some(found) = named(names::further_candidates(word, meaning))? {
+        return Ok(found);
     }
     if let Ok(reference) = names::reference(word)
         && let Some(digest) = reference.digest()
@@ -60,9 +74,19 @@ pub(crate) fn not_found(word: &str, found: &Found) -> Failure {
 }
 
 impl LayerStore {
+    /// What a name stands for that a person wrote, whole.
+    pub(crate) fn meaning(&self, text: &str) -> Result<Reference> {
+        self.config.registries.settings.meaning(text).map_err(loam_registry::RegistryError::into_failure)
+    }
+
+    /// What a short name stands for, when there is no doubt about it.
+    pub(crate) fn stands_for(&self, word: &str) -> Option<String> {
+        self.config.registries.settings.meaning(word).ok().map(|reference| reference.canonical())
+    }
+
     pub(crate) fn resolve_name(&self, word: &str) -> Result<Image> {
         let (found, image) = self.database.read(|connection| {
-            let found = find(connection, word)?;
+            let found = find(connection, word, &|word| self.stands_for(word))?;
             let image = match &found {
                 Found::Image { id, .. } => catalog::image(connection, id)?,
                 _ => None,

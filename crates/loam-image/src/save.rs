@@ -131,6 +131,12 @@ fn tag(name: &str) -> &str {
     last.split_once(':').map_or("latest", |(_, tag)| tag)
 }
 
+/// The failure for a layer whose files don't give its diff id.
+pub(crate) fn damaged(diff_id: &Digest) -> Failure {
+    let what = format!("layer `{diff_id}` is damaged: its files are not those that were pulled");
+    Failure::new(ErrorKind::Internal, what).hint("remove the image and pull it again")
+}
+
 /// Reads a layer's tar to its end, holds it against its diff id, and gives its length.
 fn measure(mut tar: impl Read, diff_id: &Digest) -> Result<u64> {
     let mut hasher = Hasher::new(diff_id.algorithm());
@@ -148,8 +154,7 @@ fn measure(mut tar: impl Read, diff_id: &Digest) -> Result<u64> {
         }
     }
     if hasher.finish() != *diff_id {
-        let what = format!("layer `{diff_id}` is damaged: its files are not those that were pulled");
-        return Err(Failure::new(ErrorKind::Internal, what).hint("pull the image again after `loam rmi`"));
+        return Err(damaged(diff_id));
     }
     Ok(length)
 }

@@ -3,7 +3,7 @@
 use loam_state::Schema;
 
 /// The image store's part of the state database.
-pub const SCHEMA: Schema = Schema { component: "images", versions: &[FIRST, SECOND, THIRD] };
+pub const SCHEMA: Schema = Schema { component: "images", versions: &[FIRST, SECOND, THIRD, FOURTH] };
 
 const FIRST: &str = "
 -- An image, by the digest of its configuration. `config` is what containers are made from, as JSON of the model's
@@ -86,4 +86,15 @@ const THIRD: &str = "
 -- is not pruned.
 ALTER TABLE image ADD COLUMN used INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE image ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
+";
+
+const FOURTH: &str = "
+-- What a layer came to when it was packed for a push: the diff id of the archive, which may be another than the layer's,
+-- and the blob. Only what saves work: a layer whose row is gone is packed again.
+CREATE TABLE packed_layer (
+    layer TEXT PRIMARY KEY REFERENCES layer (diff_id) ON DELETE CASCADE,
+    diff_id TEXT NOT NULL,
+    blob TEXT NOT NULL,
+    blob_size INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 ";

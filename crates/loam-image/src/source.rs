@@ -26,6 +26,11 @@ pub(crate) trait Source: Sync {
     fn document(&self, descriptor: &Descriptor) -> Result<RawDocument>;
     /// Opens a blob, and says what is to be held against it.
     fn blob(&self, descriptor: &Descriptor) -> Result<(Box<dyn Blob>, Promise)>;
+    /// Hears that a blob could not be used. True when the bytes may have been bad for a reason that is gone by now, so that
+    /// it is worth while to open it once more.
+    fn spoiled(&self, _descriptor: &Descriptor) -> bool {
+        false
+    }
     /// The name that the place itself has for the image.
     fn found_name(&self) -> Option<String> {
         None

@@ -52,6 +52,10 @@ impl Places {
         self.root.join("disk-templates")
     }
 
+    pub(crate) fn partial(&self) -> PathBuf {
+        self.root.join("partial")
+    }
+
     pub(crate) fn locks(&self) -> PathBuf {
         self.root.join("layer-locks")
     }

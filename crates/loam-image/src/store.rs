@@ -5,13 +5,14 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use loam_model::{
     ContainerId, Digest, DiskUsage, ErrorKind, Failure, IdMapping, Image, ImageConfig, ImageSource,
-    ImageStore, ImageSummary, LayerProgress, PullOptions, PullProgress, RemovedImage, Result, RootfsPlan,
-    SnapshotRequest,
+    ImageStore, ImageSummary, LayerProgress, PullOptions, PullProgress, PushedImage, RegistryOptions,
+    RemovedImage, Result, RootfsPlan, SnapshotRequest,
 };
+use loam_registry::ClientOptions;
 use loam_state::{Database, Durability};
 use tokio::runtime::Runtime;
 
@@ -21,7 +22,7 @@ use crate::source::{Layout, Memory};
 use crate::space::Space;
 use crate::staging::{self, Places, make_directory, open_directory};
 use crate::unpack::Budget;
-use crate::{blobs, catalog, names};
+use crate::{blobs, catalog, names, partial};
 
 /// How a store is set up.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub struct StoreConfig {
     /// The project ids that containers with a disk limit get on XFS and ext4. Others on the same file system (Docker and
     /// Kubernetes count up from low numbers) should have none of them; one that is in use all the same is left out.
     pub projects: Range<u32>,
+    /// How registries are spoken to, as far as a pull or a push does not say.
+    pub registries: ClientOptions,
 }
 
 /// The usual project ids.
@@ -44,7 +47,13 @@ impl StoreConfig {
     /// The usual store in a state directory.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
-        Self { root, unpacked_limit: None, lock_patience: Duration::from_secs(30), projects: PROJECTS }
+        Self {
+            root,
+            unpacked_limit: None,
+            lock_patience: Duration::from_secs(30),
+            projects: PROJECTS,
+            registries: ClientOptions::default(),
+        }
     }
 }
 
@@ -138,6 +147,16 @@ impl ImageStore for LayerStore {
         self.resolve_name(name)
     }
 
+    fn push(
+        &self,
+        name: &str,
+        destination: Option<&str>,
+        options: &RegistryOptions,
+        progress: &dyn PullProgress,
+    ) -> Result<PushedImage> {
+        self.push_image(name, destination, options, progress)
+    }
+
     fn list(&self) -> Result<Vec<ImageSummary>> {
         self.database.read(catalog::list)
     }
@@ -197,6 +216,7 @@ impl ImageStore for LayerStore {
         });
         self.sweep_snapshots();
         self.sweep_templates();
+        partial::sweep(&self.places, SystemTime::now());
     }
 }
 

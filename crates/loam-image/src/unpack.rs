@@ -20,7 +20,7 @@ mod tree;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
-pub(crate) use attributes::{Attributes, copy_attributes};
+pub(crate) use attributes::{Attributes, allowed as is_allowed_attribute, copy_attributes};
 pub(crate) use budget::Budget;
 pub(crate) use cost::Cost;
 pub(crate) use error::UnpackError;

@@ -9,7 +9,8 @@ use std::process::Command;
 
 use loam_image::{LayerStore, SCHEMA, StoreConfig, parse_source};
 use loam_model::{
-    ContainerId, Digest, Image, ImageStore, LayerProgress, PullOptions, PullProgress, SnapshotRequest,
+    ContainerId, Digest, Image, ImageStore, LayerProgress, PullOptions, PullProgress, PushedImage,
+    RegistryOptions, SnapshotRequest,
 };
 use loam_state::Database;
 
@@ -216,6 +217,162 @@ fn every_form_of_an_image_unpacks_as_umoci_does_it() {
         }
         assert_eq!(found.len(), expected.len(), "{form}");
     }
+}
+
+/// Says what a push notes.
+#[derive(Default)]
+struct Notes(std::sync::Mutex<Vec<String>>);
+
+impl PullProgress for Notes {
+    fn layer(&self, _: &Digest, _: LayerProgress) {}
+    fn note(&self, sentence: &str) {
+        self.0.lock().expect("not poisoned").push(sentence.to_owned());
+    }
+}
+
+/// Pushes, and gives what came of it and what was noted.
+fn push(store: &LayerStore, image: &str, destination: &str) -> (PushedImage, Vec<String>) {
+    let notes = Notes::default();
+    let pushed = store.push(image, Some(destination), &RegistryOptions::default(), &notes).expect("pushed");
+    (pushed, notes.0.into_inner().expect("not poisoned"))
+}
+
+#[test]
+fn what_is_pushed_is_read_by_others_and_equal_file_by_file() {
+    if !ready("what_is_pushed_is_read_by_others_and_equal_file_by_file") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let at = |name: &str| directory.path().join(name);
+    let text = |path: &Path| path.to_str().expect("text").to_owned();
+    let oci = format!("{}:test", make_image(directory.path()).display());
+    run("umoci", &["unpack", "--image", &oci, &text(&at("bundle"))]);
+    let expected = tree("", &at("bundle").join("rootfs"));
+    let registry = loam_testkit::registry::Registry::plain();
+    let name = |rest: &str| format!("{}/{rest}", registry.address());
+
+    let first = store(&at("first"));
+    let source = parse_source(&format!("oci:{oci}")).expect("a source");
+    let image = first.pull(&source, &PullOptions::default(), &Silent).expect("pulled");
+    let (pushed, notes) = push(&first, &image.id.to_string(), &name("a/b:1"));
+    assert_eq!(
+        notes,
+        [format!("4 layers were packed anew, so the image has another id there, {}", pushed.id)]
+    );
+    let docker = format!("docker://{}", name("a/b:1"));
+    let told = Command::new("skopeo")
+        .args(["inspect", "--tls-verify=false", "--format", "{{.Digest}}", &docker])
+        .output()
+        .expect("skopeo runs");
+    assert_eq!(String::from_utf8_lossy(&told.stdout).trim(), pushed.digest.to_string());
+
+    // As skopeo and umoci read it.
+    run("skopeo", &["copy", "--src-tls-verify=false", &docker, &format!("oci:{}:c", text(&at("copy")))]);
+    run("umoci", &["unpack", "--image", &format!("{}:c", text(&at("copy"))), &text(&at("again"))]);
+    let found = tree("", &at("again").join("rootfs"));
+    for (path, line) in &expected {
+        assert_eq!(found.get(path), Some(line), "{path}");
+    }
+    assert_eq!(found.len(), expected.len());
+
+    // As another store reads it, which packs the same archives.
+    let second = store(&at("second"));
+    let back =
+        second.pull(&parse_source(&name("a/b:1")).expect("a source"), &PullOptions::default(), &Silent);
+    let back = back.expect("pulled");
+    assert_eq!((&back.id, &back.manifest), (&pushed.id, &pushed.digest));
+    assert_eq!(back.config, image.config);
+    std::fs::create_dir(at("mount")).expect("a directory");
+    assert_eq!(merged(&second, &back, &at("mount")), expected);
+    let empty = loam_testkit::registry::Registry::plain();
+    let elsewhere = format!("{}/c:1", empty.address());
+    let (there, notes) = push(&second, &name("a/b:1"), &elsewhere);
+    assert_eq!((there.id, there.digest), (pushed.id.clone(), pushed.digest.clone()));
+    assert_eq!(notes, ["4 layers were compressed anew, so the image has another digest there"]);
+
+    // A second time nothing is packed, and another repository of the registry is as good as the first.
+    let blobs = |repository: &str| {
+        let links = registry.storage().join("docker/registry/v2/repositories").join(repository);
+        std::fs::read_dir(links.join("_layers/sha256")).map_or(0, Iterator::count)
+    };
+    assert_eq!(push(&first, &image.id.to_string(), &name("a/b:2")).0.digest, pushed.digest);
+    first.tag(&image.id, &name("a/b:1")).expect("tagged");
+    assert_eq!(push(&first, &name("a/b:1"), &name("other:1")).0.digest, pushed.digest);
+    assert_eq!(blobs("other"), 5, "four layers and the configuration");
+    let uploads = registry.storage().join("docker/registry/v2/repositories/other/_uploads");
+    // What it has hashed the registry keeps also of uploads that were taken back; then their beginning is gone.
+    let begun =
+        |upload: std::io::Result<std::fs::DirEntry>| upload.expect("read").path().join("startedat").exists();
+    let left =
+        std::fs::read_dir(uploads).map_or(0, |uploads| uploads.map(begun).filter(|begun| *begun).count());
+    assert_eq!(left, 0, "no upload stays behind");
+}
+
+#[test]
+fn an_image_whose_layers_the_registry_has_keeps_its_digest() {
+    if !ready("an_image_whose_layers_the_registry_has_keeps_its_digest") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let layout = make_image(directory.path());
+    let registry = loam_testkit::registry::Registry::plain();
+    registry
+        .push(&format!("oci:{}:test", layout.display()), "from:1", &["--format", "v2s2"])
+        .expect("pushed");
+    let store = store(&directory.path().join("store"));
+    let name = |rest: &str| format!("{}/{rest}", registry.address());
+    let source = parse_source(&name("from:1")).expect("a source");
+    let image = store.pull(&source, &PullOptions::default(), &Silent).expect("pulled");
+    let (same, notes) = push(&store, &name("from:1"), &name("from:2"));
+    assert_eq!((same.digest, same.id, notes), (image.manifest.clone(), image.id.clone(), Vec::new()));
+    let (mounted, notes) = push(&store, &name("from:1"), &name("to/another:1"));
+    assert_eq!((mounted.digest, mounted.id, notes), (image.manifest.clone(), image.id, Vec::new()));
+}
+
+#[test]
+fn a_push_over_a_line_that_breaks_comes_to_the_same() {
+    if !ready("a_push_over_a_line_that_breaks_comes_to_the_same") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let layout = make_image(directory.path());
+    let registry = loam_testkit::registry::Registry::plain();
+    let store = store(&directory.path().join("store"));
+    let source = parse_source(&format!("oci:{}:test", layout.display())).expect("a source");
+    let image = store.pull(&source, &PullOptions::default(), &Silent).expect("pulled");
+    let cutter = loam_testkit::hostile::Cutter::start(registry.address(), 300_000, 2);
+    let (broken, notes) = push(&store, &image.id.to_string(), &format!("{}/a:1", cutter.host()));
+    assert_eq!(cutter.left(), 0, "{notes:?}");
+    let (whole, _) = push(&store, &image.id.to_string(), &format!("{}/b:1", registry.address()));
+    assert_eq!(broken.digest, whole.digest);
+}
+
+#[test]
+fn a_destination_that_makes_no_sense_is_refused() {
+    if !ready("a_destination_that_makes_no_sense_is_refused") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let layout = make_image(directory.path());
+    let store = store(&directory.path().join("store"));
+    let source = parse_source(&format!("oci:{}:test", layout.display())).expect("a source");
+    let options = PullOptions { name: Some("plain".to_owned()), ..PullOptions::default() };
+    let image = store.pull(&source, &options, &Silent).expect("pulled");
+    let told = |image: &str, destination: Option<&str>| {
+        store.push(image, destination, &RegistryOptions::default(), &Silent).expect_err("refused").chain()
+    };
+    assert_eq!(told("plain", None), "`plain` names no registry");
+    assert_eq!(told("nothing", None), "there is no image `nothing`");
+    assert!(told("plain", Some("Bad Name")).starts_with("`Bad Name` is not a valid image name"));
+    let digest = format!("h.example/a@{}", image.id);
+    assert_eq!(told("plain", Some(&digest)), format!("the destination `{digest}` holds a digest"));
+    for name in ["h.example/a:1", "h.example/b:1"] {
+        store.tag(&image.id, name).expect("tagged");
+    }
+    assert!(told(&image.id.to_string(), None).ends_with("has several names"));
+    let gone = loam_testkit::hostile::Server::start(|_| loam_testkit::hostile::Answer::none()).host();
+    let unreachable = told("plain", Some(&format!("{gone}/a")));
+    assert_eq!(unreachable, format!("`{gone}` can't be reached: Connection refused"));
 }
 
 #[test]

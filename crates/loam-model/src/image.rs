@@ -62,26 +62,47 @@ pub struct PullOptions {
     pub only_if_missing: bool,
 }
 
-/// One layer's progress.
+/// How a registry is spoken to.
+#[derive(Clone, Debug, Default)]
+pub struct RegistryOptions {
+    /// Speak plain HTTP, and accept any certificate.
+    pub insecure: bool,
+    /// A credentials file to use in place of the usual ones.
+    pub credentials_file: Option<PathBuf>,
+}
+
+/// What a push came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PushedImage {
+    /// Where the image is, whole.
+    pub reference: String,
+    /// The digest of its manifest there.
+    pub digest: Digest,
+    /// Its id there: another one when layers could not be packed as they came.
+    pub id: Digest,
+}
+
+/// One layer's progress, into the store or out of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LayerProgress {
-    /// The store has the layer already.
+    /// The store, or the registry, has the layer already.
     Present,
-    /// Fetching and unpacking has begun; the size is that of the compressed blob, in bytes.
+    /// Fetching and unpacking, or packing and sending, has begun; the size is that of the compressed blob, in bytes. What
+    /// is packed anew may become somewhat shorter or longer.
     Started {
         /// Bytes to come.
         size: u64,
     },
-    /// So many bytes of the blob have come, in all.
+    /// So many bytes of the blob have come, or gone, in all.
     Advanced {
         /// Bytes so far.
         bytes: u64,
     },
-    /// The layer is verified and unpacked.
+    /// The layer is verified and unpacked, or sent.
     Done,
 }
 
-/// Hears how a pull gets on. Called from several threads.
+/// Hears how a pull or a push gets on. Called from several threads.
 pub trait PullProgress: Send + Sync {
     /// Hears that a layer, named by the digest of its blob, has got on.
     fn layer(&self, blob: &Digest, progress: LayerProgress);
@@ -245,6 +266,17 @@ pub trait ImageStore: Send + Sync {
     /// Fetches an image, verifies it, and unpacks what the store lacks. Gives the image when it is durable.
     fn pull(&self, source: &ImageSource, options: &PullOptions, progress: &dyn PullProgress)
     -> Result<Image>;
+
+    /// Puts an image, by a name or id as [`resolve`](Self::resolve) takes them, into a registry: where the destination
+    /// says, else where its own name says. The image there has the same files and configuration; its digest is the same
+    /// only where the registry has the layers as they came.
+    fn push(
+        &self,
+        name: &str,
+        destination: Option<&str>,
+        options: &RegistryOptions,
+        progress: &dyn PullProgress,
+    ) -> Result<PushedImage>;
 
     /// Makes an image of one layer from a root file system tar (plain, gzip or zstd) under this name.
     fn import(&self, tar: &mut (dyn Read + Send), name: &str, config: &ImageConfig) -> Result<Image>;

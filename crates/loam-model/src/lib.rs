@@ -18,6 +18,7 @@ mod id;
 mod image;
 mod network;
 mod process;
+mod registry;
 mod rootfs;
 mod runtime;
 mod stats;
@@ -36,12 +37,14 @@ pub use error::{ErrorKind, Failure, Result};
 pub use id::{ContainerId, ContainerName, Digest, DigestAlgorithm, InvalidName, NetworkName};
 pub use image::{
     DiskLimit, DiskUsage, Image, ImageConfig, ImageSource, ImageStore, ImageSummary, LayerProgress,
-    PullOptions, PullProgress, QuotaMechanism, RemovedImage, SnapshotRequest, Verification,
+    PullOptions, PullProgress, PushedImage, QuotaMechanism, RegistryOptions, RemovedImage, SnapshotRequest,
+    Verification,
 };
 pub use network::{
     AttachRequest, AttachedInterface, Attachment, DetachRequest, Network, PortMapping, Protocol,
 };
 pub use process::{ExitRecord, ExitStatus, ProcessSpec, ProcessTarget, TerminalSize};
+pub use registry::{LoginKeeper, Registries};
 pub use rootfs::{IdMapping, IdRange, MountOwner, MountPreparation, RootfsPlan};
 pub use runtime::{
     BegunProcess, Bundle, BundleInput, Bundler, CreateRequest, CreatedProcess, EngineFile, ExecRequest,

@@ -23,6 +23,27 @@ pub(crate) struct TokenPlace {
     pub(crate) scope: String,
 }
 
+/// Scopes with further ones: each resource once, with all actions that are wanted for it.
+pub(crate) fn join_scopes(scopes: &str, further: &[String]) -> String {
+    let mut joined: Vec<(&str, Vec<&str>)> = Vec::new();
+    let words = scopes.split(' ').chain(further.iter().map(String::as_str));
+    for word in words.filter(|word| !word.is_empty()) {
+        let (resource, actions) = word.rsplit_once(':').unwrap_or((word, ""));
+        let position = joined.iter().position(|(known, _)| *known == resource).unwrap_or_else(|| {
+            joined.push((resource, Vec::new()));
+            joined.len() - 1
+        });
+        for action in actions.split(',') {
+            if !joined[position].1.contains(&action) {
+                joined[position].1.push(action);
+            }
+        }
+    }
+    let words: Vec<String> =
+        joined.iter().map(|(resource, actions)| format!("{resource}:{}", actions.join(","))).collect();
+    words.join(" ")
+}
+
 /// The best challenge of an answer, Bearer before Basic; `scope` is for those that name none. An error is the reason
 /// why there is none, in words.
 pub(crate) fn choose(headers: &HeaderMap, scope: &str) -> Result<Challenge, String> {
@@ -168,6 +189,14 @@ mod tests {
         assert_eq!(chosen(&[]), Err("it does not say how".to_owned()));
         assert_eq!(chosen(&["Bearer service=x"]), Err("it names no token service".to_owned()));
         assert!(chosen(&["Bearer realm=\"file:///etc/passwd\""]).is_err());
+    }
+
+    #[test]
+    fn scopes_are_joined_by_resource() {
+        let further = ["repository:a:pull,push".to_owned(), "repository:b:pull".to_owned()];
+        assert_eq!(join_scopes("repository:a:pull", &further), "repository:a:pull,push repository:b:pull");
+        assert_eq!(join_scopes("", &further[1..]), "repository:b:pull");
+        assert_eq!(join_scopes("registry:catalog:*", &[]), "registry:catalog:*");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The client: one for each pull, so that its transfers share connections, tokens and what was found out.
+//! The client: one for each pull or push, so that its transfers share connections, tokens and what was found out.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -7,20 +7,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use loam_model::Digest;
-use reqwest::StatusCode;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WARNING};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 
+use crate::ask::Ask;
 use crate::auth::Auth;
 use crate::blob::BlobStream;
 use crate::body::{Body, Pace};
-use crate::challenge::{self, Challenge};
-use crate::error::{RegistryError, printable};
-use crate::home::Home;
+use crate::credentials::Login;
+use crate::endpoint::Endpoint;
+use crate::error::RegistryError;
 use crate::manifest::{self, Manifest};
 use crate::patience::Patience;
 use crate::reference::Reference;
-use crate::refusal::refusal;
-use crate::transport::{Reply, Send, Transport, lock};
+use crate::settings::{Need, Settings, SettingsFiles};
+use crate::transport::{Transport, lock};
 
 /// Hears sentences worth showing to a person, such as that a registry asks to wait.
 pub type Notes = Arc<dyn Fn(&str) + std::marker::Send + Sync>;
@@ -28,10 +28,13 @@ pub type Notes = Arc<dyn Fn(&str) + std::marker::Send + Sync>;
 /// How a client speaks to registries.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
-    /// Whether the registry of each reference may speak plain HTTP or show any certificate.
+    /// Whether the registry of each reference may speak plain HTTP or show any certificate. Its mirrors may not unless
+    /// the settings say so.
     pub insecure: bool,
     /// The credentials file to use in place of the usual ones.
     pub credentials_file: Option<PathBuf>,
+    /// The login to use in place of all that files hold.
+    pub login: Option<Login>,
     /// How long a server may stay silent.
     pub idle_timeout: Duration,
     /// How long a server may take for each 64 KiB of a body.
@@ -42,8 +45,8 @@ pub struct ClientOptions {
     pub backoff: Duration,
     /// The longest wait that a registry may ask for; when it wants more, the transfer fails.
     pub longest_wait: Duration,
-    /// The `certs.d` directories.
-    pub certificate_directories: Vec<PathBuf>,
+    /// The files with settings of registries.
+    pub settings: SettingsFiles,
 }
 
 impl Default for ClientOptions {
@@ -51,14 +54,13 @@ impl Default for ClientOptions {
         Self {
             insecure: false,
             credentials_file: None,
+            login: None,
             idle_timeout: Duration::from_secs(60),
             slow_timeout: Duration::from_secs(60),
             retries: 5,
             backoff: Duration::from_millis(250),
             longest_wait: Duration::from_secs(180),
-            certificate_directories: ["/etc/containers/certs.d", "/etc/docker/certs.d"]
-                .map(PathBuf::from)
-                .into(),
+            settings: SettingsFiles::usual(),
         }
     }
 }
@@ -69,10 +71,13 @@ pub struct Client(Arc<Inner>);
 
 struct Inner {
     options: ClientOptions,
+    settings: Settings,
     notes: Notes,
     transport: Transport,
     auth: Auth,
     warnings: Mutex<HashSet<String>>,
+    /// Mirrors that could not be reached, and are not asked again.
+    unreachable: Mutex<HashSet<String>>,
 }
 
 impl fmt::Debug for Client {
@@ -81,36 +86,26 @@ impl fmt::Debug for Client {
     }
 }
 
-/// One request to a registry.
-pub(crate) struct Ask<'a> {
-    /// The repository.
-    pub(crate) reference: &'a Reference,
-    /// The path below the repository.
-    pub(crate) path: String,
-    /// Further headers.
-    pub(crate) headers: HeaderMap,
-    /// What is asked for, for messages.
-    pub(crate) what: String,
-}
-
 impl Client {
-    /// Makes a client. Nothing is read or connected before the first transfer.
+    /// Makes a client, and reads the settings of registries. Nothing is connected before the first transfer.
     pub fn new(options: ClientOptions, notes: Notes) -> Result<Self, RegistryError> {
         let pace = Pace { idle: options.idle_timeout, window: options.slow_timeout };
-        let transport = Transport::new(pace, options.certificate_directories.clone());
-        let auth = Auth::new(options.credentials_file.clone());
-        Ok(Self(Arc::new(Inner { options, notes, transport, auth, warnings: Mutex::default() })))
+        let settings = Settings::read(&options.settings)?;
+        let transport = Transport::new(pace, options.settings.hosts.clone());
+        let auth = Auth::new(options.credentials_file.clone(), options.login.clone());
+        let (warnings, unreachable) = (Mutex::default(), Mutex::default());
+        Ok(Self(Arc::new(Inner { options, settings, notes, transport, auth, warnings, unreachable })))
     }
 
     /// Fetches the manifest or index that a reference names, verified.
     pub async fn manifest(&self, reference: &Reference) -> Result<Manifest, RegistryError> {
-        let mut patience = Patience::new();
-        loop {
-            match self.manifest_once(reference).await {
-                Ok(manifest) => return Ok(manifest),
-                Err(error) => self.pause(&mut patience, error).await?,
-            }
-        }
+        let need = if reference.digest().is_some() { Need::Pull } else { Need::Resolve };
+        let places = self.endpoints(reference, need)?;
+        let (what, selector) = (reference.canonical(), reference.selector());
+        self.ask_each(&places, async |place| {
+            self.manifest_once(place, &selector, &what, reference.digest()).await
+        })
+        .await
     }
 
     /// Fetches the manifest or index with this digest from a reference's repository, verified.
@@ -119,7 +114,11 @@ impl Client {
         reference: &Reference,
         digest: &Digest,
     ) -> Result<Manifest, RegistryError> {
-        self.manifest(&reference.with_digest(digest)).await
+        // The reference says which mirrors are asked, whatever of its image is wanted.
+        let places = self.endpoints(reference, Need::Pull)?;
+        let (what, selector) = (reference.with_digest(digest).canonical(), digest.to_string());
+        self.ask_each(&places, async |place| self.manifest_once(place, &selector, &what, Some(digest)).await)
+            .await
     }
 
     /// Opens a blob of a reference's repository. The stream gives at most `size` bytes; that they have the digest is
@@ -130,103 +129,94 @@ impl Client {
         digest: &Digest,
         size: u64,
     ) -> Result<BlobStream, RegistryError> {
-        BlobStream::open(self.clone(), reference.clone(), digest.clone(), size).await
+        self.blob_from(reference, digest, size, 0).await
     }
 
-    async fn manifest_once(&self, reference: &Reference) -> Result<Manifest, RegistryError> {
-        let what = reference.canonical();
+    /// Opens a blob of which the first `offset` bytes are there already.
+    pub async fn blob_from(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+        size: u64,
+        offset: u64,
+    ) -> Result<BlobStream, RegistryError> {
+        let places = self.endpoints(reference, Need::Pull)?;
+        BlobStream::open(self.clone(), places, (digest.clone(), size), offset.min(size)).await
+    }
+
+    pub(crate) async fn manifest_once(
+        &self,
+        place: &Endpoint,
+        selector: &str,
+        what: &str,
+        digest: Option<&Digest>,
+    ) -> Result<Manifest, RegistryError> {
         let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(manifest::ACCEPT))]);
-        let path = format!("manifests/{}", reference.selector());
-        let reply = self.send(&Ask { reference, path, headers, what: what.clone() }).await?;
+        let ask = Ask::get(place, format!("manifests/{selector}"), what.to_owned());
+        let reply = self.send(&Ask { headers, ..ask }).await?;
         let content_type = reply.response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let content_type = content_type.map(str::to_owned);
-        let body = Body::new(reply.response, self.0.transport.pace());
+        let body = Body::new(reply.response, self.pace());
         let host = body.host();
         let bytes = body.all(manifest::LONGEST, &format!("the manifest of `{what}`")).await?;
-        Manifest::verify(host, &what, content_type.as_deref(), bytes, reference.digest())
+        Manifest::verify(host, what, content_type.as_deref(), bytes, digest)
     }
 
-    /// Sends a request, logging in as the registry wants it. Anything but success is an error.
-    pub(crate) async fn send(&self, ask: &Ask<'_>) -> Result<Reply, RegistryError> {
-        let Inner { options, transport, auth, .. } = &*self.0;
-        let home = Home::new(ask.reference, options.insecure);
-        let (mut sent, mut learned): (Option<HeaderValue>, Option<Challenge>) = (None, None);
+    /// The places to ask about a reference, without those that were found unreachable. There is at least one.
+    pub(crate) fn endpoints(
+        &self,
+        reference: &Reference,
+        need: Need,
+    ) -> Result<Vec<Endpoint>, RegistryError> {
+        let inner = &*self.0;
+        let mut places = inner.settings.endpoints(reference, need, inner.options.insecure)?;
+        let unreachable = lock(&inner.unreachable);
+        let last = places.len().saturating_sub(1);
+        let mut position = 0;
+        places.retain(|place| {
+            position += 1;
+            position > last || !unreachable.contains(place.host())
+        });
+        Ok(places)
+    }
+
+    /// Asks one place after the other until one has what is wanted. Mirrors get one chance; the last place, the
+    /// registry itself, is asked again as long as there is hope.
+    pub(crate) async fn ask_each<T>(
+        &self,
+        places: &[Endpoint],
+        mut ask: impl AsyncFnMut(&Endpoint) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        let Some((last, mirrors)) = places.split_last() else {
+            return Err(RegistryError::NoHost { domain: String::new() });
+        };
+        for mirror in mirrors {
+            match ask(mirror).await {
+                Ok(found) => return Ok(found),
+                Err(error) => self.pass_over(mirror, error),
+            }
+        }
+        let mut patience = Patience::new();
         loop {
-            let authorization = auth.header(transport, &home, ask.reference, sent.as_ref()).await?;
-            if learned.is_some() && authorization.is_none() {
-                return Err(self.denied(&home, ask));
+            match ask(last).await {
+                Ok(found) => return Ok(found),
+                Err(error) => self.pause(&mut patience, error).await?,
             }
-            let reply = self.send_once(&home, ask, authorization.as_ref()).await?;
-            let status = reply.response.status();
-            if status.is_success() {
-                self.show_warnings(&home, reply.response.headers());
-                return Ok(reply);
-            }
-            if status != StatusCode::UNAUTHORIZED || reply.away {
-                return Err(self.refused(&home, ask, reply, None).await);
-            }
-            let scope = format!("repository:{}:pull", ask.reference.path());
-            let challenge = challenge::choose(reply.response.headers(), &scope)
-                .map_err(|reason| RegistryError::Challenge { host: home.host().to_owned(), reason })?;
-            // What was just done for the same challenge does not get better by doing it again; but a token may have
-            // been an old one, or one for another scope than is wanted after all.
-            if learned.as_ref() == Some(&challenge) || learned.is_some() && sent.is_some() {
-                return Err(self.refused(&home, ask, reply, Some(challenge)).await);
-            }
-            auth.learn(&home, ask.reference, challenge.clone());
-            (sent, learned) = (authorization, Some(challenge));
         }
     }
 
-    /// What it means that the registry, or whoever it redirected to, does not give what was asked for.
-    async fn refused(
-        &self,
-        home: &Home,
-        ask: &Ask<'_>,
-        reply: Reply,
-        challenge: Option<Challenge>,
-    ) -> RegistryError {
-        let with_login = self.0.auth.has_login(home, ask.reference);
-        let error = refusal(&self.0.transport, reply.response, &ask.what, with_login).await;
-        match error {
-            // The way that a redirect showed may have run out, so that asking the registry again helps.
-            RegistryError::Denied { host, detail, .. } if reply.away => {
-                let reason = format!("refuses what a redirect leads to{detail}");
-                RegistryError::Broken { host, source: reason.into() }
-            }
-            RegistryError::Denied { host, detail, .. } if challenge == Some(Challenge::Basic) => {
-                RegistryError::LoginRefused { host, detail }
-            }
-            other => other,
+    /// Takes note that a mirror did not give what was wanted.
+    pub(crate) fn pass_over(&self, mirror: &Endpoint, error: RegistryError) {
+        let gone = matches!(error, RegistryError::Connect { .. } | RegistryError::Silent { .. });
+        let is_missing = matches!(error, RegistryError::NotFound { .. });
+        let sentence =
+            format!("the mirror `{}` is passed over: {}", mirror.host(), error.into_failure().chain());
+        if gone {
+            lock(&self.0.unreachable).insert(mirror.host().to_owned());
         }
-    }
-
-    async fn send_once(
-        &self,
-        home: &Home,
-        ask: &Ask<'_>,
-        authorization: Option<&HeaderValue>,
-    ) -> Result<Reply, RegistryError> {
-        let transport = &self.0.transport;
-        let scheme = transport.scheme(home).await;
-        let path = format!("{}/{}", ask.reference.path(), ask.path);
-        let url = home.url(scheme, &path).ok_or_else(|| RegistryError::Setup {
-            host: home.host().to_owned(),
-            source: "it is no valid host name".into(),
-        })?;
-        let mut headers = ask.headers.clone();
-        if let Some(value) = authorization {
-            headers.insert(AUTHORIZATION, value.clone());
-        }
-        transport.request(home, url, headers, Send::Get).await
-    }
-
-    fn denied(&self, home: &Home, ask: &Ask<'_>) -> RegistryError {
-        RegistryError::Denied {
-            host: home.host().to_owned(),
-            what: ask.what.clone(),
-            detail: String::new(),
-            with_login: self.0.auth.has_login(home, ask.reference),
+        // A mirror that has only some of the images is an ordinary one.
+        if !is_missing && lock(&self.0.warnings).insert(sentence.clone()) {
+            self.note(&sentence);
         }
     }
 
@@ -244,15 +234,20 @@ impl Client {
         self.0.transport.pace()
     }
 
-    /// Shows what a registry wants people to know (distribution specification, "Warnings"), each sentence once.
-    fn show_warnings(&self, home: &Home, headers: &HeaderMap) {
-        for value in headers.get_all(WARNING) {
-            let text = value.to_str().ok().and_then(|text| text.strip_prefix("299 - \""));
-            let Some(text) = text.and_then(|text| text.strip_suffix('"')) else { continue };
-            let sentence = format!("`{}` warns: {}", home.host(), printable(text, 200));
-            if lock(&self.0.warnings).insert(sentence.clone()) {
-                (self.0.notes)(&sentence);
-            }
-        }
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.0.transport
+    }
+
+    pub(crate) fn auth(&self) -> &Auth {
+        &self.0.auth
+    }
+
+    pub(crate) fn warnings(&self) -> &Mutex<HashSet<String>> {
+        &self.0.warnings
+    }
+
+    /// Says a sentence.
+    pub(crate) fn note(&self, sentence: &str) {
+        (self.0.notes)(sentence);
     }
 }

@@ -1,6 +1,8 @@
 //! Credentials from the files that other tools write: `auth.json` of Podman, Buildah and Skopeo
 //! (containers-auth.json(5)), `config.json` of Docker, and the credential helpers that they name.
 
+mod keep;
+
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
@@ -17,14 +19,16 @@ use crate::helper;
 use crate::reference::{HUB, Reference};
 use crate::secret::Secret;
 
+pub use keep::{Keeper, forget_login, keep_login, login_key};
+
 /// The longest credentials file that is read.
 const LONGEST_FILE: u64 = 1024 * 1024;
 /// What Docker calls Docker Hub in its files.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
 
-/// What a registry, or its token service, is given.
+/// What a registry, or its token service, is given. Its `Debug` shows no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Login {
+pub enum Login {
     /// A user name and a password.
     Password {
         /// The name.

@@ -7,6 +7,8 @@ use std::time::Duration;
 use loam_model::{Digest, ErrorKind, Failure, escaped};
 use reqwest::StatusCode;
 
+use crate::reference::InvalidReference;
+
 /// A cause, as the standard library boxes them.
 pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
@@ -45,6 +47,43 @@ pub enum RegistryError {
         program: String,
         /// What it said or did.
         reason: String,
+    },
+    /// A text is no name of an image.
+    #[error(transparent)]
+    InvalidName(#[from] InvalidReference),
+    /// A file with settings of registries says something that makes no sense.
+    #[error("the settings file `{}` can't be used: {reason}", path.display())]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// The key, and what is wrong with it.
+        reason: String,
+    },
+    /// The settings forbid a registry.
+    #[error("`{what}` is blocked: `{}` has `blocked = true` for `{prefix}`", path.display())]
+    Blocked {
+        /// The registry and the repository.
+        what: String,
+        /// The prefix that the settings have for it.
+        prefix: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The settings leave nobody to ask.
+    #[error("no host may be asked for this in `{domain}`: `hosts.toml` gives none the capability")]
+    NoHost {
+        /// The registry.
+        domain: String,
+    },
+    /// A short name may mean images of several registries.
+    #[error("`{name}` may be of several registries, which `{}` lists", path.display())]
+    AmbiguousName {
+        /// The name.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// What it may mean, whole.
+        candidates: Vec<String>,
     },
     /// No connection comes about.
     #[error("`{host}` can't be reached")]
@@ -206,6 +245,50 @@ pub enum RegistryError {
         /// What it is, in words.
         kind: String,
     },
+    /// What is to be pushed can't be made.
+    #[error("{failure}")]
+    Source {
+        /// Why.
+        failure: Failure,
+    },
+    /// A registry does not take what is pushed as the specification has it.
+    #[error("`{host}` did not take `{what}`: {reason}")]
+    Upload {
+        /// The host, with its port.
+        host: String,
+        /// What was pushed.
+        what: String,
+        /// What it does instead.
+        reason: String,
+    },
+    /// A registry has no removal of images.
+    #[error("`{host}` does not allow that images are removed")]
+    NoRemoval {
+        /// The host, with its port.
+        host: String,
+    },
+    /// A registry's list of tags makes no sense.
+    #[error("the tags of `{what}` that `{host}` sends can't be used: {reason}")]
+    Tags {
+        /// The host, with its port.
+        host: String,
+        /// The registry and the repository.
+        what: String,
+        /// What is wrong with them.
+        reason: &'static str,
+    },
+    /// A text is not the name of a registry.
+    #[error("`{}` is not a registry", printable(text, 80))]
+    NoRegistryName {
+        /// The text.
+        text: String,
+    },
+    /// A host is no registry.
+    #[error("`{host}` is not a registry")]
+    NoRegistry {
+        /// The host, with its port.
+        host: String,
+    },
     /// The answer of a token service makes no sense.
     #[error("the token service `{host}` sends no token that can be used: {reason}")]
     Token {
@@ -219,6 +302,9 @@ pub enum RegistryError {
 impl RegistryError {
     /// Turns it into what crosses the seam.
     pub fn into_failure(self) -> Failure {
+        if let Self::Source { failure } = self {
+            return failure;
+        }
         let (kind, hint) = (self.kind(), self.hint());
         let mut failure = Failure::new(kind, self.to_string());
         if let Some(hint) = hint {
@@ -233,11 +319,18 @@ impl RegistryError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Setup { .. } => ErrorKind::Internal,
-            Self::CertificateFile { .. } | Self::CredentialsFile { .. } => ErrorKind::Invalid,
+            Self::CertificateFile { .. }
+            | Self::CredentialsFile { .. }
+            | Self::Settings { .. }
+            | Self::NoHost { .. }
+            | Self::NoRegistryName { .. }
+            | Self::AmbiguousName { .. }
+            | Self::InvalidName(_) => ErrorKind::Invalid,
+            Self::Blocked { .. } => ErrorKind::Denied,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Denied { with_login: false, .. } => ErrorKind::NotFound,
             Self::Denied { .. } | Self::LoginRefused { .. } => ErrorKind::Denied,
-            Self::Unsupported { .. } => ErrorKind::Unsupported,
+            Self::Unsupported { .. } | Self::NoRemoval { .. } => ErrorKind::Unsupported,
             _ => ErrorKind::Unavailable,
         }
     }
@@ -249,12 +342,14 @@ impl RegistryError {
                  registry insecure"
             )),
             Self::Setup { .. } => Some("install the package `ca-certificates`".to_owned()),
-            Self::Denied { host, with_login: false, .. } => Some(format!(
-                "check the name; if the repository is private, log in with `skopeo login {host}`"
-            )),
-            Self::LoginRefused { host, .. } => Some(format!("log in again with `skopeo login {host}`")),
+            Self::Denied { host, with_login: false, .. } => {
+                Some(format!("check the name; if the repository is private, log in with `loam login {host}`"))
+            }
+            Self::LoginRefused { host, .. } => Some(format!("log in again with `loam login {host}`")),
             Self::RateLimited { wait: Some(wait), .. } => Some(format!("try again in {}", in_words(*wait))),
             Self::NotFound { .. } => Some("check the name and the tag".to_owned()),
+            Self::NoRegistryName { .. } => Some("write host[:port], such as docker.io".to_owned()),
+            Self::AmbiguousName { candidates, .. } => Some(format!("write one of {}", candidates.join(", "))),
             Self::Connect { host, .. } => Some(format!("check the name `{host}` and the network")),
             _ => None,
         }

@@ -1,13 +1,13 @@
-//! Credential helpers: programs `docker-credential-NAME` that know passwords (docker/docker-credential-helpers,
-//! README, "Development").
+//! Credential helpers: programs `docker-credential-NAME` that keep passwords (docker/docker-credential-helpers,
+//! README, "Development"): `get`, `store` and `erase`.
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
@@ -34,13 +34,8 @@ struct Answer {
 
 /// Asks a helper, by the part of its name after `docker-credential-`, for a registry's login.
 pub(crate) async fn ask(name: &str, registry: &str) -> Result<Option<Login>, RegistryError> {
-    let program = format!("docker-credential-{name}");
-    let failed =
-        |reason: String| RegistryError::CredentialHelper { program: printable(&program, 80), reason };
-    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
-        return Err(failed("that is no name of a program".to_owned()));
-    }
-    let said = run(&program, registry, LIMIT).await.map_err(failed)?;
+    let (program, failed) = named(name)?;
+    let said = run(&program, "get", &format!("{registry}\n"), LIMIT).await.map_err(&failed)?.said;
     match serde_json::from_slice::<Answer>(&said) {
         Ok(answer) if answer.secret.is_empty() => Ok(None),
         Ok(answer) if answer.username == TOKEN_USER => {
@@ -64,11 +59,54 @@ pub(crate) async fn ask(name: &str, registry: &str) -> Result<Option<Login>, Reg
     }
 }
 
-/// Runs `PROGRAM get` with a line on its standard input, and gives what it writes. The program, and whatever it
-/// started, does not outlive the call.
-async fn run(program: &str, input: &str, limit: Duration) -> Result<Vec<u8>, String> {
+/// Hands a login to a helper.
+pub(crate) async fn store(
+    name: &str,
+    registry: &str,
+    user: &str,
+    password: &Secret,
+) -> Result<(), RegistryError> {
+    let login = serde_json::json!({ "ServerURL": registry, "Username": user, "Secret": password.reveal() });
+    tell(name, "store", &login.to_string()).await
+}
+
+/// Lets a helper forget a login.
+pub(crate) async fn erase(name: &str, registry: &str) -> Result<(), RegistryError> {
+    tell(name, "erase", &format!("{registry}\n")).await
+}
+
+async fn tell(name: &str, word: &str, input: &str) -> Result<(), RegistryError> {
+    let (program, failed) = named(name)?;
+    let ran = run(&program, word, input, LIMIT).await.map_err(&failed)?;
+    if ran.well {
+        return Ok(());
+    }
+    let text = printable(&String::from_utf8_lossy(&ran.said), 200);
+    Err(failed(if text.is_empty() { format!("it can't {word} a login") } else { text }))
+}
+
+/// The program of a helper, and what its failures are.
+fn named(name: &str) -> Result<(String, impl Fn(String) -> RegistryError + use<>), RegistryError> {
+    let program = format!("docker-credential-{name}");
+    let shown = printable(&program, 80);
+    let failed = move |reason: String| RegistryError::CredentialHelper { program: shown.clone(), reason };
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
+        return Err(failed("that is no name of a program".to_owned()));
+    }
+    Ok((program, failed))
+}
+
+/// What a helper did.
+struct Ran {
+    said: Vec<u8>,
+    well: bool,
+}
+
+/// Runs `PROGRAM WORD` with this on its standard input, and gives what it writes. The program, and whatever it started,
+/// does not outlive the call.
+async fn run(program: &str, word: &str, input: &str, limit: Duration) -> Result<Ran, String> {
     let spawned = Command::new(program)
-        .arg("get")
+        .arg(word)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -77,13 +115,15 @@ async fn run(program: &str, input: &str, limit: Duration) -> Result<Vec<u8>, Str
     let mut helper = Helper(spawned.map_err(|error| error.to_string())?);
     if let Some(mut stdin) = helper.0.stdin.take() {
         // A short line into an empty pipe does not block; a helper that does not read it says so on its own.
-        let _unread = stdin.write_all(format!("{input}\n").as_bytes());
+        let _unread = stdin.write_all(input.as_bytes());
     }
     let stdout = helper.0.stdout.take().ok_or("it has no output")?;
     let pipe = Receiver::from_owned_fd(OwnedFd::from(stdout)).map_err(|error| error.to_string())?;
     let mut said = Vec::new();
     match tokio::time::timeout(limit, pipe.take(LONGEST).read_to_end(&mut said)).await {
-        Ok(Ok(_length)) => Ok(said),
+        Ok(Ok(length)) if length as u64 == LONGEST => Ok(Ran { said, well: false }),
+        // An answer is all that is wanted. Who keeps or forgets something has done it when it ends.
+        Ok(Ok(_length)) => Ok(Ran { said, well: word == "get" || helper.ended(limit).await }),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_elapsed) => Err(format!("it takes longer than {}", crate::error::in_words(limit))),
     }
@@ -91,6 +131,22 @@ async fn run(program: &str, input: &str, limit: Duration) -> Result<Vec<u8>, Str
 
 /// A running helper, the first of its own process group.
 struct Helper(Child);
+
+impl Helper {
+    /// Whether it ends, and well. It is looked at without reaping it, so that its process group stays its own.
+    async fn ended(&self, limit: Duration) -> bool {
+        let (began, pid) = (Instant::now(), Pid::from_child(&self.0));
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        while began.elapsed() < limit {
+            match waitid(WaitId::Pid(pid), options) {
+                Ok(Some(status)) => return status.exit_status() == Some(0),
+                Ok(None) => tokio::time::sleep(Duration::from_millis(2)).await,
+                Err(_) => return false,
+            }
+        }
+        false
+    }
+}
 
 impl Drop for Helper {
     fn drop(&mut self) {
@@ -103,10 +159,8 @@ impl Drop for Helper {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-    use std::time::Instant;
-
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn with_script(body: &str, limit: Duration) -> Result<String, String> {
         let directory = tempfile::tempdir().expect("temporary directory");
@@ -115,7 +169,7 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("executable");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         let program = path.to_str().expect("text");
-        let said = runtime.block_on(run(program, "h.x", limit))?;
+        let said = runtime.block_on(run(program, "get", "h.x\n", limit))?.said;
         Ok(String::from_utf8_lossy(&said).into_owned())
     }
 

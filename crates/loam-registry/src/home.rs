@@ -4,10 +4,11 @@ use std::net::IpAddr;
 
 use reqwest::Url;
 
-use crate::reference::{Reference, literal_address, split_port};
+use crate::reference::{literal_address, split_port};
+use crate::tls::TlsFiles;
 
 /// How a registry is spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Scheme {
     /// HTTP over TLS.
     Https,
@@ -15,17 +16,35 @@ pub(crate) enum Scheme {
     Http,
 }
 
-/// A registry: its host and port as written in the reference (Docker Hub's real one).
+/// A registry: its host and port as written in the reference (Docker Hub's real one), and what the person and the
+/// settings say of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Home {
     host: String,
     insecure: bool,
+    scheme: Option<Scheme>,
+    files: TlsFiles,
 }
 
 impl Home {
-    /// The registry of a reference.
-    pub(crate) fn new(reference: &Reference, insecure: bool) -> Self {
-        Self { host: reference.host().to_owned(), insecure }
+    /// A registry at `host` or `host:port`.
+    pub(crate) fn new(host: &str, insecure: bool) -> Self {
+        Self { host: host.to_owned(), insecure, scheme: None, files: TlsFiles::default() }
+    }
+
+    /// With the scheme and the certificate files that settings name.
+    pub(crate) fn with(self, scheme: Option<Scheme>, files: TlsFiles) -> Self {
+        Self { scheme, files, ..self }
+    }
+
+    /// The scheme, where settings name it.
+    pub(crate) fn scheme(&self) -> Option<Scheme> {
+        self.scheme
+    }
+
+    /// The certificate files that settings name for a URL: those of the registry's own host.
+    pub(crate) fn files(&self, url: &Url) -> TlsFiles {
+        if host_of(url).eq_ignore_ascii_case(&self.host) { self.files.clone() } else { TlsFiles::default() }
     }
 
     /// `host` or `host:port`.
@@ -35,7 +54,7 @@ impl Home {
 
     /// Whether plain HTTP may be spoken to it: on this machine, and where the person called it insecure.
     pub(crate) fn allows_plain(&self) -> bool {
-        self.insecure || self.is_loopback()
+        self.insecure || self.is_loopback() || self.scheme == Some(Scheme::Http)
     }
 
     /// Whether the registry is on this machine.
@@ -48,13 +67,13 @@ impl Home {
         self.insecure && url.host_str().is_some_and(|host| host.eq_ignore_ascii_case(self.name()))
     }
 
-    /// The URL of something in the registry.
+    /// The URL of something on the host.
     pub(crate) fn url(&self, scheme: Scheme, path: &str) -> Option<Url> {
         let scheme = match scheme {
             Scheme::Https => "https",
             Scheme::Http => "http",
         };
-        Url::parse(&format!("{scheme}://{}/v2/{path}", self.host)).ok()
+        Url::parse(&format!("{scheme}://{}/{path}", self.host)).ok()
     }
 
     /// The host and the port to connect to when it speaks this scheme.
@@ -111,7 +130,8 @@ mod tests {
     use super::*;
 
     fn home(text: &str, insecure: bool) -> Home {
-        Home::new(&text.parse().expect("valid reference"), insecure)
+        let reference: crate::reference::Reference = text.parse().expect("valid reference");
+        Home::new(reference.host(), insecure)
     }
 
     #[test]

@@ -64,7 +64,8 @@ impl Manifest {
     }
 }
 
-fn digest(algorithm: DigestAlgorithm, bytes: &[u8]) -> Digest {
+/// The digest of some bytes.
+pub(crate) fn digest(algorithm: DigestAlgorithm, bytes: &[u8]) -> Digest {
     match algorithm {
         DigestAlgorithm::Sha256 => Digest::sha256(&Sha256::digest(bytes).into()),
         DigestAlgorithm::Sha512 => {

@@ -74,9 +74,40 @@ impl Reference {
         self.to_string()
     }
 
+    /// Registry and repository, without tag and digest, such as `docker.io/library/debian`.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.domain, self.path)
+    }
+
+    /// Whether a name, as a person wrote it, begins with a registry.
+    pub fn names_registry(text: &str) -> bool {
+        text.split_once('/').is_some_and(|(first, _)| looks_like_domain(first))
+    }
+
+    /// A name that must begin with a registry.
+    pub(crate) fn in_registry(text: &str) -> Option<Self> {
+        if Self::names_registry(text) { text.parse().ok() } else { None }
+    }
+
+    /// What a person wrote of a name, without tag and digest.
+    pub(crate) fn written_name(text: &str) -> &str {
+        split_tag(text.split('@').next().unwrap_or_default()).0
+    }
+
+    /// The same tag and digest of another repository, `host[:port]/path`.
+    pub(crate) fn relocated(&self, name: &str) -> Option<Self> {
+        let there = Self::in_registry(name).filter(|there| there.name().len() <= LONGEST_NAME)?;
+        Some(Self { domain: there.domain, path: there.path, ..self.clone() })
+    }
+
+    /// The same repository, tag and digest on another host, which is the host of a URL.
+    pub(crate) fn at_host(&self, host: &str) -> Self {
+        Self { domain: host.to_owned(), ..self.clone() }
+    }
+
     /// The host that the registry's API is served from, with its port if one was given.
     pub(crate) fn host(&self) -> &str {
-        if self.domain == HUB { HUB_HOST } else { &self.domain }
+        host_of_domain(&self.domain)
     }
 
     /// What the manifest is asked for by.
@@ -180,6 +211,11 @@ fn looks_like_domain(component: &str) -> bool {
     component == "localhost" || component.contains(['.', ':']) || component.chars().any(char::is_uppercase)
 }
 
+/// The host that a registry's API is served from.
+pub(crate) fn host_of_domain(domain: &str) -> &str {
+    if domain == HUB { HUB_HOST } else { domain }
+}
+
 /// Splits `host[:port]`; `None` when the port is none. An IPv6 address keeps its brackets.
 pub(crate) fn split_port(domain: &str) -> Option<(&str, Option<u16>)> {
     let after_host = domain.rfind(']').map_or(0, |bracket| bracket + 1);
@@ -210,7 +246,8 @@ fn is_domain(domain: &str) -> bool {
     })
 }
 
-fn is_tag(tag: &str) -> bool {
+/// Whether a text is a tag.
+pub(crate) fn is_tag(tag: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     (1..=LONGEST_TAG).contains(&tag.len()) && tag.bytes().all(allowed) && !tag.starts_with(['.', '-'])
 }

@@ -1,6 +1,6 @@
 //! TLS: which certificates are trusted. The machine's own authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` are
-//! obeyed), and for a registry those in `certs.d/HOST[:PORT]/*.crt`, the directories that Docker and Podman read;
-//! there may also be a client certificate, `NAME.cert` with `NAME.key`.
+//! obeyed), and for a registry those in `certs.d/HOST[:PORT]/*.crt`, the directories that Docker, Podman and containerd
+//! read, and those that `hosts.toml` names; there may also be a client certificate, `NAME.cert` with `NAME.key`.
 
 use std::fs;
 use std::io;
@@ -13,23 +13,41 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::error::RegistryError;
+use crate::settings::directories_of;
 
 /// A client certificate with its key.
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-/// The configuration for a host: `directories` are the `certs.d` directories.
-pub(crate) fn verifying(host: &str, directories: &[PathBuf]) -> Result<ClientConfig, RegistryError> {
+/// Certificate files that settings name for a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct TlsFiles {
+    /// Authorities to trust beside the machine's own.
+    pub(crate) authorities: Vec<PathBuf>,
+    /// Client certificates, each with its key; the first is shown.
+    pub(crate) identities: Vec<(PathBuf, PathBuf)>,
+}
+
+/// The configuration for a host: `directories` are the `certs.d` directories, `named` are further files.
+pub(crate) fn verifying(
+    host: &str,
+    directories: &[PathBuf],
+    named: &TlsFiles,
+) -> Result<ClientConfig, RegistryError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let mut identity = None;
-    for directory in directories {
-        let directory = directory.join(host);
-        for path in files(&directory, "crt")? {
-            for certificate in certificates(&path)? {
-                roots.add(certificate).map_err(|error| bad_file(&path, error))?;
-            }
+    let mut identity = named.identities.first().map(|(chain, key)| identity_of(chain, key)).transpose()?;
+    let directories = directories_of(directories, host);
+    let mut authorities = named.authorities.clone();
+    for directory in &directories {
+        authorities.extend(files(directory, "crt")?);
+        if identity.is_none() {
+            identity = client_identity(directory)?;
         }
-        identity = identity.or(client_identity(&directory)?);
+    }
+    for path in &authorities {
+        for certificate in certificates(path)? {
+            roots.add(certificate).map_err(|error| bad_file(path, error))?;
+        }
     }
     let setup = |source: rustls::Error| RegistryError::Setup { host: host.to_owned(), source: source.into() };
     if roots.is_empty() {
@@ -93,10 +111,13 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, RegistryErr
 
 fn client_identity(directory: &Path) -> Result<Option<Identity>, RegistryError> {
     let Some(path) = files(directory, "cert")?.into_iter().next() else { return Ok(None) };
-    let chain = certificates(&path)?;
-    let key_path = path.with_extension("key");
-    let key = PrivateKeyDer::from_pem_file(&key_path).map_err(|error| bad_file(&key_path, error))?;
-    Ok(Some((chain, key)))
+    identity_of(&path, &path.with_extension("key")).map(Some)
+}
+
+fn identity_of(chain: &Path, key: &Path) -> Result<Identity, RegistryError> {
+    let chain = certificates(chain)?;
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| bad_file(key, error))?;
+    Ok((chain, key))
 }
 
 fn bad_file(path: &Path, source: impl Into<crate::error::Cause>) -> RegistryError {

@@ -137,7 +137,7 @@ impl TokenRequest<'_> {
         if let Some(value) = self.login.and_then(Login::basic) {
             headers.insert(AUTHORIZATION, value);
         }
-        Ok(self.transport.request(self.home, url, headers, Send::Get).await?.response)
+        Ok(self.transport.request(self.home, url, headers, &Send::Get).await?.response)
     }
 
     async fn post(&self, token: &Secret) -> Result<Response, RegistryError> {
@@ -150,7 +150,7 @@ impl TokenRequest<'_> {
             ("access_type", "offline"),
         ];
         let url = self.place.realm.clone();
-        Ok(self.transport.request(self.home, url, HeaderMap::new(), Send::Form(&form)).await?.response)
+        Ok(self.transport.request(self.home, url, HeaderMap::new(), &Send::Form(&form)).await?.response)
     }
 
     async fn granted(&self, response: Response) -> Result<Token, RegistryError> {

@@ -4,16 +4,22 @@ use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
+use bytes::Bytes;
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Client, Request, Response, StatusCode, Url};
 use tokio::sync::OnceCell;
+use tokio::time::error::Elapsed;
 
 use crate::body::Pace;
 use crate::error::{RegistryError, innermost, printable};
 use crate::home::{Home, Scheme, host_of, is_link_local, is_loopback, same_origin};
+use crate::outgoing::Outgoing;
+use crate::settings::directories_of;
+use crate::tls::TlsFiles;
 use crate::{probe, tls};
 
 /// How many redirects one request follows.
@@ -25,8 +31,25 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) enum Send<'a> {
     /// GET.
     Get,
+    /// HEAD.
+    Head,
+    /// DELETE.
+    Delete,
+    /// POST of nothing.
+    Post,
     /// POST of a form.
     Form(&'a [(&'a str, &'a str)]),
+    /// PUT of these bytes.
+    Put(Bytes),
+    /// PATCH with a body that can be sent once.
+    Stream(Arc<Outgoing>),
+}
+
+impl Send<'_> {
+    /// Whether a redirect is followed: only where nothing is sent along.
+    fn may_move(&self) -> bool {
+        matches!(self, Send::Get | Send::Head)
+    }
 }
 
 /// The final answer to a request.
@@ -51,6 +74,7 @@ struct Pool {
     trust: Trust,
     host: String,
     direct: bool,
+    files: TlsFiles,
 }
 
 /// The way to the network.
@@ -81,6 +105,9 @@ impl Transport {
 
     /// The scheme that a registry speaks, found out once.
     pub(crate) async fn scheme(&self, home: &Home) -> Scheme {
+        if let Some(scheme) = home.scheme() {
+            return scheme;
+        }
         if !home.allows_plain() {
             return Scheme::Https;
         }
@@ -88,25 +115,25 @@ impl Transport {
         *cell.get_or_init(|| probe::scheme(home)).await
     }
 
-    /// Sends a request for a registry, and follows redirects when it is a GET. The `Authorization` header does not
-    /// leave the origin it was given for.
+    /// Sends a request for a registry, and follows redirects when it only asks. The `Authorization` header, and others
+    /// that settings add, do not leave the origin they were given for.
     pub(crate) async fn request(
         &self,
         home: &Home,
         mut url: Url,
         mut headers: HeaderMap,
-        send: Send<'_>,
+        send: &Send<'_>,
     ) -> Result<Reply, RegistryError> {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let mut away = false;
         for _ in 0..=MOST_REDIRECTS {
-            let response = self.once(home, &url, &headers, &send).await?;
-            if !matches!(send, Send::Get) || !is_redirect(response.status()) {
+            let response = self.once(home, &url, &headers, send).await?;
+            if !send.may_move() || !is_redirect(response.status()) {
                 return Ok(Reply { response, away });
             }
             let target = target(home, &url, &response)?;
             if !same_origin(&url, &target) {
-                headers.remove(AUTHORIZATION);
+                headers = headers.into_iter().filter_map(public).collect();
                 away = true;
             }
             url = target;
@@ -125,7 +152,12 @@ impl Transport {
         let client = self.client(home, url)?;
         let request = match send {
             Send::Get => client.get(url.clone()),
+            Send::Head => client.head(url.clone()),
+            Send::Delete => client.delete(url.clone()),
+            Send::Post => client.post(url.clone()).body(""),
             Send::Form(fields) => client.post(url.clone()).form(fields),
+            Send::Put(bytes) => client.put(url.clone()).body(bytes.clone()),
+            Send::Stream(outgoing) => client.patch(url.clone()).body(outgoing.take()),
         };
         let setup = |source: reqwest::Error| RegistryError::Setup {
             host: host_of(url),
@@ -134,7 +166,7 @@ impl Transport {
         let mut request: Request = request.build().map_err(setup)?;
         request.headers_mut().extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
         let host = host_of(url);
-        match tokio::time::timeout(self.pace.idle, client.execute(request)).await {
+        match self.in_time(client.execute(request), send).await {
             Err(_elapsed) => Err(RegistryError::Silent { host, idle: self.pace.idle }),
             Ok(Err(error)) => {
                 let known = lock(&self.answered).contains(&host);
@@ -147,6 +179,20 @@ impl Transport {
         }
     }
 
+    /// Waits for an answer, or until nothing moves any more.
+    async fn in_time<T>(&self, answer: impl Future<Output = T>, send: &Send<'_>) -> Result<T, Elapsed> {
+        let mut answer = pin!(answer);
+        loop {
+            let before = if let Send::Stream(outgoing) = send { outgoing.sent() } else { 0 };
+            let waited = tokio::time::timeout(self.pace.idle, &mut answer).await;
+            match (waited, send) {
+                (Ok(answer), _) => return Ok(answer),
+                (Err(_), Send::Stream(outgoing)) if outgoing.sent() > before => {}
+                (Err(elapsed), _) => return Err(elapsed),
+            }
+        }
+    }
+
     /// The connections for a URL.
     fn client(&self, home: &Home, url: &Url) -> Result<Client, RegistryError> {
         let host = host_of(url);
@@ -155,12 +201,14 @@ impl Transport {
             _ if home.trusts_blindly(url) => Trust::Blind,
             _ => Trust::Verified,
         };
-        let has_rules = trust == Trust::Verified
-            && self.certificate_directories.iter().any(|directory| directory.join(&host).is_dir());
+        let files = if trust == Trust::Verified { home.files(url) } else { TlsFiles::default() };
+        let directories = || directories_of(&self.certificate_directories, &host);
+        let has_rules = trust == Trust::Verified && directories().iter().any(|path| path.is_dir());
         let pool = Pool {
             trust,
             host: if has_rules { host.clone() } else { String::new() },
             direct: url.host_str().is_some_and(is_loopback),
+            files,
         };
         let mut pools = lock(&self.pools);
         if let Some(client) = pools.get(&pool) {
@@ -173,7 +221,7 @@ impl Transport {
 
     fn open(&self, host: &str, pool: &Pool) -> Result<Client, RegistryError> {
         let mut config = match pool.trust {
-            Trust::Verified => tls::verifying(host, &self.certificate_directories)?,
+            Trust::Verified => tls::verifying(host, &self.certificate_directories, &pool.files)?,
             Trust::Plain | Trust::Blind => tls::blind(host)?,
         };
         // One connection for each transfer: they do not wait for each other, as streams of one HTTP/2 connection do.
@@ -198,6 +246,12 @@ impl Transport {
 /// Locks a map. A thread that panicked with the lock held left the map whole: all changes are single inserts.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A header, unless it is one that another origin must not see.
+fn public(header: (Option<HeaderName>, HeaderValue)) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = header;
+    name.filter(|_| !value.is_sensitive()).map(|name| (name, value))
 }
 
 fn is_redirect(status: StatusCode) -> bool {

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use loam_model::ErrorKind;
-use loam_registry::{Client, ClientOptions, Reference};
+use loam_registry::{Client, ClientOptions, Reference, SettingsFiles};
 use loam_testkit::hostile::digest;
 use loam_testkit::images;
 use loam_testkit::registry::Registry;
@@ -81,7 +81,7 @@ fn tls_and_a_password_are_both_insisted_on() {
 
     let nobody = ClientOptions {
         credentials_file: Some("/dev/null".into()),
-        certificate_directories: Vec::new(),
+        settings: SettingsFiles::default(),
         ..ClientOptions::default()
     };
     let somebody = ClientOptions { credentials_file: Some(credentials), ..nobody.clone() };
@@ -93,7 +93,10 @@ fn tls_and_a_password_are_both_insisted_on() {
     let denied = told(ClientOptions { insecure: true, ..nobody.clone() });
     assert_eq!(denied, format!("`{host}/small:latest` does not exist or you have no access to it"));
 
-    let trusting = ClientOptions { certificate_directories: vec![certificates], ..somebody.clone() };
+    let trusting = {
+        let settings = SettingsFiles { hosts: vec![certificates], ..SettingsFiles::default() };
+        ClientOptions { settings, ..somebody.clone() }
+    };
     assert_eq!(run(read_all(&client(trusting.clone()), &reference)), 1);
     assert_eq!(run(read_all(&client(ClientOptions { insecure: true, ..somebody }), &reference)), 1);
 
@@ -102,4 +105,39 @@ fn tls_and_a_password_are_both_insisted_on() {
         .expect("written");
     let refused = told(ClientOptions { credentials_file: Some(wrong), ..trusting });
     assert_eq!(refused, format!("the login for `{host}` is not accepted: authentication required"));
+}
+
+#[test]
+fn a_client_certificate_is_shown_from_either_kind_of_certs_d() {
+    let registry = Registry::with_client_certificates();
+    let host = registry.address().to_owned();
+    let reference: Reference = format!("{host}/none").parse().expect("valid");
+    let (certificate, key) = registry.client_certificate();
+    let files = tempfile::tempdir().expect("temporary directory");
+    let place = files.path().join("certs.d").join(&host);
+    let told = || {
+        let settings =
+            SettingsFiles { hosts: vec![files.path().join("certs.d")], ..SettingsFiles::default() };
+        let options = ClientOptions {
+            credentials_file: Some("/dev/null".into()),
+            settings,
+            ..ClientOptions::default()
+        };
+        let options = ClientOptions { retries: 0, ..options };
+        run(client(options).manifest(&reference)).expect_err("nothing is there").into_failure().chain()
+    };
+    fs::create_dir_all(&place).expect("made");
+    fs::copy(registry.authority(), place.join("ca.crt")).expect("copied");
+    let strange = told();
+    assert!(!strange.contains("was not found"), "who shows no certificate is not answered: {strange}");
+    fs::copy(&certificate, place.join("client.cert")).expect("copied");
+    let without_key = told();
+    assert!(without_key.contains("client.key` can't be used"), "{without_key}");
+    fs::copy(&key, place.join("client.key")).expect("copied");
+    assert!(told().contains("was not found"), "as Docker and Podman have it");
+    fs::remove_dir_all(&place).expect("removed");
+    fs::create_dir_all(&place).expect("made");
+    let toml = format!("ca = {:?}\nclient = [[{certificate:?}, {key:?}]]\n", registry.authority());
+    fs::write(place.join("hosts.toml"), toml).expect("written");
+    assert!(told().contains("was not found"), "as containerd has it");
 }

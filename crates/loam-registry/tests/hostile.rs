@@ -2,17 +2,23 @@
 
 #[path = "hostile/login.rs"]
 mod login;
+#[path = "hostile/mirrors.rs"]
+mod mirrors;
 #[path = "hostile/redirects.rs"]
 mod redirects;
+#[path = "hostile/tags.rs"]
+mod tags;
 #[path = "hostile/transfers.rs"]
 mod transfers;
+#[path = "hostile/uploads.rs"]
+mod uploads;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use loam_model::Digest;
-use loam_registry::{Client, ClientOptions, Reference, RegistryError};
+use loam_registry::{Client, ClientOptions, Reference, RegistryError, SettingsFiles};
 use loam_testkit::hostile::Image;
 
 /// Options with which nothing takes long.
@@ -22,7 +28,7 @@ fn quick() -> ClientOptions {
         idle_timeout: Duration::from_millis(500),
         // A file that holds nothing, so that no login of the machine is used.
         credentials_file: Some("/dev/null".into()),
-        certificate_directories: Vec::new(),
+        settings: SettingsFiles::default(),
         ..ClientOptions::default()
     }
 }

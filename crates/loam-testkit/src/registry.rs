@@ -18,6 +18,14 @@ const PASSWORD: &str = "correct-horse-battery-staple";
 /// What the registry writes to its log, before the address, when it serves.
 const READY: &str = "listening on ";
 
+/// What a registry wants of who speaks to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Security {
+    None,
+    Password,
+    ClientCertificate,
+}
+
 /// A running registry. It ends when it is dropped, and its temporary files go with it.
 pub struct Registry {
     process: Child,
@@ -52,13 +60,27 @@ impl Registry {
         Self::start(files, storage, true).expect("the registry starts")
     }
 
+    /// Starts an empty registry that speaks TLS, and only with who shows a certificate of the same authority (see
+    /// [`Registry::client_certificate`]).
+    pub fn with_client_certificates() -> Self {
+        let files = temporary();
+        let storage = files.path().join("storage");
+        make_certificates(files.path()).expect("openssl makes certificates");
+        Self::start_with(files, storage, Security::ClientCertificate).expect("the registry starts")
+    }
+
     /// Starts a plain registry over what a directory holds.
     pub fn serving(storage: &Path) -> Self {
         Self::start(temporary(), storage.to_owned(), false).expect("the registry starts")
     }
 
     fn start(files: TempDir, storage: PathBuf, secured: bool) -> Result<Self> {
-        let security = secured.then_some(files.path());
+        let security = if secured { Security::Password } else { Security::None };
+        Self::start_with(files, storage, security)
+    }
+
+    fn start_with(files: TempDir, storage: PathBuf, security: Security) -> Result<Self> {
+        let secured = security == Security::Password;
         let command = command_with(&storage, "127.0.0.1:0", files.path(), security)?;
         let mut process = Command::new(&command[0])
             .args(&command[1..])
@@ -87,6 +109,11 @@ impl Registry {
     /// The certificate of the authority that signed the registry's own.
     pub fn authority(&self) -> PathBuf {
         self.files.path().join("ca.crt")
+    }
+
+    /// A certificate of the authority with its key: one that the registry knows, where it wants one.
+    pub fn client_certificate(&self) -> (PathBuf, PathBuf) {
+        (self.files.path().join("server.crt"), self.files.path().join("server.key"))
     }
 
     /// The password, to search for where it must not be.
@@ -125,10 +152,10 @@ impl Drop for Registry {
 /// The command that serves `storage` in plain HTTP at `address` (host and port). Its configuration is written into the
 /// directory `files`.
 pub fn command(storage: &Path, address: &str, files: &Path) -> Result<Vec<String>> {
-    command_with(storage, address, files, None)
+    command_with(storage, address, files, Security::None)
 }
 
-fn command_with(storage: &Path, address: &str, files: &Path, security: Option<&Path>) -> Result<Vec<String>> {
+fn command_with(storage: &Path, address: &str, files: &Path, security: Security) -> Result<Vec<String>> {
     fs::create_dir_all(storage).with_context(|| format!("`{}` can't be made", storage.display()))?;
     // JSON is YAML.
     let mut configuration = serde_json::json!({
@@ -137,10 +164,15 @@ fn command_with(storage: &Path, address: &str, files: &Path, security: Option<&P
         "storage": { "filesystem": { "rootdirectory": storage }, "delete": { "enabled": true } },
         "http": { "addr": address },
     });
-    if let Some(files) = security {
+    if security != Security::None {
         configuration["http"]["tls"] = serde_json::json!({
             "certificate": files.join("server.crt"), "key": files.join("server.key"),
         });
+    }
+    if security == Security::ClientCertificate {
+        configuration["http"]["tls"]["clientcas"] = serde_json::json!([files.join("ca.crt")]);
+    }
+    if security == Security::Password {
         configuration["auth"] = serde_json::json!({
             "htpasswd": { "realm": "loam", "path": files.join("htpasswd") },
         });

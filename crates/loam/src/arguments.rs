@@ -208,11 +208,14 @@ mod tests {
           stats    Show what running containers use
           cp       Copy files between a container and the host
           pull     Fetch an image
+          push     Put an image into a registry, and print its digest there
           images   List images
           rmi      Remove images
           image    Work with images
           import   Make an image from a root file system as a tar
           tag      Give an image a further name
+          login    Log in to a registry, and keep the login
+          logout   Forget the login for a registry
           info     Show what this host can do, and where things are
           version  Show the version
           help     Print this message or the help of the given subcommand(s)

@@ -10,10 +10,13 @@ mod import;
 mod info;
 mod inspect;
 mod kill;
+mod login;
 mod logs;
 mod pause;
 mod ps;
 mod pull;
+mod push;
+mod remote;
 mod rm;
 mod rmi;
 mod run;
@@ -78,6 +81,8 @@ pub(crate) enum Command {
     Cp(cp::Cp),
     /// Fetch an image
     Pull(pull::Pull),
+    /// Put an image into a registry, and print its digest there
+    Push(push::Push),
     /// List images
     Images(images::Images),
     /// Remove images
@@ -92,6 +97,10 @@ pub(crate) enum Command {
     Import(import::Import),
     /// Give an image a further name
     Tag(tag::Tag),
+    /// Log in to a registry, and keep the login
+    Login(login::Login),
+    /// Forget the login for a registry
+    Logout(login::Logout),
     /// Show what this host can do, and where things are
     Info(info::Info),
     /// Show the version
@@ -122,12 +131,15 @@ impl Command {
             Command::Stats(command) => command.run(wiring),
             Command::Cp(command) => command.run(wiring),
             Command::Pull(command) => command.run(wiring),
+            Command::Push(command) => command.run(wiring),
             Command::Images(command) => command.run(wiring),
             Command::Rmi(command) => command.run(wiring),
             Command::Image(command) => command.run(wiring),
             Command::System(command) => command.run(wiring),
             Command::Import(command) => command.run(wiring),
             Command::Tag(command) => command.run(wiring),
+            Command::Login(command) => command.run(wiring),
+            Command::Logout(command) => command.run(wiring),
             Command::Info(command) => command.run(wiring),
             Command::Version(command) => command.run(wiring),
             Command::Settle(command) => command.run(wiring),

@@ -15,6 +15,7 @@ mod options;
 mod ports;
 mod process;
 mod quantity;
+mod registry;
 mod security;
 mod share;
 pub(crate) mod words;
@@ -26,6 +27,7 @@ pub(crate) use filter::Filter;
 pub(crate) use foreground::ForegroundFlags;
 pub(crate) use image_change::apply_change;
 pub(crate) use process::ProcessFlags;
+pub(crate) use registry::RegistryFlags;
 pub(crate) use share::{Share, parse_share};
 pub(crate) use words::signal;
 

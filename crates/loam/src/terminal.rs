@@ -1,7 +1,7 @@
 //! The terminal of whoever runs a command: its size, and raw mode, which is given back in every way out that leaves
 //! us a word.
 
-use std::io;
+use std::io::{self, BufRead, Read, Write};
 use std::os::fd::BorrowedFd;
 use std::panic;
 use std::sync::{Mutex, PoisonError};
@@ -57,10 +57,75 @@ impl Drop for RawTerminal {
     }
 }
 
+/// Asks for a line on the terminal. `None` when it was given up.
+pub(crate) fn read_line(question: &str) -> io::Result<Option<String>> {
+    ask(question)?;
+    let mut line = String::new();
+    let count = io::stdin().lock().read_line(&mut line)?;
+    Ok((count > 0).then(|| line.trim_end_matches(['\n', '\r']).to_owned()))
+}
+
+/// Asks for a line on the terminal that is not shown. `None` when it was given up, by ctrl-c or ctrl-d.
+pub(crate) fn read_secret(question: &str) -> io::Result<Option<String>> {
+    let raw = RawTerminal::enter()?;
+    ask(question)?;
+    let answer = secret_line(&mut io::stdin().lock().bytes());
+    ask("\r\n")?;
+    drop(raw);
+    answer
+}
+
+fn ask(question: &str) -> io::Result<()> {
+    let mut stderr = io::stderr().lock();
+    stderr.write_all(question.as_bytes())?;
+    stderr.flush()
+}
+
+/// A line of keys as a raw terminal sends them.
+fn secret_line(keys: &mut dyn Iterator<Item = io::Result<u8>>) -> io::Result<Option<String>> {
+    const INTERRUPT: u8 = 3;
+    const END: u8 = 4;
+    const BACKSPACE: u8 = 8;
+    const KILL: u8 = 21;
+    const DELETE: u8 = 127;
+    let mut line = Vec::new();
+    for key in keys {
+        match key? {
+            b'\r' | b'\n' => {
+                let text = String::from_utf8(line);
+                return text.map(Some).map_err(|_| io::Error::other("it is no UTF-8"));
+            }
+            INTERRUPT | END => return Ok(None),
+            BACKSPACE | DELETE => {
+                // All bytes of the last character.
+                while line.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
+            }
+            KILL => line.clear(),
+            key => line.push(key),
+        }
+    }
+    Ok(None)
+}
+
 fn restore() {
     let saved = SAVED.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(saved) = saved {
         // A terminal that has gone needs no settings.
         termios::tcsetattr(stdin(), OptionalActions::Now, &saved).ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_can_be_corrected_and_given_up() {
+        let read = |keys: &[u8]| secret_line(&mut keys.iter().map(|key| Ok(*key))).expect("no error");
+        assert_eq!(read(b"abc\r").as_deref(), Some("abc"));
+        assert_eq!(read("ab\u{fc}\u{7f}c\n".as_bytes()).as_deref(), Some("abc"));
+        assert_eq!(read(b"wrong\x15right\r").as_deref(), Some("right"));
+        assert_eq!(read(b"\x7f\r").as_deref(), Some(""));
+        assert_eq!((read(b"abc\x03\r"), read(b"\x04"), read(b"abc")), (None, None, None));
     }
 }

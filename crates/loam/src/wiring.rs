@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
 use loam_engine::{Engine, EngineConfig, Notes};
-use loam_image::{LayerStore, StoreConfig};
+use loam_image::{LayerStore, RemoteRegistries, StoreConfig};
 use loam_model::{
     CgroupDriver, ErrorKind, Failure, Image, ImageArchives, ImageStore, ImageUpkeep, QuotaMechanism,
+    Registries,
 };
 use loam_state::Database;
 use loam_sys::features::{self, Feature};
@@ -71,6 +72,11 @@ impl Wiring {
     /// The same store, for archives.
     pub(crate) fn archives(&self) -> Result<&dyn ImageArchives, Failure> {
         Ok(self.store()?.as_ref())
+    }
+
+    /// The registries, for what needs no store.
+    pub(crate) fn registries(&self) -> Box<dyn Registries> {
+        Box::new(RemoteRegistries::new(render::note))
     }
 
     /// Installs the image that this program carries, unless it is there already.

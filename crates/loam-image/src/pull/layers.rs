@@ -245,27 +245,40 @@ impl LayerStore {
             shared.heartbeat.advance(bytes.saturating_sub(before.swap(bytes, Ordering::Relaxed)));
             shared.progress.layer(digest, LayerProgress::Advanced { bytes });
         };
-        let (blob, promise) = shared.place.blob(&layer.blob)?;
-        let known_blob = promise.digest.clone();
-        let staged = StagedLayer::new(&self.places)?;
         let means = Means {
             budget: &shared.budget,
             stop: &shared.stop,
             algorithm: layer.diff_id.algorithm(),
             own_thread: Means::is_worth_a_thread(shared.processors, shared.layers, layer.blob.size),
         };
-        let streamed =
-            unpack_stream(Intake::new(blob, promise, &heard), staged.destination()?, means, &what)?;
-        if streamed.diff_id != layer.diff_id {
-            let cause = format!(
-                "its contents have the digest `{}`, not the diff id `{}`",
-                streamed.diff_id, layer.diff_id
-            );
-            return Err(wrap(Failure::new(ErrorKind::Invalid, cause), &what));
-        }
-        if !streamed.is_recorded {
-            staged.forget_split()?;
-        }
+        let unpack = || {
+            let (blob, promise) = shared.place.blob(&layer.blob)?;
+            let known_blob = promise.digest.clone();
+            let staged = StagedLayer::new(&self.places)?;
+            let streamed =
+                unpack_stream(Intake::new(blob, promise, &heard), staged.destination()?, means, &what)?;
+            if streamed.diff_id != layer.diff_id {
+                let cause = format!(
+                    "its contents have the digest `{}`, not the diff id `{}`",
+                    streamed.diff_id, layer.diff_id
+                );
+                return Err(wrap(Failure::new(ErrorKind::Invalid, cause), &what));
+            }
+            if !streamed.is_recorded {
+                staged.forget_split()?;
+            }
+            Ok((staged, streamed, known_blob))
+        };
+        let unpacked = match unpack() {
+            // What an earlier pull has left may be what was wrong.
+            Err(failure) if !shared.stop.load(Ordering::Relaxed) && shared.place.spoiled(&layer.blob) => {
+                tracing::debug!(%digest, failure = %failure.chain(), "the blob is fetched from its beginning");
+                before.store(0, Ordering::Relaxed);
+                unpack()
+            }
+            unpacked => unpacked,
+        };
+        let (staged, streamed, known_blob) = unpacked?;
         shared.progress.layer(digest, LayerProgress::Done);
         let record = NewLayer {
             diff_id: layer.diff_id.clone(),

@@ -106,9 +106,10 @@ fn choose(listed: Vec<Listed>, reference: Option<&str>, place: &str) -> Result<(
                 .hint("name one of them after a further colon")),
         };
     };
-    let candidates = names::candidates(wanted);
-    let same =
-        |tag: &String| tag == wanted || names::candidates(tag).iter().any(|name| candidates.contains(name));
+    let meanings =
+        |text: &str| [names::candidates(text), names::further_candidates(text, &|_| None)].concat();
+    let candidates = meanings(wanted);
+    let same = |tag: &String| tag == wanted || meanings(tag).iter().any(|name| candidates.contains(name));
     let found = listed.into_iter().find_map(|image| {
         image.repo_tags.as_ref()?.iter().find(|tag| same(tag)).cloned().map(|tag| (image, Some(tag)))
     });

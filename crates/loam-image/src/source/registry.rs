@@ -1,7 +1,12 @@
-//! A registry as a source: asynchronous transfers, handed to blocking threads through bounded channels.
+//! A registry as a source: asynchronous transfers, handed to blocking threads through bounded channels. Large blobs begin
+//! with what an earlier pull has left of them, and are kept in part as they come.
 
-use loam_model::{ErrorKind, Failure, PullOptions, Result};
-use loam_registry::{Bytes, Client, ClientOptions, Notes, Reference};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use loam_model::{Digest, ErrorKind, Failure, Result};
+use loam_registry::{Bytes, Client, ClientOptions, Notes, Reference, RegistryError};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -9,6 +14,8 @@ use tokio::task::JoinHandle;
 use super::Source;
 use crate::document::{Descriptor, RawDocument};
 use crate::intake::{Blob, Promise};
+use crate::partial::{self, Partial};
+use crate::staging::Places;
 
 /// Pieces that wait between the network and the thread that unpacks.
 const QUEUE: usize = 8;
@@ -16,45 +23,41 @@ const QUEUE: usize = 8;
 /// An image in a registry.
 pub(crate) struct Registry<'a> {
     runtime: &'a Runtime,
+    places: &'a Places,
     client: Client,
     reference: Reference,
+    /// How the last attempt at each large blob went.
+    attempts: Mutex<HashMap<Digest, Arc<Attempt>>>,
+}
+
+/// An attempt at a blob that is kept in part.
+#[derive(Debug)]
+struct Attempt {
+    /// Whether it began with what an earlier pull had left.
+    resumed: bool,
+    /// Whether the transfer failed, rather than what came of it.
+    broke: AtomicBool,
 }
 
 impl<'a> Registry<'a> {
     pub(crate) fn new(
         runtime: &'a Runtime,
+        places: &'a Places,
         reference: Reference,
-        options: &PullOptions,
+        options: ClientOptions,
         notes: Notes,
     ) -> Result<Self> {
-        let options = ClientOptions {
-            insecure: options.insecure,
-            credentials_file: options.credentials_file.clone(),
-            ..ClientOptions::default()
-        };
-        let client = Client::new(options, notes).map_err(loam_registry::RegistryError::into_failure)?;
-        Ok(Self { runtime, client, reference })
-    }
-}
-
-impl Source for Registry<'_> {
-    fn top(&self) -> Result<RawDocument> {
-        let manifest = self.runtime.block_on(self.client.manifest(&self.reference));
-        manifest.map(document).map_err(loam_registry::RegistryError::into_failure)
+        let client = Client::new(options, notes).map_err(RegistryError::into_failure)?;
+        Ok(Self { runtime, places, client, reference, attempts: Mutex::default() })
     }
 
-    fn document(&self, descriptor: &Descriptor) -> Result<RawDocument> {
-        let manifest =
-            self.runtime.block_on(self.client.manifest_by_digest(&self.reference, &descriptor.digest));
-        manifest.map(document).map_err(loam_registry::RegistryError::into_failure)
-    }
-
-    fn blob(&self, descriptor: &Descriptor) -> Result<(Box<dyn Blob>, Promise)> {
+    /// Begins a transfer at an offset.
+    fn transfer(&self, descriptor: &Descriptor, offset: u64) -> Transfer {
         let (client, reference) = (self.client.clone(), self.reference.clone());
         let (digest, size) = (descriptor.digest.clone(), descriptor.size);
         let (sender, pieces) = mpsc::channel(QUEUE);
         let task = self.runtime.spawn(async move {
-            let mut stream = match client.blob(&reference, &digest, size).await {
+            let mut stream = match client.blob_from(&reference, &digest, size, offset).await {
                 Ok(stream) => stream,
                 Err(error) => {
                     // When nobody listens any more, nobody wants the error either.
@@ -63,15 +66,51 @@ impl Source for Registry<'_> {
                 }
             };
             while let Some(piece) = stream.next().await {
-                let piece = piece.map(Some).map_err(loam_registry::RegistryError::into_failure);
+                let piece = piece.map(Some).map_err(RegistryError::into_failure);
                 if sender.send(piece).await.is_err() {
                     return;
                 }
             }
             sender.send(Ok(None)).await.ok();
         });
-        let promise = Promise { digest: Some(descriptor.digest.clone()), size: Some(size) };
-        Ok((Box::new(Transfer { pieces, task, ended: false }), promise))
+        Transfer { pieces, task, ended: false }
+    }
+}
+
+impl Source for Registry<'_> {
+    fn top(&self) -> Result<RawDocument> {
+        let manifest = self.runtime.block_on(self.client.manifest(&self.reference));
+        manifest.map(document).map_err(RegistryError::into_failure)
+    }
+
+    fn document(&self, descriptor: &Descriptor) -> Result<RawDocument> {
+        let manifest =
+            self.runtime.block_on(self.client.manifest_by_digest(&self.reference, &descriptor.digest));
+        manifest.map(document).map_err(RegistryError::into_failure)
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<(Box<dyn Blob>, Promise)> {
+        let promise = Promise { digest: Some(descriptor.digest.clone()), size: Some(descriptor.size) };
+        let Some(partial) = Partial::open(self.places, &descriptor.digest, descriptor.size) else {
+            return Ok((Box::new(self.transfer(descriptor, 0)), promise));
+        };
+        let resumed = partial.found() > 0;
+        let attempt = Arc::new(Attempt { resumed, broke: AtomicBool::new(false) });
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        attempts.insert(descriptor.digest.clone(), Arc::clone(&attempt));
+        let transfer = self.transfer(descriptor, partial.found());
+        Ok((Box::new(Kept { partial, transfer, attempt, complete: false }), promise))
+    }
+
+    fn spoiled(&self, descriptor: &Descriptor) -> bool {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        match attempts.remove(&descriptor.digest) {
+            Some(attempt) if !attempt.broke.load(Ordering::Relaxed) => {
+                partial::forget(self.places, &descriptor.digest);
+                attempt.resumed
+            }
+            _ => false,
+        }
     }
 }
 
@@ -110,5 +149,40 @@ impl Blob for Transfer {
 impl Drop for Transfer {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// A blob that begins with what an earlier pull has left, and is kept as it comes.
+struct Kept {
+    partial: Partial,
+    transfer: Transfer,
+    attempt: Arc<Attempt>,
+    complete: bool,
+}
+
+impl Blob for Kept {
+    fn next(&mut self) -> Result<Option<Bytes>> {
+        let before = self.partial.next().map_err(|error| {
+            crate::error::failed("what an earlier pull has left of a blob can't be read", error)
+        })?;
+        if !before.is_empty() {
+            return Ok(Some(Bytes::from(before)));
+        }
+        let next = self.transfer.next();
+        match &next {
+            Ok(Some(piece)) => self.partial.keep(piece),
+            Ok(None) => self.complete = true,
+            Err(_) => self.attempt.broke.store(true, Ordering::Relaxed),
+        }
+        next
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // It was all there, and is a layer by now, or not the right blob.
+        if self.complete {
+            self.partial.discard();
+        }
     }
 }

@@ -92,7 +92,7 @@ fn timespec((seconds, nanoseconds): (i64, u32)) -> Timespec {
 
 /// Which extended attributes a layer may bring: file capabilities, access control lists, and users' own. Not what
 /// overlayfs reads (a layer could point into others), not security labels of another machine.
-fn allowed(name: &[u8]) -> bool {
+pub(crate) fn allowed(name: &[u8]) -> bool {
     name == b"security.capability"
         || name.starts_with(b"system.posix_acl_")
         || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))

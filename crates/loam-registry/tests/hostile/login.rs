@@ -145,7 +145,7 @@ fn a_registry_that_is_never_content_is_given_up() {
         format!("`{host}/a:t` does not exist or you have no access to it: authentication required")
     );
     assert_eq!(failure.kind(), ErrorKind::NotFound);
-    let hint = format!("check the name; if the repository is private, log in with `skopeo login {host}`");
+    let hint = format!("check the name; if the repository is private, log in with `loam login {host}`");
     assert_eq!(failure.hint_text(), Some(hint.as_str()));
     assert!(registry.requests().len() <= 4, "{:?}", registry.paths());
 }

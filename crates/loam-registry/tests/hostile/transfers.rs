@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use loam_model::ErrorKind;
 use loam_registry::{ClientOptions, RegistryError};
-use loam_testkit::hostile::{Answer, Image, Liar, Lie, Server};
+use loam_testkit::hostile::{Answer, Image, Liar, Lie, Request, Server, asked};
 
 use super::{chain, client, image, layer, quick, read, reference, run};
 
@@ -152,6 +152,145 @@ fn a_part_that_is_another_one_is_refused() {
         let (client, _) = client(quick());
         let told = chain(run(read(&client, &reference(&server.host(), "a:t"), &digest, size)));
         assert!(told.contains("part"), "{told}");
+    }
+}
+
+/// The part of a blob that a range names.
+fn part(bytes: &[u8], range: &str) -> Answer {
+    let (start, end) = asked(range, bytes.len()).expect("a range");
+    let range = format!("bytes {start}-{}/{}", end - 1, bytes.len());
+    Answer::new(206).header("Content-Range", range).body(&bytes[start..end])
+}
+
+/// Larger than what comes over one connection.
+const LARGE: usize = 33 * 1024 * 1024;
+
+#[test]
+fn a_large_blob_comes_in_parts_and_in_order() {
+    let image = image(LARGE);
+    let (digest, size, bytes) = layer(&image);
+    let served = image.clone();
+    // The first parts are the slowest.
+    let server = Server::start(move |request| match request.number {
+        0..=2 => served.answer(request).pause(Duration::from_millis(100)),
+        // And one breaks off.
+        4 => Answer::new(502),
+        _ => served.answer(request),
+    });
+    let (client, heard) = client(quick());
+    let read = run(read(&client, &reference(&server.host(), "a:t"), &digest, size)).expect("the whole blob");
+    assert!(read == bytes, "the bytes are those of the blob");
+    let mut parts: Vec<(usize, usize)> = Vec::new();
+    for request in server.requests() {
+        parts.push(asked(request.header("range").expect("a range"), bytes.len()).expect("a part"));
+    }
+    assert_eq!(parts.len(), 10, "nine parts, one of them twice: {parts:?}");
+    assert!(parts.iter().all(|(start, end)| end - start <= 4 * 1024 * 1024), "{parts:?}");
+    assert_eq!(heard.sentences().len(), 1, "{:?}", heard.sentences());
+}
+
+#[test]
+fn a_registry_that_gives_no_parts_is_read_over_one_connection() {
+    let image = image(LARGE);
+    let (digest, size, whole) = layer(&image);
+    type Handler = Box<dyn Fn(&Request, &[u8]) -> Answer + Send + Sync>;
+    let everything: Handler = Box::new(|_, bytes| Answer::new(200).body(bytes));
+    let no_parts: Handler = Box::new(move |request, bytes| match request.header("range") {
+        Some(_) => Answer::new(416),
+        None => Answer::new(200).body(bytes),
+    });
+    // It gives the first part, and then changes its mind.
+    let one_part: Handler = Box::new(|request, bytes| match request.header("range") {
+        Some("bytes=0-4194303") => {
+            let range = format!("bytes 0-4194303/{}", bytes.len());
+            Answer::new(206).header("Content-Range", range).body(&bytes[..4_194_304])
+        }
+        _ => Answer::new(200).body(bytes),
+    });
+    let wrong_part: Handler = Box::new(|request, bytes| match request.header("range") {
+        Some(range) if !range.ends_with('-') => {
+            let range = format!("bytes 0-4194303/{}", bytes.len());
+            Answer::new(206).header("Content-Range", range).body(&bytes[..4_194_304])
+        }
+        _ => Answer::new(200).body(bytes),
+    });
+    let whole_as_part: Handler = Box::new(|request, bytes| match request.header("range") {
+        Some(range) if !range.ends_with('-') => {
+            let range = format!("bytes 0-4194303/{}", bytes.len());
+            Answer::new(206).header("Content-Range", range).body(bytes)
+        }
+        _ => Answer::new(200).body(bytes),
+    });
+    // The second part breaks off, and then there are no parts any more.
+    let cut: Handler = Box::new(|request, bytes| match request.header("range").expect("a range") {
+        "bytes=4194304-8388607" => Answer::new(206)
+            .says_length(4_194_304)
+            .header("Content-Range", "bytes 4194304-8388607/*")
+            .body(&bytes[4_194_304..4_200_000])
+            .hang_up(),
+        range if request.number < 4 => part(bytes, range),
+        _ => Answer::new(200).body(bytes),
+    });
+    for (name, handler) in [
+        ("everything", everything),
+        ("no parts", no_parts),
+        ("one part", one_part),
+        ("wrong part", wrong_part),
+        ("whole as part", whole_as_part),
+        ("cut", cut),
+    ] {
+        let bytes = whole.clone();
+        let server = Server::start(move |request| handler(request, &bytes));
+        let (client, _) = client(quick());
+        let read = run(read(&client, &reference(&server.host(), "a:t"), &digest, size));
+        assert!(read.unwrap_or_else(|error| panic!("{name}: {error:?}")) == whole, "{name}");
+        if name == "everything" {
+            assert_eq!(server.requests().len(), 1, "what was sent is not asked for again");
+        }
+    }
+}
+
+#[test]
+fn a_large_blob_that_lies_about_its_parts_everywhere_is_an_error() {
+    let image = image(LARGE);
+    let (digest, size, bytes) = layer(&image);
+    let server = Server::start(move |_| {
+        let range = format!("bytes 5-4194303/{}", bytes.len());
+        Answer::new(206).header("Content-Range", range).body(&bytes[5..4_194_304])
+    });
+    let (client, _) = client(quick());
+    let told = chain(run(read(&client, &reference(&server.host(), "a:t"), &digest, size)));
+    assert!(told.contains("sends the part `bytes 5-4194303/"), "{told}");
+    assert!(server.requests().len() <= 3, "{:?}", server.paths());
+}
+
+#[test]
+fn a_blob_is_taken_up_from_any_byte() {
+    for length in [100_000, LARGE] {
+        let image = image(length);
+        let (digest, size, bytes) = layer(&image);
+        for honours_range in [true, false] {
+            let (served, whole) = (image.clone(), bytes.clone());
+            let server = Server::start(move |request| {
+                if honours_range { served.answer(request) } else { Answer::new(200).body(whole.clone()) }
+            });
+            let (client, _) = client(quick());
+            let from = reference(&server.host(), "a:t");
+            for offset in [0, 1, 70_000, size - 1, size] {
+                let read = run(async {
+                    let mut stream = client.blob_from(&from, &digest, size, offset).await.expect("opened");
+                    let mut read = Vec::new();
+                    while let Some(piece) = stream.next().await {
+                        read.extend_from_slice(&piece.expect("bytes"));
+                    }
+                    read
+                });
+                assert!(
+                    read == bytes[usize::try_from(offset).expect("small")..],
+                    "{length} {offset} {honours_range}"
+                );
+            }
+        }
     }
 }
 

@@ -79,13 +79,14 @@ impl Image {
 
     /// The honest answer to a request: the manifest under every tag and its digest, the blobs, and parts of them.
     pub fn answer(&self, request: &Request) -> Answer {
-        if let Some((_, selector)) = request.path.rsplit_once("/manifests/") {
+        let path = request.path.split('?').next().unwrap_or_default();
+        if let Some((_, selector)) = path.rsplit_once("/manifests/") {
             if selector.contains(':') && selector != self.digest() {
                 return Answer::refusal(404, "MANIFEST_UNKNOWN", "manifest unknown");
             }
             return Answer::new(200).header("Content-Type", &*self.media_type).body(self.manifest.clone());
         }
-        let blob = request.path.rsplit_once("/blobs/").and_then(|(_, digest)| self.blobs.get(digest));
+        let blob = path.rsplit_once("/blobs/").and_then(|(_, digest)| self.blobs.get(digest));
         match blob {
             Some(blob) => part(blob, request.header("range")),
             None => Answer::refusal(404, "BLOB_UNKNOWN", "blob unknown to registry"),
@@ -93,18 +94,23 @@ impl Image {
     }
 }
 
-/// A blob, or its end when that is asked for.
+/// A blob, or the part of it that is asked for.
 fn part(blob: &[u8], range: Option<&str>) -> Answer {
-    let start =
-        range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
-    match start {
-        None => Answer::new(200).body(blob),
-        Some(start) if start < blob.len() => {
-            let range = format!("bytes {start}-{}/{}", blob.len() - 1, blob.len());
-            Answer::new(206).header("Content-Range", range).body(&blob[start..])
-        }
-        Some(_) => Answer::new(416),
+    let Some((start, end)) = range.and_then(|range| asked(range, blob.len())) else {
+        return Answer::new(200).body(blob);
+    };
+    if start >= end {
+        return Answer::new(416);
     }
+    let range = format!("bytes {start}-{}/{}", end - 1, blob.len());
+    Answer::new(206).header("Content-Range", range).body(&blob[start..end])
+}
+
+/// Where a range such as `bytes=5-9` or `bytes=5-` begins, and behind its end.
+pub fn asked(range: &str, length: usize) -> Option<(usize, usize)> {
+    let (start, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+    let end = if last.is_empty() { length } else { last.parse::<usize>().ok()? + 1 };
+    Some((start.parse().ok()?, end.min(length)))
 }
 
 /// This machine's architecture as images name it.

@@ -169,11 +169,30 @@ fn read(reader: &mut BufReader<&TcpStream>) -> io::Result<Request> {
             headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
         }
     }
-    let length = headers.iter().find(|(name, _)| name == "content-length");
-    let length = length.and_then(|(_, value)| value.parse().ok()).unwrap_or(0_u64);
+    let value = |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
     let mut body = Vec::new();
-    reader.take(length).read_to_end(&mut body)?;
+    if value("transfer-encoding").is_some_and(|encoding| encoding.eq_ignore_ascii_case("chunked")) {
+        read_chunks(reader, &mut body)?;
+    } else {
+        let length = value("content-length").and_then(|value| value.parse().ok()).unwrap_or(0_u64);
+        reader.take(length).read_to_end(&mut body)?;
+    }
     Ok(Request { method, path, headers, body, number: 0 })
+}
+
+/// Reads a body in chunks (RFC 9112, section 7.1).
+fn read_chunks(reader: &mut BufReader<&TcpStream>, body: &mut Vec<u8>) -> io::Result<()> {
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let length = u64::from_str_radix(line.trim(), 16).map_err(|_| io::ErrorKind::InvalidData)?;
+        reader.by_ref().take(length).read_to_end(body)?;
+        line.clear();
+        reader.read_line(&mut line)?;
+        if length == 0 {
+            return Ok(());
+        }
+    }
 }
 
 /// Sends an answer; false when the connection is not to be used any more.

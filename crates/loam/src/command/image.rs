@@ -12,7 +12,7 @@ use loam_model::{ErrorKind, Failure, Image, ImageStore};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Outcome, each, images, pull, rmi};
+use super::{Outcome, each, images, pull, push, remote, rmi};
 use crate::output;
 use crate::wiring::Wiring;
 
@@ -35,6 +35,15 @@ pub(crate) enum ImageCommand {
     Prune(prune::Prune),
     /// Fetch an image
     Pull(pull::Pull),
+    /// Put an image into a registry, and print its digest there
+    Push(push::Push),
+    /// List the tags of a repository in a registry
+    Tags(remote::Tags),
+    /// Delete an image from its registry, with every tag that points to it
+    ///
+    /// The word is skopeo's: `rm` takes an image from this machine, `delete` from a registry, for everybody. What the
+    /// registry stores for it goes with its next garbage collection.
+    Delete(remote::Delete),
     /// Write images into an archive that Docker, podman and skopeo read, too
     Save(save::Save),
     /// Draw the layers of images, and what they share
@@ -62,6 +71,9 @@ impl ImageCommand {
             ImageCommand::Pin(command) => command.run(wiring, true),
             ImageCommand::Prune(command) => command.run(wiring),
             ImageCommand::Pull(command) => command.run(wiring),
+            ImageCommand::Push(command) => command.run(wiring),
+            ImageCommand::Tags(command) => command.run(wiring),
+            ImageCommand::Delete(command) => command.run(wiring),
             ImageCommand::Save(command) => command.run(wiring),
             ImageCommand::Tree(command) => command.run(wiring),
             ImageCommand::Unpin(command) => command.run(wiring, false),

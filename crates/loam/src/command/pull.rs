@@ -1,12 +1,11 @@
 //! `loam pull`.
 
-use std::path::PathBuf;
-
-use clap::{ArgAction, Args};
+use clap::Args;
 use loam_model::{PullOptions, PullProgress};
 
 use super::Outcome;
 use crate::exit::Exit;
+use crate::flags::RegistryFlags;
 use crate::wiring::Wiring;
 use crate::{image_source, output, progress};
 
@@ -19,16 +18,8 @@ pub(crate) struct Pull {
     /// The image's platform, when it has several
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<String>,
-    /// Speak HTTP, or HTTPS with any certificate, to the image's registry
-    #[arg(long)]
-    insecure: bool,
-    /// Check the registry's certificate; false is the same as --insecure
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        default_value_t = true, action = ArgAction::Set)]
-    tls_verify: bool,
-    /// Read credentials from this file in place of the usual ones
-    #[arg(long, env = "REGISTRY_AUTH_FILE", hide_env = true, value_name = "FILE")]
-    authfile: Option<PathBuf>,
+    #[command(flatten)]
+    registry: RegistryFlags,
     /// NAME[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME]
     image: String,
 }
@@ -36,9 +27,9 @@ pub(crate) struct Pull {
 impl Pull {
     pub(super) fn run(self, wiring: &Wiring) -> Outcome {
         let options = PullOptions {
-            insecure: self.insecure || !self.tls_verify,
+            insecure: self.registry.is_insecure(),
             platform: self.platform,
-            credentials_file: self.authfile,
+            credentials_file: self.registry.authfile,
             ..PullOptions::default()
         };
         let progress: Box<dyn PullProgress> =

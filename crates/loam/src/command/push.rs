@@ -1,0 +1,38 @@
+//! `loam push`.
+
+use clap::Args;
+use loam_model::PullProgress;
+
+use super::Outcome;
+use crate::exit::Exit;
+use crate::flags::RegistryFlags;
+use crate::wiring::Wiring;
+use crate::{output, progress};
+
+/// The flags of `push`.
+#[derive(Args, Debug)]
+pub(crate) struct Push {
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    registry: RegistryFlags,
+    /// A name or id of the image
+    image: String,
+    /// Where to, as HOST[:PORT]/PATH[:TAG]; where the image's name says, when absent
+    destination: Option<String>,
+}
+
+impl Push {
+    pub(super) fn run(self, wiring: &Wiring) -> Outcome {
+        let options = self.registry.options();
+        let progress: Box<dyn PullProgress> =
+            if self.quiet { Box::new(progress::Quiet) } else { progress::shown() };
+        let destination = self.destination.as_deref();
+        let pushed = wiring.images()?.push(&self.image, destination, &options, progress.as_ref())?;
+        // Ends the bars' last line, before the digest has one.
+        drop(progress);
+        output::print_line(&pushed.digest.to_string())?;
+        Ok(Exit::SUCCESS)
+    }
+}

@@ -1,0 +1,49 @@
+//! `loam image tags` and `loam image delete`: what is in registries.
+
+use clap::Args;
+
+use super::{FormatFlag, Outcome};
+use crate::exit::Exit;
+use crate::flags::RegistryFlags;
+use crate::output;
+use crate::wiring::Wiring;
+
+/// The flags of `image tags`.
+#[derive(Args, Debug)]
+pub(crate) struct Tags {
+    #[command(flatten)]
+    registry: RegistryFlags,
+    #[command(flatten)]
+    format: FormatFlag,
+    /// The repository, HOST[:PORT]/PATH
+    repository: String,
+}
+
+/// The flags of `image delete`.
+#[derive(Args, Debug)]
+pub(crate) struct Delete {
+    #[command(flatten)]
+    registry: RegistryFlags,
+    /// The image in its registry, HOST[:PORT]/PATH:TAG or HOST[:PORT]/PATH@DIGEST
+    image: String,
+}
+
+impl Tags {
+    pub(super) fn run(self, wiring: &Wiring) -> Outcome {
+        let tags = wiring.registries().tags(&self.repository, &self.registry.options())?;
+        if self.format.is_json() {
+            output::print_json(&tags)?;
+        } else {
+            output::print(&tags.iter().map(|tag| format!("{tag}\n")).collect::<String>())?;
+        }
+        Ok(Exit::SUCCESS)
+    }
+}
+
+impl Delete {
+    pub(super) fn run(self, wiring: &Wiring) -> Outcome {
+        let digest = wiring.registries().remove(&self.image, &self.registry.options())?;
+        output::print_line(&format!("deleted {digest}"))?;
+        Ok(Exit::SUCCESS)
+    }
+}
