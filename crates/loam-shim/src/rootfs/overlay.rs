@@ -57,7 +57,7 @@ pub(crate) fn mount_root(
 fn mount_shifted(plan: &RootfsPlan, layers: &Layers, target: &Path) -> Result<OwnedFd> {
     shift::begin(plan, layers.disk.as_ref())?;
     let root = mount_layers(plan, layers, target, ways()).map_err(|errno| mount_failure(target, errno))?;
-    shift::shift(&root, plan, layers.image.as_ref())?;
+    shift::shift(&root, plan, layers.disk.as_ref())?;
     Ok(root)
 }
 
