@@ -23,4 +23,5 @@ mod runtimes;
 mod security;
 mod systemd;
 mod terminal;
+mod upkeep;
 mod volumes;

@@ -255,10 +255,9 @@ fn what_is_pushed_is_read_by_others_and_equal_file_by_file() {
     let source = parse_source(&format!("oci:{oci}")).expect("a source");
     let image = first.pull(&source, &PullOptions::default(), &Silent).expect("pulled");
     let (pushed, notes) = push(&first, &image.id.to_string(), &name("a/b:1"));
-    assert_eq!(
-        notes,
-        [format!("4 layers were packed anew, so the image has another id there, {}", pushed.id)]
-    );
+    // The archives are put together as they were; how they were compressed nobody knows any more.
+    assert_eq!(notes, ["4 layers were compressed anew, so the image has another digest there"]);
+    assert_eq!(pushed.id, image.id);
     let docker = format!("docker://{}", name("a/b:1"));
     let told = Command::new("skopeo")
         .args(["inspect", "--tls-verify=false", "--format", "{{.Digest}}", &docker])

@@ -75,7 +75,7 @@ fn table(usage: &StoreUsage) -> String {
         human::bytes(usage.snapshot_bytes),
     ]);
     format!(
-        "{}\n{} committed, of the containers' disk limits {}; {} of {} are free\n",
+        "{}\n{} committed to layers and disk limits, {} of it to disk limits; {} of {} are free\n",
         table.render(),
         human::bytes(usage.committed_bytes()),
         human::bytes(usage.limit_bytes),
@@ -133,7 +133,7 @@ mod tests {
         Images      3      1       300.0 MiB  100.0 MiB
         Containers  2              5.0 MiB
 
-        2.2 GiB committed, of the containers' disk limits 2.0 GiB; 15.0 GiB of 20.0 GiB are free
+        2.2 GiB committed to layers and disk limits, 2.0 GiB of it to disk limits; 15.0 GiB of 20.0 GiB are free
         ");
     }
 
