@@ -212,6 +212,7 @@ mod tests {
           images   List images
           rmi      Remove images
           image    Work with images
+          system   Look after images and containers together
           import   Make an image from a root file system as a tar
           tag      Give an image a further name
           login    Log in to a registry, and keep the login

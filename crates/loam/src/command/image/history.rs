@@ -139,6 +139,6 @@ mod tests {
             let steps = steps(config.as_bytes(), &layers(&[5, 6])).expect("no history");
             assert_eq!(steps.iter().map(|step| step.size).collect::<Vec<_>>(), [6, 5], "{config}");
         }
-        assert!(steps(b"[]", &[]).is_err());
+        assert!(steps(b"{", &[]).is_err());
     }
 }
