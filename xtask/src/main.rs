@@ -17,7 +17,7 @@ const USAGE: &str = "\
 usage: ./x TASK
 
   demo       builds the release programs and runs the main job, with a sentence before each step
-  test       passes all the tests: unit, and as root end to end, on this machine and on a Debian kernel in an emulated one
+  test       passes all the tests: unit, and as root end to end, on this machine and, for what it lacks, on an emulated one
              ./x test [--host] [FILTER]; with FILTER, the tests whose names contain it
   vm-test    runs the end-to-end tests in an emulated machine
              ./x vm-test [--kernel 6.12|6.1] [--flavour bare|systemd] [FILTER], or --all

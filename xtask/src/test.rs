@@ -1,4 +1,4 @@
-//! `./x test`: all the rings, on this machine and on guests for what it lacks.
+//! `./x test`: all the rings, on this machine, and on guests for what it lacks.
 
 use std::process::Command;
 use std::thread;
@@ -15,9 +15,9 @@ use crate::vm;
 const USAGE: &str = "\
 usage: ./x test [--host] [FILTER]…
 
-Passes the unit tests; then, as root, the end-to-end tests on this machine; then those on a Debian kernel in an emulated
-machine (`6.12 bare` of ./x vm-test), and those that need systemd on a guest with it. A table at the end says where each test
-ran; one that ran nowhere is a failure.
+Passes the unit tests; then, as root, the end-to-end tests on this machine; then those that this machine can't run (for want of
+quotas, AppArmor, systemd, …) on a Debian kernel in an emulated machine. A table at the end says where each test ran; one that
+ran nowhere is a failure. ./x vm-test passes all of them there.
 
   --host  stays on this machine; tests that only a guest can run are named and counted
   FILTER  runs the tests whose names contain it, on this machine alone; ./x vm-test FILTER runs them in a guest
