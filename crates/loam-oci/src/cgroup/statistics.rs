@@ -11,6 +11,8 @@ use super::{Cgroup, CgroupError, read};
 
 /// Version 1 writes "no limit" as the highest number of whole pages; no machine has half as much.
 const NO_LIMIT: u64 = 1 << 62;
+/// The cgroup that crun makes in a scope, with the container's processes and some of its limits.
+const CRUN: &str = "container";
 /// Microseconds in nanoseconds.
 const MICROSECOND: u64 = 1000;
 
@@ -120,7 +122,7 @@ fn v2_stats(directory: &Path, stats: &mut Stats) -> Result<(), CgroupError> {
         let droppable = keyed(directory, "memory.stat", "inactive_file")?.unwrap_or(0);
         stats.memory_usage = used.saturating_sub(droppable);
     }
-    stats.memory_limit = number(directory, "memory.max")?;
+    stats.memory_limit = v2_limit(directory, "memory.max")?;
     stats.memory_peak = number(directory, "memory.peak")?;
     stats.memory_events = v2_memory_events(&optional(directory, "memory.events")?.unwrap_or_default());
     stats.out_of_memory_kills = stats.memory_events.oom_kill;
@@ -128,12 +130,20 @@ fn v2_stats(directory: &Path, stats: &mut Stats) -> Result<(), CgroupError> {
     stats.memory_pressure = pressure::read(directory, "memory.pressure")?;
     stats.io_pressure = pressure::read(directory, "io.pressure")?;
     stats.pids = number(directory, "pids.current")?.unwrap_or(0);
-    stats.pids_limit = number(directory, "pids.max")?;
+    stats.pids_limit = v2_limit(directory, "pids.max")?;
     if let Some(text) = optional(directory, "io.stat")? {
         stats.block_read = Some(sum_of(&text, "rbytes="));
         stats.block_write = Some(sum_of(&text, "wbytes="));
     }
     Ok(())
+}
+
+/// A limit, of the cgroup itself or of the one that crun makes in a scope for the container.
+fn v2_limit(directory: &Path, file: &str) -> Result<Option<u64>, CgroupError> {
+    match number(directory, file)? {
+        None => number(&directory.join(CRUN), file),
+        limit => Ok(limit),
+    }
 }
 
 fn v2_memory_events(text: &str) -> MemoryEvents {
