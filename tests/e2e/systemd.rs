@@ -136,22 +136,22 @@ fn nothing_above_the_scope_is_changed() {
         return;
     }
     let host = Host::with_small_image();
-    // What systemd hands down to a unit of its own with the same limits.
+    // What systemd hands down to a unit of its own with the same limits, in a slice that no other test is in.
     let unit = format!("reference-{}", std::process::id());
     let limits = "-p Delegate=yes -p MemoryMax=32M -p CPUQuota=50% -p AllowedCPUs=0 -p TasksMax=9";
-    host.sh(&format!("systemd-run --quiet --unit={unit} --slice=machine.slice {limits} sleep 1000")).ok();
-    let read = |file: &str| fs::read_to_string(format!("/sys/fs/cgroup/machine.slice/{file}")).unwrap();
+    host.sh(&format!("systemd-run --quiet --unit={unit} --slice=loamabove.slice {limits} sleep 1000")).ok();
+    let read = |file: &str| fs::read_to_string(format!("/sys/fs/cgroup/loamabove.slice/{file}")).unwrap();
     let before = read("cgroup.subtree_control");
     assert!(before.contains("memory"), "{before:?}");
-    let limits = ["-m=32m", "--cpus=0.5", "--cpuset-cpus=0", "--pids-limit=9"];
-    for name in ["first", "second"] {
-        host.start(&[&["--name", name], &limits[..], &["small", "sleep", "1000"]].concat());
-    }
+    let limits =
+        ["--cgroup-slice=loamabove.slice", "-m=32m", "--cpus=0.5", "--cpuset-cpus=0", "--pids-limit=9"];
+    let ids = ["first", "second"]
+        .map(|name| host.start(&[&["--name", name], &limits[..], &["small", "sleep", "1000"]].concat()));
     assert_eq!(read("cgroup.subtree_control"), before);
     assert_eq!(read("cgroup.procs"), "", "processes belong in leaves");
     host.loam(&["rm", "-f", "first", "second"]).ok();
     assert_eq!(read("cgroup.subtree_control"), before);
-    assert!(!is_listed(&host, "loam-"), "a scope is left");
+    assert!(!ids.iter().any(|id| is_listed(&host, id)), "a scope is left");
     host.sh(&format!("systemctl stop {unit}.service")).ok();
     host.finish();
 }
