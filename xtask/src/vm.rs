@@ -16,7 +16,7 @@ mod target;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::fixtures;
 use crate::packages::{self, RUN, TEST, VM};
@@ -41,6 +41,9 @@ usage: ./x vm-test [--kernel 6.12|6.1] [--flavour bare|systemd] [FILTER]…
 AppArmor is switched on in every guest. At the end a table says on which tiers each test has run, the host's included
 when `./x test` passed with the same programs.
 ";
+
+/// How often a guest is booted that goes down before its job begins.
+const BOOTS: u32 = 3;
 
 /// Runs the end-to-end tests in guests. Words are filters for the names of tests.
 pub(crate) fn test(arguments: &[String]) -> Result<()> {
@@ -129,11 +132,19 @@ fn pass(target: Target, build: &Build, filters: &[String]) -> Result<Tier> {
 /// Boots a guest, which is made when it is not there, and tells how its job ended.
 fn run(target: Target, programs: &Path, tests: Option<&Path>, job: &str) -> Result<Ended> {
     let guest = Guest::prepare(target.kernel, &cache().join("vm"))?;
-    let place = output(Command::new("mktemp").args(["--directory", "--tmpdir", "loam-vm.XXXXXX"]))?;
-    let place = PathBuf::from(place.trim());
-    let result = Machine::new(&guest, target, &place, programs, tests, job).and_then(Machine::run);
-    std::fs::remove_dir_all(&place).with_context(|| format!("`{}` can't be removed", place.display()))?;
-    result
+    // The emulator's processors sometimes run what the kernel of the other one is just patching, and the kernel goes down
+    // while it boots.
+    for _ in 0..BOOTS {
+        let place = output(Command::new("mktemp").args(["--directory", "--tmpdir", "loam-vm.XXXXXX"]))?;
+        let place = PathBuf::from(place.trim());
+        let result = Machine::new(&guest, target, &place, programs, tests, job).and_then(Machine::run);
+        std::fs::remove_dir_all(&place).with_context(|| format!("`{}` can't be removed", place.display()))?;
+        match result? {
+            Some(ended) => return Ok(ended),
+            None => note("the guest went down before its job began"),
+        }
+    }
+    bail!("the guest went down {BOOTS} times before its job began")
 }
 
 fn quote(word: &str) -> String {
