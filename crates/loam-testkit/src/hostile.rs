@@ -8,6 +8,7 @@ mod answer;
 mod cutter;
 mod image;
 mod liar;
+mod listener;
 mod proxy;
 mod server;
 

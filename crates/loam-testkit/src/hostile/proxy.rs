@@ -2,104 +2,57 @@
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-struct Shared {
-    target: String,
-    stopped: AtomicBool,
-    asked: Mutex<Vec<String>>,
-    streams: Mutex<Vec<TcpStream>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
-}
+use super::listener::{Connections, Listener, lock};
 
 /// A proxy on a port of its own at 127.0.0.1 (RFC 9110, section 9.3.6, and RFC 9112, section 3.2.2). It ends, with all
 /// its connections, when it is dropped.
 pub struct Proxy {
-    address: SocketAddr,
-    shared: Arc<Shared>,
-    listener: Option<JoinHandle<()>>,
+    listener: Listener,
+    asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl fmt::Debug for Proxy {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Proxy").field("address", &self.address).finish_non_exhaustive()
+        formatter.debug_struct("Proxy").field("url", &self.url()).finish_non_exhaustive()
     }
 }
 
 impl Proxy {
     /// Starts a proxy that connects to `target` (`host:port`), whatever host it is asked for.
     pub fn start(target: &str) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let address = listener.local_addr().expect("a bound socket has an address");
-        let shared = Arc::new(Shared {
-            target: target.to_owned(),
-            stopped: AtomicBool::new(false),
-            asked: Mutex::default(),
-            streams: Mutex::default(),
-            threads: Mutex::default(),
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let (target, heads) = (target.to_owned(), Arc::clone(&asked));
+        let listener = Listener::start(move |client, connections| {
+            // A peer that hangs up is nothing to report.
+            let _ended = serve(client, &target, &heads, connections);
         });
-        let thread = std::thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || accept(&listener, &shared)
-        });
-        Self { address, shared, listener: Some(thread) }
+        Self { listener, asked }
     }
 
     /// `http://127.0.0.1:PORT`, as it stands in a variable.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.listener.address())
     }
 
     /// The heads of what it was asked for: the first line, and the login for the proxy if there was one.
     pub fn asked(&self) -> Vec<String> {
-        lock(&self.shared.asked).clone()
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.shared.stopped.store(true, Ordering::SeqCst);
-        // Wakes the listener; it looks at the flag first.
-        let _woken = TcpStream::connect(self.address);
-        if let Some(listener) = self.listener.take() {
-            let _ended = listener.join();
-        }
-        for stream in std::mem::take(&mut *lock(&self.shared.streams)) {
-            let _closed = stream.shutdown(Shutdown::Both);
-        }
-        for thread in std::mem::take(&mut *lock(&self.shared.threads)) {
-            let _ended = thread.join();
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    while let Ok((client, _)) = listener.accept() {
-        if shared.stopped.load(Ordering::SeqCst) {
-            return;
-        }
-        let Ok(copy) = client.try_clone() else { continue };
-        lock(&shared.streams).push(copy);
-        let thread = std::thread::spawn({
-            let shared = Arc::clone(shared);
-            // A peer that hangs up is nothing to report.
-            move || drop(serve(&client, &shared))
-        });
-        lock(&shared.threads).push(thread);
+        lock(&self.asked).clone()
     }
 }
 
 /// Leads one connection to the server: as a tunnel, or with the requests' lines as a server wants them.
-fn serve(client: &TcpStream, shared: &Shared) -> io::Result<()> {
-    let server = TcpStream::connect(&shared.target)?;
-    lock(&shared.streams).push(server.try_clone()?);
+fn serve(
+    client: &TcpStream,
+    target: &str,
+    asked: &Mutex<Vec<String>>,
+    connections: &Connections,
+) -> io::Result<()> {
+    let server = TcpStream::connect(target)?;
+    connections.end_with_us(&server);
     let (back, mut to_client) = (server.try_clone()?, client.try_clone()?);
     let mut reader = BufReader::new(client);
     let mut answering = None;
@@ -120,7 +73,7 @@ fn serve(client: &TcpStream, shared: &Shared) -> io::Result<()> {
                 _ => head.push_str(&header),
             }
         }
-        lock(&shared.asked).push(format!("{}{login}", line.trim()));
+        lock(asked).push(format!("{}{login}", line.trim()));
         if line.starts_with("CONNECT ") {
             to_client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
             let answers = answer(back, to_client);

@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::Answer;
 use super::answer::Piece;
+use super::listener::{Connections, Listener, lock};
 
 /// The first byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 22;
@@ -36,55 +35,38 @@ impl Request {
     }
 }
 
-type Handler = dyn Fn(&Request) -> Answer + Send + Sync;
-
-struct Shared {
-    handler: Box<Handler>,
-    stopped: AtomicBool,
-    requests: Mutex<Vec<Request>>,
-    connections: Mutex<Vec<(TcpStream, JoinHandle<()>)>>,
-}
-
 /// A server on a port of its own at 127.0.0.1. It ends, with all its connections, when it is dropped.
 pub struct Server {
-    address: SocketAddr,
-    shared: Arc<Shared>,
-    listener: Option<JoinHandle<()>>,
+    listener: Listener,
+    requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+        formatter.debug_struct("Server").field("host", &self.host()).finish_non_exhaustive()
     }
 }
 
 impl Server {
     /// Starts a server that answers each request as the function says.
     pub fn start(handler: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
-        let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on the loopback interface");
-        let address = listener.local_addr().expect("a bound socket has an address");
-        let shared = Arc::new(Shared {
-            handler: Box::new(handler),
-            stopped: AtomicBool::new(false),
-            requests: Mutex::default(),
-            connections: Mutex::default(),
+        let requests = Arc::<Mutex<Vec<Request>>>::default();
+        let log = Arc::clone(&requests);
+        let listener = Listener::start(move |stream, connections| {
+            // A peer that hangs up is nothing to report.
+            let _ended = serve(stream, &handler, &log, connections);
         });
-        let thread = std::thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || accept(&listener, &shared)
-        });
-        Self { address, shared, listener: Some(thread) }
+        Self { listener, requests }
     }
 
     /// `127.0.0.1:PORT`, as it stands in a reference.
     pub fn host(&self) -> String {
-        self.address.to_string()
+        self.listener.address().to_string()
     }
 
     /// The requests so far.
     pub fn requests(&self) -> Vec<Request> {
-        lock(&self.shared.requests).clone()
+        lock(&self.requests).clone()
     }
 
     /// The paths of the requests so far.
@@ -93,45 +75,12 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.shared.stopped.store(true, Ordering::SeqCst);
-        // Wakes the listener; it looks at the flag first.
-        let _woken = TcpStream::connect(self.address);
-        if let Some(listener) = self.listener.take() {
-            let _ended = listener.join();
-        }
-        let connections = std::mem::take(&mut *lock(&self.shared.connections));
-        for (stream, thread) in connections {
-            let _closed = stream.shutdown(Shutdown::Both);
-            let _ended = thread.join();
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    while let Ok((stream, _)) = listener.accept() {
-        if shared.stopped.load(Ordering::SeqCst) {
-            return;
-        }
-        let Ok(copy) = stream.try_clone() else { continue };
-        let thread = std::thread::spawn({
-            let shared = Arc::clone(shared);
-            move || {
-                // A peer that hangs up is nothing to report.
-                let _ended = serve(&stream, &shared);
-                let _closed = stream.shutdown(Shutdown::Both);
-            }
-        });
-        lock(&shared.connections).push((copy, thread));
-    }
-}
-
-fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
+fn serve(
+    stream: &TcpStream,
+    handler: &dyn Fn(&Request) -> Answer,
+    requests: &Mutex<Vec<Request>>,
+    connections: &Connections,
+) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut writer = stream;
     while let Some(first) = reader.fill_buf()?.first() {
@@ -140,13 +89,13 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
         }
         let request = read(&mut reader)?;
         let request = {
-            let mut requests = lock(&shared.requests);
+            let mut requests = lock(requests);
             let request = Request { number: requests.len(), ..request };
             requests.push(request.clone());
             request
         };
-        let answer = (shared.handler)(&request);
-        if !send(&answer, stream, shared)? {
+        let answer = handler(&request);
+        if !send(&answer, stream, connections)? {
             return Ok(());
         }
     }
@@ -196,7 +145,7 @@ fn read_chunks(reader: &mut BufReader<&TcpStream>, body: &mut Vec<u8>) -> io::Re
 }
 
 /// Sends an answer; false when the connection is not to be used any more.
-fn send(answer: &Answer, mut stream: &TcpStream, shared: &Shared) -> io::Result<bool> {
+fn send(answer: &Answer, mut stream: &TcpStream, connections: &Connections) -> io::Result<bool> {
     stream.write_all(&answer.head())?;
     for piece in &answer.pieces {
         match piece {
@@ -204,8 +153,8 @@ fn send(answer: &Answer, mut stream: &TcpStream, shared: &Shared) -> io::Result<
             Piece::Forever(bytes) => loop {
                 answer.write(bytes, &mut stream)?;
             },
-            Piece::Pause(time) => wait(stream, shared, Some(*time))?,
-            Piece::Silence => wait(stream, shared, None)?,
+            Piece::Pause(time) => wait(stream, connections, Some(*time))?,
+            Piece::Silence => wait(stream, connections, None)?,
             Piece::HangUp => return Ok(false),
         }
     }
@@ -214,7 +163,7 @@ fn send(answer: &Answer, mut stream: &TcpStream, shared: &Shared) -> io::Result<
 }
 
 /// Waits for a time, or until the peer or the server hangs up.
-fn wait(stream: &TcpStream, shared: &Shared, time: Option<Duration>) -> io::Result<()> {
+fn wait(stream: &TcpStream, connections: &Connections, time: Option<Duration>) -> io::Result<()> {
     stream.set_read_timeout(time)?;
     let mut byte = [0];
     // Peeking waits without taking bytes of a next request.
@@ -222,7 +171,7 @@ fn wait(stream: &TcpStream, shared: &Shared, time: Option<Duration>) -> io::Resu
     stream.set_read_timeout(None)?;
     match peeked {
         Ok(0) => Err(io::ErrorKind::ConnectionAborted.into()),
-        _ if shared.stopped.load(Ordering::SeqCst) => Err(io::ErrorKind::ConnectionAborted.into()),
+        _ if connections.is_stopped() => Err(io::ErrorKind::ConnectionAborted.into()),
         _ => Ok(()),
     }
 }
