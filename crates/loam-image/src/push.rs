@@ -2,9 +2,10 @@
 //!
 //! The store keeps manifest and configuration as they came, and of layers the unpacked files. A layer whose blob the
 //! registry has, or another of its repositories that an image of this store names, stays as it is: when that goes for all
-//! of them, the image there has the same digest as here. Any other layer is packed again. Its blob is then another, and
-//! so is the manifest; where the archive is another, too (see [`pack`](crate::pack)), so is the configuration and with it
-//! the image's id.
+//! of them, the image there has the same digest as here. The tar of any other layer is put together again (see
+//! [`split`](crate::split)) and compressed: its blob is then another, and so is the manifest. Where that can't be done, the
+//! layer is packed from its files (see [`pack`](crate::pack)): then the archive is another, too, and so are the
+//! configuration and the image's id.
 
 mod documents;
 mod layers;
@@ -16,8 +17,8 @@ use loam_model::{
 use loam_registry::{Bytes, Client, ClientOptions, Reference, RegistryError};
 
 use crate::pull::with_notes;
-use crate::resolve::{Found, find, not_found};
-use crate::{LayerStore, blobs, catalog, names};
+use crate::resolve::Found;
+use crate::{LayerStore, blobs, names};
 use documents::Documents;
 use layers::Target;
 use packed::Whole;
@@ -30,15 +31,7 @@ impl LayerStore {
         options: &RegistryOptions,
         progress: &dyn PullProgress,
     ) -> Result<PushedImage> {
-        let (found, image) = self.database.read(|connection| {
-            let found = find(connection, word, &|word| self.stands_for(word))?;
-            let image = match &found {
-                Found::Image { id, .. } => catalog::image(connection, id)?,
-                _ => None,
-            };
-            Ok((found, image))
-        })?;
-        let Some(image) = image else { return Err(not_found(word, &found)) };
+        let (found, image) = self.look_up(word)?;
         let reference = self.destination(word, destination, &found, &image)?;
         with_notes(progress, |notes| {
             let given = ClientOptions {

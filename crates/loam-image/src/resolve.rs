@@ -85,6 +85,11 @@ impl LayerStore {
     }
 
     pub(crate) fn resolve_name(&self, word: &str) -> Result<Image> {
+        self.look_up(word).map(|(_, image)| image)
+    }
+
+    /// The image that a word means, and what the word was.
+    pub(crate) fn look_up(&self, word: &str) -> Result<(Found, Image)> {
         let (found, image) = self.database.read(|connection| {
             let found = find(connection, word, &|word| self.stands_for(word))?;
             let image = match &found {
@@ -93,6 +98,9 @@ impl LayerStore {
             };
             Ok((found, image))
         })?;
-        image.ok_or_else(|| not_found(word, &found))
+        match image {
+            Some(image) => Ok((found, image)),
+            None => Err(not_found(word, &found)),
+        }
     }
 }

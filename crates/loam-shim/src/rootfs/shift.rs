@@ -64,20 +64,20 @@ pub(super) fn begin(plan: &RootfsPlan, disk: Option<&OwnedFd>) -> Result<()> {
 }
 
 /// Whether all files were given to the container's users before.
-fn is_done(plan: &RootfsPlan, image: Option<&OwnedFd>) -> bool {
+fn is_done(plan: &RootfsPlan, disk: Option<&OwnedFd>) -> bool {
     let Some(mark) = mark(plan) else { return false };
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let Ok(file) = rustix::fs::openat(start(image), &mark, flags, Mode::empty()) else { return false };
+    let Ok(file) = rustix::fs::openat(start(disk), &mark, flags, Mode::empty()) else { return false };
     let mut text = Vec::new();
     let length = u64::try_from(DONE.len()).unwrap_or(u64::MAX);
     File::from(file).take(length).read_to_end(&mut text).is_ok() && text == DONE
 }
 
 /// Writes down that they were. Where a container outlives a power cut, they are on the disk before the word is.
-fn finish(plan: &RootfsPlan, image: Option<&OwnedFd>) -> io::Result<()> {
+fn finish(plan: &RootfsPlan, disk: Option<&OwnedFd>) -> io::Result<()> {
     let Some(mark) = mark(plan) else { return Ok(()) };
     let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(rustix::fs::openat(start(image), &mark, flags, Mode::empty())?);
+    let mut file = File::from(rustix::fs::openat(start(disk), &mark, flags, Mode::empty())?);
     if !plan.volatile {
         rustix::fs::syncfs(&file)?;
     }
@@ -87,11 +87,11 @@ fn finish(plan: &RootfsPlan, image: Option<&OwnedFd>) -> io::Result<()> {
 
 /// Gives everything in a plan's mounted root file system to the container's users, unless that was done before. What is
 /// theirs already stays.
-pub(super) fn shift(root: &OwnedFd, plan: &RootfsPlan, image: Option<&OwnedFd>) -> Result<()> {
-    let Some(mapping) = plan.mapping.as_ref().filter(|_| !is_done(plan, image)) else { return Ok(()) };
+pub(super) fn shift(root: &OwnedFd, plan: &RootfsPlan, disk: Option<&OwnedFd>) -> Result<()> {
+    let Some(mapping) = plan.mapping.as_ref().filter(|_| !is_done(plan, disk)) else { return Ok(()) };
     let message = "the files of the image can't be given to the container's users";
     shift_tree(root, mapping).map_err(|errno| Failure::new(kind_of(errno), message).caused_by(errno))?;
-    finish(plan, image).map_err(|error| Failure::new(ErrorKind::of_io(&error), message).caused_by(error))
+    finish(plan, disk).map_err(|error| Failure::new(ErrorKind::of_io(&error), message).caused_by(error))
 }
 
 /// Changes a directory and everything below it, however deep that is: one directory is open at a time. Nobody else has the
