@@ -32,6 +32,22 @@ fn saved_images_are_read_by_others_and_loaded_again() {
     assert!(host.loam(&["image", "load", "-q", "-i", &path]).ok().contains("quay.io/team/app:2"));
     assert_eq!(ids(&host), before, "the same images, by the same names");
     assert_eq!(host.loam(&["run", "--rm", "quay.io/team/app:2", "echo", "ran"]).ok(), "ran");
+    // From standard input, and an image that has no name.
+    let names = || {
+        let listed: serde_json::Value =
+            serde_json::from_str(host.loam(&["images", "-o", "json"]).ok()).unwrap();
+        listed.as_array().unwrap().iter().map(|image| image["name"].to_string()).collect::<Vec<_>>()
+    };
+    let known = names();
+    let layout = host.scratch().join("nameless").display().to_string();
+    host.sh(&format!(
+        "skopeo copy -q oci-archive:{path}:2 oci:{layout} && tar -C {layout} -cf {layout}.tar ."
+    ))
+    .ok();
+    let nameless = fs::read(format!("{layout}.tar")).unwrap();
+    let loaded = host.loam_with_input(&["image", "load", "-q"], &nameless);
+    assert!(loaded.ok().starts_with("loaded sha256:"), "{loaded:?}");
+    assert_eq!(names(), known, "it gets no name, and takes none");
     fs::write(&archive, "no archive").unwrap();
     host.loam(&["image", "load", "-i", &path]).refused(125, "images.tar");
     host.loam(&["image", "save", "-o", "/no/such/place.tar", "small"]).refused(125, "/no/such/place.tar");

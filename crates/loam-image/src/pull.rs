@@ -83,6 +83,7 @@ impl LayerStore {
     fn present(&self, source: &ImageSource, options: &PullOptions) -> Result<Option<Image>> {
         let name = match &options.name {
             Some(name) => Some(names::given(name)?),
+            None if options.nameless => None,
             None => names::of_source(source, None)?,
         };
         let Some(name) = name else { return Ok(None) };
@@ -126,6 +127,7 @@ impl LayerStore {
             select(place.top()?, &wanted, &shown, &|descriptor| place.document(descriptor))?;
         let name = match &options.name {
             Some(name) => Some(names::given(name)?),
+            None if options.nameless => None,
             None => names::of_source(source, place.found_name().as_deref())?,
         };
         let config_bytes = self.config_bytes(place, &parsed.config, &shown)?;

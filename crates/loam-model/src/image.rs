@@ -56,6 +56,8 @@ pub struct PullOptions {
     pub platform: Option<String>,
     /// The name that the image gets in the store; made from the source when absent.
     pub name: Option<String>,
+    /// Give it no name, rather than make one.
+    pub nameless: bool,
     /// A credentials file to use in place of the usual ones.
     pub credentials_file: Option<PathBuf>,
     /// Do not ask the source when the store already has an image of this name.

@@ -1,7 +1,9 @@
 //! `loam image load`.
 
+use std::fs::File;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use loam_model::{ErrorKind, Failure, PullOptions, PullProgress, escaped};
@@ -30,14 +32,15 @@ impl Load {
             Some(path) => path.as_path(),
             None => {
                 spooled = spool()?;
-                spooled.path()
+                spooled.as_path()
             }
         };
         let store = wiring.images()?;
         for archived in wiring.archives()?.contents(file)? {
             let progress: Box<dyn PullProgress> =
                 if self.quiet { Box::new(progress::Quiet) } else { progress::shown() };
-            let options = PullOptions { name: archived.names.first().cloned(), ..PullOptions::default() };
+            let name = archived.names.first().cloned();
+            let options = PullOptions { nameless: name.is_none(), name, ..PullOptions::default() };
             let image = store.pull(&archived.source, &options, progress.as_ref())?;
             drop(progress);
             for name in archived.names.iter().skip(1) {
@@ -55,8 +58,20 @@ impl Load {
     }
 }
 
+/// A file that has no name and goes with this process, whatever ends it.
+struct Spooled {
+    _open: File,
+    path: PathBuf,
+}
+
+impl Spooled {
+    fn as_path(&self) -> &Path {
+        &self.path
+    }
+}
+
 /// Copies standard input into a temporary file: archives are read by position.
-fn spool() -> Result<tempfile::NamedTempFile, Failure> {
+fn spool() -> Result<Spooled, Failure> {
     if io::stdin().is_terminal() {
         return Err(Failure::new(ErrorKind::Invalid, "an archive is not read from a terminal")
             .hint("name a file with --input, or send it in with `<`"));
@@ -65,7 +80,8 @@ fn spool() -> Result<tempfile::NamedTempFile, Failure> {
         let what = format!("the archive can't be kept in `{}`", std::env::temp_dir().display());
         Failure::new(ErrorKind::of_io(&error), what).caused_by(error)
     };
-    let mut file = tempfile::NamedTempFile::new().map_err(unwritten)?;
+    let mut file = tempfile::tempfile().map_err(unwritten)?;
     io::copy(&mut io::stdin().lock(), &mut file).map_err(unwritten)?;
-    Ok(file)
+    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    Ok(Spooled { _open: file, path })
 }

@@ -11,6 +11,9 @@ use super::super::Outcome;
 use crate::exit::Exit;
 use crate::wiring::Wiring;
 
+/// Bytes that are written at once.
+const BUFFER: usize = 1 << 20;
+
 /// The flags of `image save`.
 #[derive(Args, Debug)]
 pub(crate) struct Save {
@@ -34,7 +37,11 @@ impl Save {
                 return Err(Failure::new(ErrorKind::Invalid, "an archive is not written to a terminal")
                     .hint("name a file with --output, or send it on with `>`"));
             }
-            None => archives.save(&images, &mut io::stdout().lock())?,
+            None => {
+                let mut stdout = BufWriter::with_capacity(BUFFER, io::stdout().lock());
+                archives.save(&images, &mut stdout)?;
+                stdout.flush().map_err(|error| unwritten("standard output", error))?;
+            }
         }
         Ok(Exit::SUCCESS)
     }
@@ -45,19 +52,20 @@ fn into_file(archives: &dyn ImageArchives, images: &[Image], path: &Path) -> Res
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".unfinished.{}", std::process::id()));
     let unfinished = path.with_file_name(name);
-    let unwritten = |error: io::Error| {
-        let what = format!("`{}` can't be written", path.display());
-        Failure::new(ErrorKind::of_io(&error), what).caused_by(error)
-    };
-    let written = File::create_new(&unfinished).map_err(unwritten).and_then(|file| {
-        let mut file = BufWriter::with_capacity(1 << 20, file);
+    let failed = |error: io::Error| unwritten(&format!("`{}`", path.display()), error);
+    let written = File::create_new(&unfinished).map_err(failed).and_then(|file| {
+        let mut file = BufWriter::with_capacity(BUFFER, file);
         archives.save(images, &mut file)?;
-        file.flush().map_err(unwritten)?;
-        fs::rename(&unfinished, path).map_err(unwritten)
+        file.flush().map_err(failed)?;
+        fs::rename(&unfinished, path).map_err(failed)
     });
     if written.is_err() {
         // There is nothing more to be done about it.
         fs::remove_file(&unfinished).ok();
     }
     written
+}
+
+fn unwritten(what: &str, error: io::Error) -> Failure {
+    Failure::new(ErrorKind::of_io(&error), format!("{what} can't be written")).caused_by(error)
 }
