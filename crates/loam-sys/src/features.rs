@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
@@ -114,10 +115,14 @@ fn parse(list: &str) -> Result<Vec<Feature>, UnknownFeature> {
 
 /// Whether the kernel, or a sandbox around this process, lets it use the mount calls of [`Feature::MountApi`].
 pub fn has_mount_api() -> bool {
-    use rustix::mount::OpenTreeFlags;
-    // Without a clone that is no more than opening a directory.
-    !Feature::MountApi.is_off()
-        && rustix::mount::open_tree(CWD, "/", OpenTreeFlags::OPEN_TREE_CLOEXEC).is_ok()
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    !Feature::MountApi.is_off() && *ANSWER.get_or_init(answers_open_tree)
+}
+
+/// Whether open_tree(2) is answered. Without a clone it is no more than opening a directory.
+fn answers_open_tree() -> bool {
+    let flags = rustix::mount::OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    rustix::mount::open_tree(CWD, "/", flags).is_ok()
 }
 
 /// Whether openat2(2) may be used.
@@ -143,6 +148,18 @@ mod tests {
         for name in ["openat3", "OPENAT2"] {
             let error = parse(&format!("openat2,{name}")).unwrap_err();
             assert_eq!(error.to_string(), format!("`{name}` in `LOAM_WITHOUT` is no kernel feature"));
+        }
+    }
+
+    #[test]
+    fn mount_calls_that_a_sandbox_refuses_are_found_out() {
+        for errno in [libc::EPERM, libc::ENOSYS] {
+            let answered = std::thread::spawn(move || {
+                let before = answers_open_tree();
+                crate::sandbox::refuse([libc::SYS_open_tree, libc::SYS_fsopen], errno);
+                (before, answers_open_tree())
+            });
+            assert_eq!(answered.join().unwrap(), (true, false));
         }
     }
 

@@ -22,6 +22,8 @@ mod process_stat;
 mod processes;
 pub mod project_quota;
 mod resolution;
+#[cfg(test)]
+mod sandbox;
 mod scheduling;
 mod signal_queue;
 

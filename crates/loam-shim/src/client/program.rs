@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use loam_model::{ErrorKind, Failure, Result};
-use loam_sys::features::{self, Feature};
+use loam_sys::features::{self, has_mount_api};
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::mount::OpenTreeFlags;
 
@@ -70,7 +70,7 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
 }
 
 fn clone_read_only(path: &Path) -> io::Result<OwnedFd> {
-    if Feature::MountApi.is_off() {
+    if !has_mount_api() {
         return Err(io::ErrorKind::Unsupported.into());
     }
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use loam_model::{ErrorKind, Failure, IdMapping, Result};
-use loam_sys::features::Feature;
+use loam_sys::features::{Feature, has_mount_api};
 use rustix::io::Errno;
 
 /// Makes detached mounts idmapped; each mapping costs one short-lived process, however many mounts use it.
@@ -14,7 +14,7 @@ pub(crate) struct IdMaps(Vec<(IdMapping, OwnedFd)>);
 impl IdMaps {
     /// Whether mounts with shifted ids may be tried at all.
     pub(crate) fn are_possible() -> bool {
-        !Feature::IdmappedMounts.is_off() && !Feature::MountApi.is_off()
+        !Feature::IdmappedMounts.is_off() && has_mount_api()
     }
 
     /// Shifts the ids of a detached mount; `false` when its file system or this kernel can't. `path` is for the

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use loam_model::{Failure, Result, RootfsPlan};
-use loam_sys::features::Feature;
+use loam_sys::features::{Feature, has_mount_api};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -73,7 +73,7 @@ fn mount_failure(target: &Path, errno: Errno) -> Failure {
 
 /// The ways that may be tried.
 fn ways() -> &'static [Way] {
-    if Feature::MountApi.is_off() || Feature::LowerdirPlus.is_off() {
+    if !has_mount_api() || Feature::LowerdirPlus.is_off() {
         &[Way::OneString]
     } else if Feature::LayersByDescriptor.is_off() {
         &[Way::Paths, Way::OneString]
@@ -137,7 +137,7 @@ fn mount_layers(
 
 /// One read-only layer is no overlay.
 fn mount_single(layer: &OwnedFd, target: &Path) -> std::result::Result<OwnedFd, Errno> {
-    if Feature::MountApi.is_off() {
+    if !has_mount_api() {
         rustix::mount::mount_bind(magic_link(layer), target)?;
         rustix::mount::mount_remount(target, MountFlags::BIND | MountFlags::RDONLY, "")?;
         return open_root(target);

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use loam_model::{ErrorKind, Failure, IdMapping, MountOwner, MountPreparation, Result};
-use loam_sys::features::Feature;
+use loam_sys::features::has_mount_api;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
@@ -38,7 +38,7 @@ pub(crate) fn prepare(preparation: &MountPreparation, run_directory: &Path, maps
         Failure::new(kind_of(errno), message).caused_by(errno)
     };
     let found = find(source, *follow_links).map_err(refused)?;
-    let mount = match Feature::MountApi.is_off() {
+    let mount = match !has_mount_api() {
         true => None,
         false => Some(clone_mount(&found, *recursive).map_err(refused)?),
     };
