@@ -8,7 +8,6 @@
 mod archive;
 mod client;
 mod log;
-mod magic_link;
 mod protocol;
 mod relay;
 mod rootfs;
@@ -17,5 +16,4 @@ mod socket;
 
 pub use archive::{archive_in, archive_out};
 pub use client::ShimSupervisor;
-pub use rootfs::MountWays;
 pub use serve::{Equipment, FinishProcess, serve};

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use loam_model::{ErrorKind, Failure, Result};
+use loam_sys::magic_link;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use crate::magic_link::magic_link;
 use crate::protocol::SOCKET_NAME;
 
 /// How long a client waits until a shim takes its connection, or its message.

@@ -20,7 +20,7 @@ use loam_sys::features::{self, Feature};
 use loam_sys::kernel;
 
 pub(crate) use loam_oci::{AppArmorProfile, CgroupLayout, HostReport};
-pub(crate) use loam_shim::MountWays;
+pub(crate) use loam_rootfs::MountWays;
 
 use crate::config::Settings;
 use crate::render;

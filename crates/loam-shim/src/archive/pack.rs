@@ -8,12 +8,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use loam_model::{ErrorKind, Failure, Result};
+use loam_sys::magic_link;
 use rustix::fs::{Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
 
 use super::root::{Root, failure};
-use crate::magic_link::magic_link;
 
 /// How many directories may lie in one another.
 const MAX_DEPTH: usize = 256;

@@ -6,11 +6,10 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use loam_model::{ArchiveRequest, ErrorKind, Failure, IdMapping, Result, RootfsPlan, shown_bytes};
+use loam_rootfs::{IdMaps, kind_of, mount_root};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
-
-use crate::rootfs::{self, IdMaps};
 
 /// The owner shown for ids that the container does not have (`overflowuid`).
 const NOBODY: u32 = 65_534;
@@ -33,7 +32,7 @@ impl Root {
                 }
                 Err(errno) => {
                     let message = format!("the file system of container `{}` can't be opened", request.id);
-                    return Err(Failure::new(rootfs::kind_of(errno), message).caused_by(errno));
+                    return Err(Failure::new(kind_of(errno), message).caused_by(errno));
                 }
             },
             None => mount(&request.rootfs)?,
@@ -104,7 +103,7 @@ fn mount(plan: &RootfsPlan) -> Result<OwnedFd> {
         .first()
         .ok_or_else(|| Failure::new(ErrorKind::Invalid, "a root file system needs at least one layer"))?;
     let lasting = RootfsPlan { volatile: false, ..plan.clone() };
-    rootfs::mount_root(&lasting, None, &mut IdMaps::default(), target)
+    mount_root(&lasting, None, &mut IdMaps::default(), target)
 }
 
 /// A failure to do something with a path of the container.
@@ -117,6 +116,6 @@ pub(super) fn failure(path: &[u8], what: &str, errno: Errno) -> Failure {
         Errno::NOTDIR => {
             Failure::new(ErrorKind::Invalid, format!("`{shown}` is not a directory of the container"))
         }
-        errno => Failure::new(rootfs::kind_of(errno), format!("`{shown}` can't be {what}")).caused_by(errno),
+        errno => Failure::new(kind_of(errno), format!("`{shown}` can't be {what}")).caused_by(errno),
     }
 }

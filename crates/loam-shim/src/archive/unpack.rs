@@ -10,13 +10,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use loam_model::{ErrorKind, Failure, Result, shown_bytes};
+use loam_rootfs::as_container_root;
+use loam_sys::magic_link;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec};
 use rustix::io::Errno;
 use tar::{Archive, Entry, EntryType};
 
 use super::root::{Root, failure};
-use crate::magic_link::magic_link;
-use crate::rootfs::as_container_root;
 use attributes::{Attributes, both};
 use place::{Place, add_fifo, add_file, add_symlink};
 

@@ -12,10 +12,9 @@ use std::sync::OnceLock;
 
 use loam_model::{ErrorKind, Failure, Result};
 use loam_sys::features::{self, has_mount_api};
+use loam_sys::magic_link;
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::mount::OpenTreeFlags;
-
-use crate::magic_link::magic_link;
 
 /// The program, opened when it is first needed and kept open.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::magic_link::magic_link;
+use loam_sys::magic_link;
 
 /// A descriptor whose reads and writes never wait (but for a disk).
 #[derive(Debug)]

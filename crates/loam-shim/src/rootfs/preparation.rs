@@ -6,14 +6,12 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use loam_model::{ErrorKind, Failure, IdMapping, MountOwner, MountPreparation, Result};
+use loam_rootfs::{IdMaps, kind_of, move_to};
 use loam_sys::features::has_mount_api;
+use loam_sys::magic_link;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
-
-use super::overlay::move_to;
-use super::{IdMaps, kind_of};
-use crate::magic_link::magic_link;
 
 /// Makes one prepared mount below the run directory.
 pub(crate) fn prepare(preparation: &MountPreparation, run_directory: &Path, maps: &mut IdMaps) -> Result<()> {

@@ -13,7 +13,6 @@ use rustix::io::Errno;
 
 use super::attributes::{Attributes, both};
 use crate::archive::root::failure;
-use crate::rootfs;
 
 /// Where an entry goes: a directory, and a name in it that is a single component.
 pub(super) struct Place<'a> {
@@ -52,7 +51,7 @@ pub(super) fn add_file(place: &Place<'_>, entry: &mut impl Read, attributes: &At
     std::io::copy(entry, &mut file).map_err(|error| {
         let message = format!("`{}` can't be written", shown_bytes(place.path.as_os_str().as_bytes()));
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-        Failure::new(rootfs::kind_of(errno), message).caused_by(error)
+        Failure::new(loam_rootfs::kind_of(errno), message).caused_by(error)
     })?;
     let file = OwnedFd::from(file);
     attributes.apply(&file).map_err(|errno| place.failure("set up", errno))?;

@@ -4,12 +4,13 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use loam_model::{CreateRequest, Failure, Result, RuntimeChoice, ShimLaunch};
+use loam_rootfs::{IdMaps, kind_of, make_standard_directories, mount_root};
 use loam_sys::ChildSignal;
 use rustix::fs::Mode;
 
 use super::{Container, has_memory_limit, with_runtime};
 use crate::log::Log;
-use crate::rootfs::{self, IdMaps, MountNamespace};
+use crate::rootfs::{self, MountNamespace};
 use crate::serve::config;
 use crate::serve::process::{Process, make_streams};
 
@@ -64,9 +65,9 @@ impl Container {
         let mut maps = IdMaps::default();
         let target = launch.directory.join("rootfs");
         make_directory(&target)?;
-        let root = rootfs::mount_root(&launch.rootfs, label, &mut maps, &target)?;
+        let root = mount_root(&launch.rootfs, label, &mut maps, &target)?;
         if launch.rootfs.upper.is_some() {
-            rootfs::make_standard_directories(&root, launch.rootfs.mapping.as_ref())?;
+            make_standard_directories(&root, launch.rootfs.mapping.as_ref())?;
         }
         for preparation in &launch.preparations {
             rootfs::prepare(preparation, &launch.directory, &mut maps)?;
@@ -93,7 +94,7 @@ fn make_directory(path: &Path) -> Result<()> {
         Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
         Err(errno) => {
             let message = format!("`{}` can't be made", path.display());
-            Err(Failure::new(rootfs::kind_of(errno), message).caused_by(errno))
+            Err(Failure::new(kind_of(errno), message).caused_by(errno))
         }
     }
 }

@@ -5,15 +5,15 @@ use std::path::Path;
 
 use loam_model::{Failure, Result, RootfsPlan};
 use loam_sys::features::{Feature, has_mount_api};
+use loam_sys::magic_link;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
 
-use super::layers::{self, Layers};
-use super::{IdMaps, as_container_root, kind_of, shift};
-use crate::magic_link::magic_link;
+use crate::layers::{self, Layers};
+use crate::{IdMaps, as_container_root, kind_of, shift};
 
 /// How the kernel is told of the layers, from the newest way to the oldest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ enum Way {
 
 /// Mounts the plan's root file system at `target`, a directory in a mount namespace of our own, and gives a
 /// descriptor of its root. With a label, SELinux takes it for that of every file.
-pub(crate) fn mount_root(
+pub fn mount_root(
     plan: &RootfsPlan,
     label: Option<&str>,
     maps: &mut IdMaps,
@@ -215,15 +215,16 @@ fn open_root(target: &Path) -> std::result::Result<OwnedFd, Errno> {
 }
 
 /// Mounts a detached mount.
-pub(super) fn move_to(mount: &OwnedFd, target: &Path) -> std::result::Result<(), Errno> {
+/// Puts a detached mount at a path.
+pub fn move_to(mount: &OwnedFd, target: &Path) -> std::result::Result<(), Errno> {
     rustix::mount::move_mount(mount, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rootfs::MountNamespace;
     use loam_model::IdMapping;
+    use rustix::mount::MountPropagationFlags;
     use std::os::unix::fs::MetadataExt;
 
     /// Mounts two layers in each of the ways, in a mount namespace that only a thread of this test sees.
@@ -251,7 +252,7 @@ mod tests {
             let root = root.unwrap_or_else(|errno| panic!("{way:?}: {errno}"));
             assert_eq!(std::fs::read_to_string(path("root/a")).unwrap(), "high");
             assert_eq!(std::fs::metadata(path("root/b")).unwrap().uid(), owner, "{way:?}");
-            crate::rootfs::make_standard_directories(&root, mapping).unwrap();
+            crate::make_standard_directories(&root, mapping).unwrap();
             assert_eq!(std::fs::metadata(path("root/proc")).unwrap().uid(), owner, "{way:?}");
             assert_eq!(std::fs::metadata(path("upper/proc")).unwrap().uid(), 0, "{way:?}");
             // A file that is written to is copied up, one that is removed leaves a whiteout.
@@ -323,7 +324,9 @@ mod tests {
         }
         // A thread of its own, because the namespace change is for the thread.
         std::thread::spawn(|| {
-            let _namespace = MountNamespace::enter(Path::new("/tmp")).unwrap();
+            loam_sys::new_mount_namespace().unwrap();
+            rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+                .unwrap();
             try_ways(None, 0);
             try_ways(Some(&IdMapping::contiguous(100_000, 65_536)), 100_000);
             try_shifted(&IdMapping::contiguous(100_000, 65_536));

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 /// Makes detached mounts idmapped; each mapping costs one short-lived process, however many mounts use it.
 #[derive(Debug, Default)]
-pub(crate) struct IdMaps(Vec<(IdMapping, OwnedFd)>);
+pub struct IdMaps(Vec<(IdMapping, OwnedFd)>);
 
 impl IdMaps {
     /// Whether mounts with shifted ids may be tried at all.
@@ -19,7 +19,7 @@ impl IdMaps {
 
     /// Shifts the ids of a detached mount; `false` when its file system or this kernel can't. `path` is for the
     /// message.
-    pub(crate) fn apply(
+    pub fn apply(
         &mut self,
         mount: &OwnedFd,
         mapping: &IdMapping,

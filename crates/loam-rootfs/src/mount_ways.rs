@@ -9,7 +9,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsOpenFlags, OpenTreeFlags};
 
-use super::IdMaps;
+use crate::IdMaps;
 
 /// What was found by trying; `None` where this process lacks the rights to try. Nothing is mounted anywhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -17,11 +17,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use loam_model::{ErrorKind, Failure, IdMapping, Result, RootfsPlan};
+use loam_sys::magic_link;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::kind_of;
-use crate::magic_link::magic_link;
+use crate::kind_of;
 
 /// The name of the file that says that ids are shifted.
 const MARK: &str = "shifted";
@@ -45,12 +45,12 @@ fn start(disk: Option<&OwnedFd>) -> BorrowedFd<'_> {
 }
 
 /// Whether files of this container may have the host's ids.
-pub(super) fn has_begun(plan: &RootfsPlan, disk: Option<&OwnedFd>) -> bool {
+pub(crate) fn has_begun(plan: &RootfsPlan, disk: Option<&OwnedFd>) -> bool {
     mark(plan).is_some_and(|mark| rustix::fs::statat(start(disk), &mark, AtFlags::SYMLINK_NOFOLLOW).is_ok())
 }
 
 /// Writes down that they may.
-pub(super) fn begin(plan: &RootfsPlan, disk: Option<&OwnedFd>) -> Result<()> {
+pub(crate) fn begin(plan: &RootfsPlan, disk: Option<&OwnedFd>) -> Result<()> {
     let Some(mark) = mark(plan) else {
         let message =
             "a read-only root file system can't be mounted with shifted ids: no idmapped mounts here";
@@ -87,7 +87,7 @@ fn finish(plan: &RootfsPlan, disk: Option<&OwnedFd>) -> io::Result<()> {
 
 /// Gives everything in a plan's mounted root file system to the container's users, unless that was done before. What is
 /// theirs already stays.
-pub(super) fn shift(root: &OwnedFd, plan: &RootfsPlan, disk: Option<&OwnedFd>) -> Result<()> {
+pub(crate) fn shift(root: &OwnedFd, plan: &RootfsPlan, disk: Option<&OwnedFd>) -> Result<()> {
     let Some(mapping) = plan.mapping.as_ref().filter(|_| !is_done(plan, disk)) else { return Ok(()) };
     let message = "the files of the image can't be given to the container's users";
     shift_tree(root, mapping).map_err(|errno| Failure::new(kind_of(errno), message).caused_by(errno))?;

@@ -8,29 +8,29 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
-use super::{IdMaps, disk, kind_of, shift};
+use crate::{IdMaps, disk, kind_of, shift};
 
 /// The open directories of a plan.
 #[derive(Debug)]
-pub(super) struct Layers {
+pub(crate) struct Layers {
     /// The topmost first.
-    pub(super) lower: Vec<OwnedFd>,
-    pub(super) upper: Option<OwnedFd>,
-    pub(super) work: Option<OwnedFd>,
+    pub(crate) lower: Vec<OwnedFd>,
+    pub(crate) upper: Option<OwnedFd>,
+    pub(crate) work: Option<OwnedFd>,
     /// The idmapped mounts of our own in which directories were opened.
-    pub(super) anchors: Vec<OwnedFd>,
+    pub(crate) anchors: Vec<OwnedFd>,
     /// The mount of the disk file that holds the writable directories.
-    pub(super) disk: Option<OwnedFd>,
+    pub(crate) disk: Option<OwnedFd>,
     /// Whether the ids are still to be shifted: the container has its own, and the directories are not idmapped.
-    pub(super) unmapped: bool,
+    pub(crate) unmapped: bool,
     /// The SELinux label of all files.
-    pub(super) label: Option<String>,
+    pub(crate) label: Option<String>,
 }
 
 impl Layers {
     /// Opens the directories. With a mapping, one idmapped clone of a mount serves all directories in it: the
     /// overlay makes itself private clones of just the directories.
-    pub(super) fn open(plan: &RootfsPlan, maps: &mut IdMaps) -> Result<Self> {
+    pub(crate) fn open(plan: &RootfsPlan, maps: &mut IdMaps) -> Result<Self> {
         let disk = disk::mount(plan)?;
         let mapped = match &plan.mapping {
             Some(mapping) if !shift::has_begun(plan, disk.as_ref()) => {
@@ -45,7 +45,7 @@ impl Layers {
     }
 
     /// Opens the directories as they are.
-    pub(super) fn open_unmapped(plan: &RootfsPlan) -> Result<Self> {
+    pub(crate) fn open_unmapped(plan: &RootfsPlan) -> Result<Self> {
         Self::plain(plan, disk::mount(plan)?)
     }
 
@@ -171,7 +171,7 @@ fn common_ancestor<'a>(paths: impl Iterator<Item = &'a Path>) -> PathBuf {
 }
 
 /// Refuses a plan that no overlay can be made of.
-pub(super) fn check(plan: &RootfsPlan) -> Result<()> {
+pub(crate) fn check(plan: &RootfsPlan) -> Result<()> {
     let invalid = |message: &str| Err(Failure::new(ErrorKind::Invalid, message));
     if plan.lower.is_empty() {
         return invalid("a root file system needs at least one layer");

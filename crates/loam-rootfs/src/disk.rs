@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use loam_model::{Result, RootfsPlan};
 
 /// Mounts the disk file of a plan, if it has one, with the ids that are on it.
-pub(super) fn mount(plan: &RootfsPlan) -> Result<Option<OwnedFd>> {
+pub(crate) fn mount(plan: &RootfsPlan) -> Result<Option<OwnedFd>> {
     let Some(disk) = &plan.disk else { return Ok(None) };
     Ok(Some(loam_sys::mount_disk(disk, !plan.volatile)?))
 }
