@@ -313,7 +313,7 @@ impl Drop for Host {
 }
 
 /// The path of a built program.
-pub(crate) fn program(name: &str) -> String {
+pub fn program(name: &str) -> String {
     let directory = std::env::var("LOAM_PROGRAMS").expect("run the end-to-end tests with ./x test");
     format!("{directory}/{name}")
 }

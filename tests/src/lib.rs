@@ -6,6 +6,6 @@ pub mod needs;
 pub mod quota;
 mod wait;
 
-pub use host::{Host, Ran};
+pub use host::{Host, Ran, program};
 pub use needs::Need;
 pub use wait::until;

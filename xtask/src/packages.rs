@@ -50,6 +50,7 @@ pub(crate) const TEST: &[Package] = &[
     package("python3", "python3"),
     package("runc", "runc"),
     package("skopeo", "skopeo"),
+    package("strace", "strace"),
     package("umoci", "umoci"),
     package("util-linux", "unshare"),
     package("zstd", "zstd"),

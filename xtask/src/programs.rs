@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use crate::shell::{output, print, run, workspace};
 
 /// Loam's programs.
-pub(crate) const PROGRAMS: [&str; 3] = ["loam", "loam-shim", "loam-cni"];
+pub(crate) const PROGRAMS: [&str; 4] = ["loam", "loam-shim", "loam-cni", "loam-unpack"];
 
 /// How the programs are built.
 #[derive(Clone, Copy, Debug)]
@@ -40,14 +40,16 @@ pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
                 cargo
             };
             run(release("build").args(["--bins", "-p", "loam", "-p", "loam-cni"]))?;
-            let mut shim = release("rustc");
-            shim.args(["-p", "loam-shim", "--bin", "loam-shim"]);
-            if libraries.is_some() {
-                // Every start of a container executes it, and every container keeps one: without shared libraries it
-                // starts a millisecond earlier and has fewer pages of its own.
-                shim.args(["--", "-C", "target-feature=+crt-static"]);
+            // Every start of a container executes the one, which stays with it, every layer of a pull the other: without
+            // shared libraries they start a millisecond earlier and have fewer pages of their own.
+            for (package, program) in [("loam-shim", "loam-shim"), ("loam-image", "loam-unpack")] {
+                let mut helper = release("rustc");
+                helper.args(["-p", package, "--bin", program]);
+                if libraries.is_some() {
+                    helper.args(["--", "-C", "target-feature=+crt-static"]);
+                }
+                run(&mut helper)?;
             }
-            run(&mut shim)?;
             Ok(directory.join("release"))
         }
     }

@@ -3,6 +3,8 @@
 use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
+use loam_model::Failure;
+use serde::{Deserialize, Serialize};
 
 use crate::error::invalid;
 
@@ -10,24 +12,23 @@ use crate::error::invalid;
 const ZSTD_WINDOW_LOG: u32 = 27;
 
 /// How a blob is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Compression {
     None,
     Gzip,
     Zstd,
-    /// Recognised, and not supported.
-    Other(&'static str),
 }
 
 /// Tells the compression by the first bytes; media types are known to lie.
-pub(crate) fn sniff(start: &[u8]) -> Compression {
-    match start {
-        [0x1f, 0x8b, ..] => Compression::Gzip,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
-        [0xfd, b'7', b'z', b'X', ..] => Compression::Other("xz"),
-        [b'B', b'Z', b'h', b'0'..=b'9', ..] => Compression::Other("bzip2"),
-        _ => Compression::None,
-    }
+pub(crate) fn sniff(start: &[u8]) -> Result<Compression, Failure> {
+    let other = match start {
+        [0x1f, 0x8b, ..] => return Ok(Compression::Gzip),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => return Ok(Compression::Zstd),
+        [0xfd, b'7', b'z', b'X', ..] => "xz",
+        [b'B', b'Z', b'h', b'0'..=b'9', ..] => "bzip2",
+        _ => return Ok(Compression::None),
+    };
+    Err(invalid(format!("the data is compressed with {other}, not gzip or zstd")))
 }
 
 /// A reader of the decompressed bytes.
@@ -42,11 +43,6 @@ where
             let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG)?;
             Box::new(decoder)
-        }
-        Compression::Other(name) => {
-            return Err(io::Error::other(invalid(format!(
-                "the data is compressed with {name}, not gzip or zstd"
-            ))));
         }
     })
 }
@@ -106,7 +102,7 @@ mod tests {
 
     fn decode(bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut out = Vec::new();
-        decoder(bytes, sniff(bytes))?.read_to_end(&mut out)?;
+        decoder(bytes, sniff(bytes).map_err(io::Error::other)?)?.read_to_end(&mut out)?;
         Ok(out)
     }
 

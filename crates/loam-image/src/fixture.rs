@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use loam_model::{Digest, Failure, LayerProgress, PullProgress, Result};
 use loam_registry::Bytes;
@@ -14,7 +15,7 @@ use crate::document::{Descriptor, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, RawDocume
 use crate::hashing::sha256;
 use crate::intake::{Blob, Promise};
 use crate::source::Source;
-use crate::{LayerStore, SCHEMA, StoreConfig};
+use crate::{LayerStore, SCHEMA, StoreConfig, Unpacker};
 
 /// Whether this process is root; says by name what is skipped otherwise.
 pub(crate) fn is_root(test: &str) -> bool {
@@ -184,7 +185,12 @@ impl PullProgress for Heard {
 /// A store in a directory.
 pub(crate) fn store(root: &Path) -> LayerStore {
     let database = Database::open(&root.join("loam.db"), &[SCHEMA]).expect("a database");
-    LayerStore::open(StoreConfig::new(root), database)
+    LayerStore::open(config(root), database)
+}
+
+/// How it is set up: nothing that it pulls is protected for longer than the pull.
+pub(crate) fn config(root: &Path) -> StoreConfig {
+    StoreConfig { lease: Duration::ZERO, ..StoreConfig::new(root, Unpacker::InProcess) }
 }
 
 /// Names of everything in the places where only unfinished things are.

@@ -32,6 +32,7 @@ impl LayerStore {
             stop: &AtomicBool::new(false),
             algorithm: DigestAlgorithm::Sha256,
             own_thread: true,
+            unpacker: &self.config.unpacker,
         };
         let promise = Promise { digest: None, size: None };
         let intake = Intake::new(Box::new(ReaderBlob(tar)), promise, &|_| {});
@@ -53,6 +54,7 @@ impl LayerStore {
             entries: streamed.unpacked.entries,
             blob: None,
             blob_size: streamed.length,
+            blob_kept: false,
         };
         let mut held = Held::default();
         if !self.has_layer(&diff_id)? {

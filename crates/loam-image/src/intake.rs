@@ -1,6 +1,7 @@
 //! The compressed bytes of a blob on their way in: counted, hashed, and held against what was promised.
 
-use std::io::{self, BufRead, Read};
+use std::fs::File;
+use std::io::{self, BufRead, Read, Write};
 
 use loam_model::{Digest, ErrorKind, Failure};
 use loam_registry::Bytes;
@@ -120,6 +121,23 @@ impl BufRead for Intake<'_> {
 
     fn consume(&mut self, count: usize) {
         drop(self.piece.split_to(count));
+    }
+}
+
+/// A blob that is written to a file as it comes.
+pub(crate) struct Copied<'a> {
+    pub(crate) blob: Box<dyn Blob + 'a>,
+    pub(crate) file: File,
+}
+
+impl Blob for Copied<'_> {
+    fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        let piece = self.blob.next()?;
+        if let Some(piece) = &piece {
+            let written = self.file.write_all(piece);
+            written.map_err(|error| crate::error::failed("the blob can't be kept", error))?;
+        }
+        Ok(piece)
     }
 }
 

@@ -16,7 +16,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_NOW};
 use rustix::io::Errno;
 
 use crate::error::failed;
-use crate::staging::{Places, is_at, make_directory};
+use crate::staging::{Places, entries, is_at, make_directory};
 
 /// After so many bytes a holder shows that it gets on.
 const BEAT: u64 = 1 << 20;
@@ -100,6 +100,18 @@ impl Drop for LayerLock {
         // While the lock is held nobody else removes it; whoever waits finds out by `is_at`.
         fs::remove_file(&self.path).ok();
         rustix::fs::flock(&*self.file, FlockOperation::Unlock).ok();
+    }
+}
+
+/// Removes the files of locks whose holders were killed.
+pub(crate) fn sweep(places: &Places) {
+    for path in entries(&places.locks()) {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let Ok(file) = rustix::fs::open(&path, flags, Mode::empty()) else { continue };
+        // Whoever waits for it finds out by `is_at`, as when a holder removes it.
+        if matches!(try_lock(&file), Ok(true)) && is_at(&file, &path) {
+            fs::remove_file(&path).ok();
+        }
     }
 }
 

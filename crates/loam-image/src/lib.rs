@@ -7,6 +7,7 @@
 //!   blobs/sha256/HEX             manifests and configurations as they came; not layers
 //!   layers/ID/diff               an unpacked layer in overlayfs' form, with the container's ids; ID is random
 //!   layers/ID/split              what its tar had beside the files' data; see `split`
+//!   layers/ID/blob               what it was unpacked from, where blobs are kept
 //!   snapshots/CONTAINER/upper    what a container has written; its root carries the image's root's attributes
 //!   snapshots/CONTAINER/work     overlayfs' own
 //!   snapshots/CONTAINER/disk     with a disk limit, on a file system without quotas: the file system with both
@@ -16,6 +17,7 @@
 //!   trash/ID                     something being deleted
 //!   partial/HEX                  the beginning of a large blob, for a pull that is killed; see `partial`
 //!   layer-locks/HEX              the lock of a layer being fetched, by the digits of its diff id
+//!   leases/HOLDER                locked by a process that has pulled images; see `lease`
 //!   empty                        stands for the layers of an image without any
 //! ```
 //!
@@ -27,10 +29,11 @@
 //!
 //! # What stays
 //!
-//! The roots are names, pins and snapshots. An image goes with its last name, or, when it was removed by force while
+//! The roots are names, pins, snapshots, and the leases of processes that pull. An image goes with its last name, or, when it was removed by force while
 //! snapshots needed it, with its last snapshot; a layer goes with the last image that has it; a blob likewise. An
 //! image whose name another one took stays, without a name, until it is removed by its id or pruned
-//! ([`ImageUpkeep`](loam_model::ImageUpkeep)). A pin keeps an image from pruning.
+//! ([`ImageUpkeep`](loam_model::ImageUpkeep)). A pin keeps an image from pruning, and so does a lease: what a process has
+//! pulled stays until that process ends, so that it can make a container from it.
 //!
 //! # Locks
 //!
@@ -48,7 +51,8 @@
 //! # What a crash leaves
 //!
 //! Locks vanish with their process. Directories in `staging`, and directories in `layers` without a row, that nobody
-//! has locked, directories in `snapshots` without a row, and everything in `trash` are garbage; every pull, import and
+//! has locked, directories in `snapshots` without a row, files of locks and leases that nobody holds, and everything in
+//! `trash` are garbage; every pull, import and
 //! removal of an image first sweeps them up. Files in `partial` are what the next pull of the same blob begins with; they
 //! are swept up when they are old. Starting a container sweeps nothing. A snapshot has its row before its
 //! directories, and keeps it until they are gone; only a power cut can take the row of one that is thrown away with its
@@ -59,7 +63,7 @@
 //! # In and out
 //!
 //! What comes in: bytes from strangers ([`ImageStore::pull`](loam_model::ImageStore::pull)), each held against a size
-//! and two digests before it counts. What goes out: [`RootfsPlan`](loam_model::RootfsPlan)s, and images into registries
+//! and two digests before it counts, and unpacked by a confined process ([`Unpacker`]). What goes out: [`RootfsPlan`](loam_model::RootfsPlan)s, and images into registries
 //! ([`ImageStore::push`](loam_model::ImageStore::push)); the store mounts nothing that anybody sees, and nothing at all
 //! that outlasts a call.
 
@@ -67,6 +71,7 @@ mod archive;
 mod blobs;
 mod blocks;
 mod catalog;
+mod confined;
 mod decompress;
 mod delete;
 mod document;
@@ -78,6 +83,7 @@ mod import;
 mod intake;
 mod layer_lock;
 mod layer_tar;
+mod lease;
 mod names;
 mod pack;
 mod partial;
@@ -103,6 +109,7 @@ mod stream;
 mod unpack;
 mod upkeep;
 
+pub use confined::{Unpacker, serve_unpacker};
 pub use quota::quota_mechanism;
 pub use registries::RemoteRegistries;
 pub use schema::SCHEMA;

@@ -3,7 +3,7 @@
 use loam_state::Schema;
 
 /// The image store's part of the state database.
-pub const SCHEMA: Schema = Schema { component: "images", versions: &[FIRST, SECOND, THIRD, FOURTH] };
+pub const SCHEMA: Schema = Schema { component: "images", versions: &[FIRST, SECOND, THIRD, FOURTH, FIFTH] };
 
 const FIRST: &str = "
 -- An image, by the digest of its configuration. `config` is what containers are made from, as JSON of the model's
@@ -96,5 +96,16 @@ CREATE TABLE packed_layer (
     diff_id TEXT NOT NULL,
     blob TEXT NOT NULL,
     blob_size INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+const FIFTH: &str = "
+-- Images that a running process has pulled, until a time in seconds since the epoch; see `lease`. The table of this name before was never used.
+DROP TABLE image_lease;
+CREATE TABLE image_lease (
+    holder TEXT NOT NULL,
+    image TEXT NOT NULL REFERENCES image (id) ON DELETE CASCADE,
+    until INTEGER NOT NULL,
+    PRIMARY KEY (holder, image)
 ) STRICT, WITHOUT ROWID;
 ";

@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 
 use rustix::fs::StatVfs;
+use serde::{Deserialize, Serialize};
 
 /// What is kept free, whatever is pulled: so many bytes, or a hundredth where that is less.
 const RESERVE: u64 = 64 << 20;
@@ -10,7 +11,7 @@ const RESERVE: u64 = 64 << 20;
 const INODE_RESERVE: u64 = 4096;
 
 /// What may be used of a file system at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Space {
     /// Bytes of a block, the least that is given out.
     pub(crate) block: u64,

@@ -36,6 +36,11 @@ impl Places {
         self.layer(id).join(SPLIT)
     }
 
+    /// The blob that a layer was unpacked from, where blobs are kept.
+    pub(crate) fn kept_blob(&self, id: &str) -> PathBuf {
+        self.layer(id).join(BLOB)
+    }
+
     pub(crate) fn snapshots(&self) -> PathBuf {
         self.root.join("snapshots")
     }
@@ -62,6 +67,11 @@ impl Places {
 
     pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
         self.root.join("blobs").join(digest.algorithm().as_str()).join(digest.hex())
+    }
+
+    /// The files of those who hold leases.
+    pub(crate) fn leases(&self) -> PathBuf {
+        self.root.join("leases")
     }
 
     /// A directory below the store's root that stands for an image without layers.
@@ -131,6 +141,8 @@ pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
 
 /// The name of that file.
 const SPLIT: &str = "split";
+/// The name of a layer's blob.
+const BLOB: &str = "blob";
 
 /// Where a stream is unpacked to.
 #[derive(Debug)]
@@ -198,10 +210,19 @@ impl StagedLayer {
 
     /// The same, and a file for what the layer's tar has beside the files' data.
     pub(crate) fn destination(&self) -> Result<Destination> {
+        Ok(Destination { files: self.diff()?, split: self.make(SPLIT)? })
+    }
+
+    /// A file for the layer's blob.
+    pub(crate) fn blob(&self) -> Result<File> {
+        self.make(BLOB)
+    }
+
+    fn make(&self, name: &str) -> Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let split = rustix::fs::openat(&self.directory, SPLIT, flags, Mode::RUSR | Mode::WUSR)
+        let file = rustix::fs::openat(&self.directory, name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|error| failed(format!("the staged layer `{}` can't be written", self.id), error))?;
-        Ok(Destination { files: self.diff()?, split: File::from(split) })
+        Ok(File::from(file))
     }
 
     /// Removes that file again: what it holds is not all.

@@ -10,19 +10,21 @@ use std::time::{Duration, SystemTime};
 use loam_model::{
     ContainerId, Digest, DiskUsage, ErrorKind, Failure, IdMapping, Image, ImageConfig, ImageSource,
     ImageStore, ImageSummary, LayerProgress, PullOptions, PullProgress, PushedImage, RegistryOptions,
-    RemovedImage, Result, RootfsPlan, SnapshotRequest,
+    RemovedImage, Result, RootfsPlan, SnapshotRequest, StoreShare,
 };
 use loam_registry::ClientOptions;
 use loam_state::{Database, Durability};
 use tokio::runtime::Runtime;
 
+use crate::confined::Unpacker;
 use crate::error::failed;
+use crate::lease::{self, Holder};
 use crate::record;
 use crate::source::{Layout, Memory};
 use crate::space::Space;
 use crate::staging::{self, Places, make_directory, open_directory};
 use crate::unpack::Budget;
-use crate::{blobs, catalog, names, partial};
+use crate::{blobs, catalog, layer_lock, names, partial};
 
 /// How a store is set up.
 #[derive(Clone, Debug)]
@@ -36,6 +38,15 @@ pub struct StoreConfig {
     /// The project ids that containers with a disk limit get on XFS and ext4. Others on the same file system (Docker and
     /// Kubernetes count up from low numbers) should have none of them; one that is in use all the same is left out.
     pub projects: Range<u32>,
+    /// Whether the blobs of layers are kept beside their files.
+    pub keep_blobs: bool,
+    /// When layers and disk limits take more than this after a pull or an import, images that nothing needs go, those
+    /// first that were used least recently; none when absent.
+    pub prune_threshold: Option<StoreShare>,
+    /// How long an image that this process has pulled is not pruned, as long as the process runs.
+    pub lease: Duration,
+    /// Who unpacks layers.
+    pub unpacker: Unpacker,
     /// How registries are spoken to, as far as a pull or a push does not say.
     pub registries: ClientOptions,
 }
@@ -45,13 +56,17 @@ const PROJECTS: Range<u32> = 0x1000_0000..0x2000_0000;
 
 impl StoreConfig {
     /// The usual store in a state directory.
-    pub fn new(root: impl Into<PathBuf>) -> Self {
+    pub fn new(root: impl Into<PathBuf>, unpacker: Unpacker) -> Self {
         let root = root.into();
         Self {
             root,
             unpacked_limit: None,
             lock_patience: Duration::from_secs(30),
             projects: PROJECTS,
+            keep_blobs: false,
+            prune_threshold: None,
+            lease: Duration::from_secs(600),
+            unpacker,
             registries: ClientOptions::default(),
         }
     }
@@ -64,13 +79,15 @@ pub struct LayerStore {
     pub(crate) database: Arc<Database>,
     /// Made when a registry is first used.
     runtime: OnceLock<Runtime>,
+    /// Made when an image is first pulled.
+    holder: OnceLock<Holder>,
 }
 
 impl LayerStore {
     /// Opens the store of a state directory. Nothing is read or made before it is needed.
     pub fn open(config: StoreConfig, database: Arc<Database>) -> Self {
         let places = Places { root: config.root.clone() };
-        Self { config, places, database, runtime: OnceLock::new() }
+        Self { config, places, database, runtime: OnceLock::new(), holder: OnceLock::new() }
     }
 
     /// Makes an image from an OCI layout in a tar that the program carries, under this name. Quick when it is there
@@ -94,6 +111,15 @@ impl LayerStore {
             .build()
             .map_err(|error| failed("the threads for transfers can't be started", error))?;
         Ok(self.runtime.get_or_init(|| runtime))
+    }
+
+    /// What this process holds leases with.
+    pub(crate) fn holder(&self) -> Result<&Holder> {
+        if let Some(holder) = self.holder.get() {
+            return Ok(holder);
+        }
+        let holder = Holder::new(&self.places)?;
+        Ok(self.holder.get_or_init(|| holder))
     }
 
     /// What a pull may unpack: what is free, less a reserve, or what the configuration allows.
@@ -136,11 +162,15 @@ impl ImageStore for LayerStore {
         options: &PullOptions,
         progress: &dyn PullProgress,
     ) -> Result<Image> {
-        self.pull_image(source, options, progress)
+        let image = self.pull_image(source, options, progress)?;
+        self.prune_as_configured();
+        Ok(image)
     }
 
     fn import(&self, tar: &mut (dyn Read + Send), name: &str, config: &ImageConfig) -> Result<Image> {
-        self.import_tar(tar, name, config)
+        let image = self.import_tar(tar, name, config)?;
+        self.prune_as_configured();
+        Ok(image)
     }
 
     fn resolve(&self, name: &str) -> Result<Image> {
@@ -217,6 +247,8 @@ impl ImageStore for LayerStore {
         self.sweep_snapshots();
         self.sweep_templates();
         partial::sweep(&self.places, SystemTime::now());
+        lease::sweep(&self.places);
+        layer_lock::sweep(&self.places);
     }
 }
 

@@ -1,6 +1,6 @@
 //! One blob on its way from a source into a directory: compressed bytes hashed, decompressed, hashed again, unpacked.
 
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{channel, sync_channel};
 
@@ -8,12 +8,13 @@ use loam_model::{Digest, DigestAlgorithm, ErrorKind, Failure, Result};
 
 use crate::archive::Archive;
 use crate::blocks::{Blocks, Filler, Piped, pump};
-use crate::decompress::{decoder, sniff};
+use crate::confined::{self, Unpacker};
+use crate::decompress::{Compression, decoder, sniff};
 use crate::error::{failed, unwrap_io};
 use crate::intake::Intake;
 use crate::split::Recorder;
 use crate::staging::Destination;
-use crate::unpack::{Budget, UnpackError, Unpacked, unpack};
+use crate::unpack::{Budget, UnpackError, Unpacked, mark_opaque, unpack};
 
 /// Blocks on their way between two threads. With the two that are being filled and read that is 1.25 MiB a blob.
 const PIPE_BLOCKS: usize = 3;
@@ -31,6 +32,8 @@ pub(crate) struct Means<'a> {
     pub(crate) algorithm: DigestAlgorithm,
     /// Whether to decompress, and hash both sides of it, in a thread of its own: see [`Means::is_worth_a_thread`].
     pub(crate) own_thread: bool,
+    /// Who does it.
+    pub(crate) unpacker: &'a Unpacker,
 }
 
 impl Means<'_> {
@@ -63,9 +66,9 @@ pub(crate) fn unpack_stream(
     means: Means<'_>,
     what: &str,
 ) -> Result<Streamed> {
-    let result = run(&mut intake, destination, means);
+    let result = run(&mut intake, destination, means, what);
     match result {
-        Ok((unpacked, is_recorded, (diff_id, length))) => {
+        Ok(Unpackaged { unpacked, is_recorded, diff_id, length }) => {
             let blob_size = intake.finish().map_err(|failure| wrap(failure, what))?;
             Ok(Streamed { unpacked, diff_id, length, blob_size, is_recorded })
         }
@@ -84,28 +87,67 @@ pub(crate) fn unpack_stream(
     }
 }
 
-/// What a run gives: what was unpacked, whether its tar is recorded, and digest and length of the stream.
-type Ran = std::result::Result<(Unpacked, bool, (Digest, u64)), UnpackError>;
+/// A stream that was unpacked.
+#[derive(Debug)]
+pub(crate) struct Unpackaged {
+    pub(crate) unpacked: Unpacked,
+    /// Whether the tar can be put together again.
+    pub(crate) is_recorded: bool,
+    /// The digest of the decompressed stream.
+    pub(crate) diff_id: Digest,
+    /// Bytes of it.
+    pub(crate) length: u64,
+}
 
-fn run(intake: &mut Intake<'_>, destination: Destination, means: Means<'_>) -> Ran {
-    let compression = sniff(intake.start()?);
-    let reader = decoder(&mut *intake, compression)
+/// What comes of unpacking one.
+pub(crate) type Ran = std::result::Result<Unpackaged, UnpackError>;
+
+fn run(intake: &mut Intake<'_>, destination: Destination, means: Means<'_>, what: &str) -> Ran {
+    let compression = sniff(intake.start()?)?;
+    let layer = destination.files.try_clone();
+    let layer = layer.map_err(|error| failed("the layer can't be opened again", error))?;
+    let done = match means.unpacker {
+        Unpacker::InProcess => decode_and_unpack(&mut *intake, compression, destination, means)?,
+        Unpacker::Confined(program) => {
+            confined::unpack(intake, compression, destination, (means, program), what)?
+        }
+    };
+    mark_opaque(layer, &done.unpacked.opaque)?;
+    Ok(done)
+}
+
+/// Decompresses a stream and unpacks it, here.
+pub(crate) fn decode_and_unpack(
+    input: impl BufRead + Send,
+    compression: Compression,
+    destination: Destination,
+    means: Means<'_>,
+) -> Ran {
+    let reader = decoder(input, compression)
         .map_err(|error| unwrap_io(error, || "the data can't be decompressed".to_owned()))?;
     let filler = Filler::new(reader, means.algorithm, means.stop);
-    if means.own_thread {
-        two_threads(filler, destination, means)
+    let ((unpacked, is_recorded), (diff_id, length)) = if means.own_thread {
+        two_threads(filler, destination, means)?
     } else {
-        one_thread(filler, destination, means)
-    }
+        one_thread(filler, destination, means)?
+    };
+    Ok(Unpackaged { unpacked, is_recorded, diff_id, length })
 }
 
-fn one_thread<R: Read>(filler: Filler<'_, R>, destination: Destination, means: Means<'_>) -> Ran {
+/// What was unpacked and whether its tar is recorded; digest and length of the stream.
+type Threaded = std::result::Result<((Unpacked, bool), (Digest, u64)), UnpackError>;
+
+fn one_thread<R: Read>(filler: Filler<'_, R>, destination: Destination, means: Means<'_>) -> Threaded {
     let mut archive = Archive::new(filler);
-    let (unpacked, is_recorded) = unpack_recorded(&mut archive, destination, means.budget)?;
-    Ok((unpacked, is_recorded, archive.into_blocks().finish()))
+    let unpacked = unpack_recorded(&mut archive, destination, means.budget)?;
+    Ok((unpacked, archive.into_blocks().finish()))
 }
 
-fn two_threads<R: Read + Send>(mut filler: Filler<'_, R>, destination: Destination, means: Means<'_>) -> Ran {
+fn two_threads<R: Read + Send>(
+    mut filler: Filler<'_, R>,
+    destination: Destination,
+    means: Means<'_>,
+) -> Threaded {
     let (full, blocks) = sync_channel(PIPE_BLOCKS);
     let (spent, empty) = channel();
     std::thread::scope(|scope| {
@@ -118,8 +160,7 @@ fn two_threads<R: Read + Send>(mut filler: Filler<'_, R>, destination: Destinati
         drop(archive);
         // The pipe is gone by now, so that the pump can't wait for it.
         let filler = pumping.join().expect("the pump does not panic");
-        let (unpacked, is_recorded) = result?;
-        Ok((unpacked, is_recorded, filler.finish()))
+        Ok((result?, filler.finish()))
     })
 }
 

@@ -2,12 +2,13 @@
 //!
 //! Nothing here ever uses a path: an entry's directory is looked up beneath the layer's root by the kernel (openat2),
 //! the entry itself is made anew in it (never opened when it exists), and owner, mode, attributes and times are set on
-//! the descriptor. A whiteout becomes a character device 0:0, an opaque directory gets `trusted.overlay.opaque`. What
+//! the descriptor. A whiteout becomes a character device 0:0. What takes more rights than to own files (that a directory is
+//! opaque stands in a trusted attribute) is noted, and done by whoever has them ([`mark_opaque`]). What
 //! can only be known beside the layers below (owners of directories that the archive does not list, hard links to
 //! files of a lower layer) is left to [`settle`](crate::settle).
 //!
 //! The thread that unpacks needs no working directory, no root directory and no name of the store: only the
-//! descriptor of the layer's root. So it can be moved into a confined process as it is.
+//! descriptor of the layer's root, so that it works as well where there is nothing else ([`confined`](crate::confined)).
 
 mod attributes;
 mod budget;
@@ -15,16 +16,20 @@ mod cost;
 mod entry;
 mod error;
 mod name;
+mod opaque;
 mod tree;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
-pub(crate) use attributes::{Attributes, allowed as is_allowed_attribute, copy_attributes};
-pub(crate) use budget::Budget;
+pub(crate) use attributes::{
+    Attributes, allowed as is_allowed_attribute, copy_attributes, take_note_of_umask,
+};
+pub(crate) use budget::{Budget, Spent};
 pub(crate) use cost::Cost;
 pub(crate) use error::UnpackError;
 pub(crate) use name::{parent_and_name, relative};
+pub(crate) use opaque::mark_opaque;
 
 use crate::archive::{Archive, Entry};
 use crate::blocks::Blocks;
@@ -49,6 +54,8 @@ pub(crate) struct Unpacked {
     pub(crate) entries: u64,
     /// Directories that had to be made although the archive does not list them, the root included (as an empty path).
     pub(crate) implicit: Vec<Vec<u8>>,
+    /// Directories that hide what lower layers have in them; [`mark_opaque`] says so to overlayfs.
+    pub(crate) opaque: Vec<Vec<u8>>,
     /// Hard links to files that only a lower layer can have.
     pub(crate) dangling: Vec<DanglingLink>,
     /// Whether data of an earlier entry is gone because a later one replaced it.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use loam_image::{LayerStore, SCHEMA, StoreConfig};
+use loam_image::{LayerStore, SCHEMA, StoreConfig, Unpacker};
 use loam_model::{ImageConfig, ImageStore};
 use loam_state::Database;
 
@@ -14,7 +14,10 @@ const ROOT: &str = "LOAM_TEST_IMPORT_ROOT";
 
 fn store(root: &Path) -> LayerStore {
     let database = Database::open(&root.join("loam.db"), &[SCHEMA]).expect("a database");
-    LayerStore::open(StoreConfig::new(root), database)
+    LayerStore::open(
+        StoreConfig::new(root, Unpacker::Confined(env!("CARGO_BIN_EXE_loam-unpack").into())),
+        database,
+    )
 }
 
 fn tar() -> Vec<u8> {

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use loam_image::{LayerStore, SCHEMA, StoreConfig, parse_source};
+use loam_image::{LayerStore, SCHEMA, StoreConfig, Unpacker, parse_source};
 use loam_model::{
     ContainerId, Digest, Image, ImageStore, LayerProgress, PullOptions, PullProgress, PushedImage,
     RegistryOptions, SnapshotRequest,
@@ -146,7 +146,11 @@ fn tree(before: &str, directory: &Path) -> BTreeMap<String, String> {
 fn store(root: &Path) -> LayerStore {
     std::fs::create_dir_all(root).expect("a directory");
     let database = Database::open(&root.join("loam.db"), &[SCHEMA]).expect("a database");
-    LayerStore::open(StoreConfig::new(root), database)
+    LayerStore::open(config(root), database)
+}
+
+fn config(root: &Path) -> StoreConfig {
+    StoreConfig::new(root, Unpacker::Confined(env!("CARGO_BIN_EXE_loam-unpack").into()))
 }
 
 /// What a container from an image sees.
@@ -326,6 +330,41 @@ fn an_image_whose_layers_the_registry_has_keeps_its_digest() {
     assert_eq!((same.digest, same.id, notes), (image.manifest.clone(), image.id.clone(), Vec::new()));
     let (mounted, notes) = push(&store, &name("from:1"), &name("to/another:1"));
     assert_eq!((mounted.digest, mounted.id, notes), (image.manifest.clone(), image.id, Vec::new()));
+}
+
+#[test]
+fn a_store_that_keeps_blobs_pushes_them_as_they_came() {
+    if !ready("a_store_that_keeps_blobs_pushes_them_as_they_came") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let layout = make_image(directory.path());
+    let registry = loam_testkit::registry::Registry::plain();
+    let root = directory.path().join("store");
+    std::fs::create_dir(&root).expect("a directory");
+    let database = Database::open(&root.join("loam.db"), &[SCHEMA]).expect("a database");
+    let store = LayerStore::open(StoreConfig { keep_blobs: true, ..config(&root) }, database);
+    let source = parse_source(&format!("oci:{}:test", layout.display())).expect("a source");
+    let image = store.pull(&source, &PullOptions::default(), &Silent).expect("pulled");
+    let (same, _) = push(&store, &image.id.to_string(), &format!("{}/kept:1", registry.address()));
+    assert_eq!((&same.digest, &same.id), (&image.manifest, &image.id));
+    // A blob that the disk has changed is not passed on.
+    let blobs: Vec<_> = std::fs::read_dir(root.join("layers"))
+        .expect("layers")
+        .map(|layer| layer.expect("a layer").path().join("blob"))
+        .collect();
+    assert!(!blobs.is_empty());
+    for blob in blobs {
+        let mut bytes = std::fs::read(&blob).expect("kept");
+        bytes[20] ^= 1;
+        std::fs::write(&blob, bytes).expect("damaged");
+    }
+    let elsewhere = loam_testkit::registry::Registry::plain();
+    let (packed, _) = push(&store, &image.id.to_string(), &format!("{}/kept:1", elsewhere.address()));
+    assert_ne!(packed.digest, image.manifest);
+    assert_eq!(packed.id, image.id, "its files are whole");
+    store.remove(&image.id.to_string(), false).expect("removed");
+    assert_eq!(std::fs::read_dir(root.join("layers")).expect("layers").count(), 0);
 }
 
 #[test]

@@ -119,7 +119,8 @@ checked_name!(
 );
 
 /// The algorithm of a digest (OCI image specification, descriptor.md, "Registered algorithms").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum DigestAlgorithm {
     /// SHA-256: 64 hexadecimal digits.
     Sha256,

@@ -55,7 +55,9 @@ pub use supervisor::{
     ArchiveDirection, ArchiveHold, ArchiveRequest, OnStall, Shim, ShimLaunch, ShimStatus, Streams, Supervisor,
 };
 pub use text::{escaped, shown, shown_bytes};
-pub use upkeep::{CheckedLayer, ImageUpkeep, LayerDetail, LayerState, PruneRequest, Pruned, StoreUsage};
+pub use upkeep::{
+    CheckedLayer, ImageUpkeep, LayerDetail, LayerState, PruneRequest, Pruned, StoreShare, StoreUsage,
+};
 
 /// The types of the OCI specifications, as one version for the whole workspace.
 pub use oci_spec;

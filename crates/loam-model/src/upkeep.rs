@@ -52,16 +52,38 @@ impl StoreUsage {
     }
 }
 
-/// Which images may go. Those that a container stands on, and those that are pinned, never do.
+/// A part of what a store may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreShare {
+    /// Bytes.
+    Bytes(u64),
+    /// Hundredths of the file system that the store is on.
+    Percent(u8),
+}
+
+impl StoreShare {
+    /// In bytes, of a file system of so many.
+    pub fn of(self, capacity: u64) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Percent(percent) => {
+                u64::try_from(u128::from(capacity) * u128::from(percent) / 100).unwrap_or(u64::MAX)
+            }
+        }
+    }
+}
+
+/// Which images may go. Those that a container stands on, those that are pinned, and those that a process which is still
+/// running has pulled, never do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PruneRequest {
     /// Also those that have a name.
     pub named: bool,
     /// Only those that were neither pulled nor used for a container for so long.
     pub unused_for: Option<Duration>,
-    /// Only as long as the layers, together with the containers' disk limits, take more than so many bytes; what was used
-    /// least recently goes first.
-    pub threshold: Option<u64>,
+    /// Only as long as the layers, together with the containers' disk limits, take more than this; what was used least
+    /// recently goes first.
+    pub threshold: Option<StoreShare>,
 }
 
 /// What a pruning removed.
@@ -133,5 +155,12 @@ mod tests {
     fn what_is_committed_never_overflows() {
         let usage = StoreUsage { layer_bytes: 5, limit_bytes: u64::MAX, ..StoreUsage::default() };
         assert_eq!(usage.committed_bytes(), u64::MAX);
+    }
+
+    #[test]
+    fn a_part_of_a_store_is_rounded_down() {
+        let part = |percent, capacity| StoreShare::Percent(percent).of(capacity);
+        assert_eq!((part(100, u64::MAX), part(50, 9), part(0, 9)), (u64::MAX, 4, 0));
+        assert_eq!(StoreShare::Bytes(7).of(3), 7);
     }
 }

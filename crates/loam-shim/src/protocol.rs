@@ -7,17 +7,13 @@
 //! under way at a time; one that waits occupies the connection alone. Both ends come from the same release: a shim is
 //! of the version that launched it, and unknown requests are answered with an error.
 
-mod failure;
-mod packet;
-
 use loam_model::oci_spec::runtime::{LinuxResources, Process};
 use loam_model::{
     ArchiveRequest, ExitStatus, OnStall, ProcessTarget, ShimLaunch, ShimStatus, Stats, Streams, TerminalSize,
 };
 use serde::{Deserialize, Serialize};
 
-pub(crate) use failure::WireFailure;
-pub(crate) use packet::{MAX_DESCRIPTORS, PacketError, receive, send};
+pub(crate) use loam_packet::{MAX_DESCRIPTORS, PacketError, WireFailure, receive, send};
 
 /// The name of the socket in the container's run directory.
 pub(crate) const SOCKET_NAME: &str = "shim.sock";

@@ -1,6 +1,7 @@
 //! The ground of Loam: the system calls that no crate has, and all its unsafe code.
 #![expect(unsafe_code, reason = "this crate exists so that no other needs unsafe code")]
 
+mod allow_list;
 pub mod bpf;
 pub mod btrfs;
 mod child_signal;
@@ -28,6 +29,7 @@ mod sandbox;
 mod scheduling;
 mod signal_queue;
 
+pub use allow_list::allow_only;
 pub use child_signal::ChildSignal;
 pub use clone::{CloneFlags, Spawned, spawn};
 pub use confinement::{join_new_session_keyring, load_seccomp_filter};

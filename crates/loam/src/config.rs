@@ -1,14 +1,16 @@
 //! What holds for every command: flags, else the environment, else the configuration file, else the defaults.
 //!
 //! The file is TOML, `/etc/loam/config.toml` unless `--config` names another; without it everything has its default. Keys
-//! are the flags' names with `_` for `-`; one that is not known is refused, because it would be a mistake that nobody sees.
+//! are the flags' names with `_` for `-`, and two of the image store's that no flag has; one that is not known is refused, because it would be a mistake that nobody sees.
 
 use std::path::{Path, PathBuf};
 
-use loam_model::{CgroupDriver, ErrorKind, Failure, Slice};
-use serde::Deserialize;
+use loam_model::{CgroupDriver, ErrorKind, Failure, Slice, StoreShare};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::arguments::{DriverChoice, Global, LogLevel};
+use crate::flags::parse_share;
 use crate::flags::words::read_text;
 
 /// Where the file is.
@@ -31,6 +33,10 @@ pub(crate) struct Settings {
     pub(crate) cgroup_driver: Option<CgroupDriver>,
     /// Where systemd's scopes go.
     pub(crate) cgroup_slice: Slice,
+    /// Whether the compressed blobs of layers are kept beside their files.
+    pub(crate) keep_blobs: bool,
+    /// When images that nothing needs go after a pull.
+    pub(crate) prune_threshold: Option<StoreShare>,
     /// The configuration file, when it is not the usual one.
     pub(crate) config: Option<PathBuf>,
 }
@@ -44,6 +50,14 @@ struct Keys {
     log_level: Option<LogLevel>,
     cgroup_driver: Option<DriverChoice>,
     cgroup_slice: Option<Slice>,
+    keep_blobs: Option<bool>,
+    #[serde(deserialize_with = "share")]
+    prune_threshold: Option<StoreShare>,
+}
+
+fn share<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Option<StoreShare>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_share(&text).map(Some).map_err(|error| D::Error::custom(format!("`{text}`: {error}")))
 }
 
 impl Settings {
@@ -63,6 +77,8 @@ impl Settings {
             log_level: global.log_level.or(keys.log_level),
             cgroup_driver: choice.driver(),
             cgroup_slice: global.cgroup_slice.or(keys.cgroup_slice).unwrap_or_else(Slice::machine),
+            keep_blobs: keys.keep_blobs.unwrap_or(false),
+            prune_threshold: keys.prune_threshold,
             config: global.config,
         })
     }
@@ -122,9 +138,10 @@ mod tests {
 
     #[test]
     fn mistakes_are_named_with_their_line() {
-        insta::assert_snapshot!(refused("root = '/r'\nruhn = '/n'\n"), @"the configuration file `/c` can't be used: line 2: unknown field `ruhn`, expected one of `root`, `run`, `log_level`, `cgroup_driver`, `cgroup_slice`");
+        insta::assert_snapshot!(refused("root = '/r'\nruhn = '/n'\n"), @"the configuration file `/c` can't be used: line 2: unknown field `ruhn`, expected one of `root`, `run`, `log_level`, `cgroup_driver`, `cgroup_slice`, `keep_blobs`, `prune_threshold`");
         insta::assert_snapshot!(refused("cgroup_driver = 'upstart'"), @"the configuration file `/c` can't be used: line 1: unknown variant `upstart`, expected one of `auto`, `cgroupfs`, `systemd`");
         insta::assert_snapshot!(refused("cgroup_slice = 'a/b'"), @"the configuration file `/c` can't be used: line 1: `a/b` is not the name of a slice, such as `machine.slice`");
+        insta::assert_snapshot!(refused("prune_threshold = '120%'"), @"the configuration file `/c` can't be used: line 1: `120%`: a part of the file system is from 0% to 100%");
         insta::assert_snapshot!(refused("root = 5"), @"the configuration file `/c` can't be used: line 1: invalid type: integer `5`, expected path string");
         insta::assert_snapshot!(refused("root = 'here'"), @"the configuration file `/c` can't be used: `root` is not an absolute path but `here`");
         insta::assert_snapshot!(refused("root"), @"the configuration file `/c` can't be used: line 1: key with no value, expected `=`");

@@ -28,7 +28,7 @@ pub(crate) use foreground::ForegroundFlags;
 pub(crate) use image_change::apply_change;
 pub(crate) use process::ProcessFlags;
 pub(crate) use registry::RegistryFlags;
-pub(crate) use share::{Share, parse_share};
+pub(crate) use share::parse_share;
 pub(crate) use words::signal;
 
 /// What a parser says of a text that it does not understand: one sentence.

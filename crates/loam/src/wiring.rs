@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
 use loam_engine::{Engine, EngineConfig, Notes};
-use loam_image::{LayerStore, RemoteRegistries, StoreConfig};
+use loam_image::{LayerStore, RemoteRegistries, StoreConfig, Unpacker};
 use loam_model::{
     CgroupDriver, ErrorKind, Failure, Image, ImageArchives, ImageStore, ImageUpkeep, QuotaMechanism,
     Registries,
@@ -25,8 +25,18 @@ pub(crate) use loam_rootfs::MountWays;
 use crate::config::Settings;
 use crate::render;
 
-/// The name of the shim's program.
-const SHIM: &str = "loam-shim";
+/// The program that stays with a container.
+pub(crate) const SHIM: Helper = Helper { name: "loam-shim", variable: "LOAM_SHIM" };
+/// The program that unpacks layers.
+pub(crate) const UNPACKER: Helper = Helper { name: "loam-unpack", variable: "LOAM_UNPACK" };
+
+/// A program that this one runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Helper {
+    name: &'static str,
+    /// The environment variable that says where it is.
+    variable: &'static str,
+}
 
 /// Everything a command may need, each part made when it is first asked for.
 #[derive(Debug)]
@@ -51,7 +61,7 @@ impl Wiring {
         let (root, run) = (self.root()?, self.run()?);
         let (database, images) = (Arc::clone(self.database()?), Arc::clone(self.store()?));
         let program = own_program()?;
-        let seams = adapters::seams(&self.settings, images, &root, &run, shim_program(&program));
+        let seams = adapters::seams(&self.settings, images, &root, &run, helper(&program, SHIM));
         let mut config = EngineConfig::new(&root, &run);
         config.on_exit = on_exit(&program, &root, &run, self.settings.config.as_deref())?;
         config.init_program = loam_freestanding::INIT;
@@ -120,7 +130,13 @@ impl Wiring {
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
-        let store = LayerStore::open(StoreConfig::new(self.root()?), Arc::clone(self.database()?));
+        let unpacker = Unpacker::Confined(helper(&own_program()?, UNPACKER));
+        let config = StoreConfig {
+            keep_blobs: self.settings.keep_blobs,
+            prune_threshold: self.settings.prune_threshold,
+            ..StoreConfig::new(self.root()?, unpacker)
+        };
+        let store = LayerStore::open(config, Arc::clone(self.database()?));
         Ok(self.store.get_or_init(|| Arc::new(store)))
     }
 
@@ -192,17 +208,17 @@ fn own_program() -> Result<PathBuf, Failure> {
     })
 }
 
-/// The shim's program: what `LOAM_SHIM` says, else beside this one, else where a package puts it.
-pub(crate) fn shim_program(program: &Path) -> PathBuf {
-    if let Some(path) = env::var_os("LOAM_SHIM") {
+/// Where a helper is: what its variable says, else beside this program, else where a package puts it.
+pub(crate) fn helper(program: &Path, helper: Helper) -> PathBuf {
+    if let Some(path) = env::var_os(helper.variable) {
         return path.into();
     }
-    let beside = program.with_file_name(SHIM);
+    let beside = program.with_file_name(helper.name);
     if beside.exists() {
         return beside;
     }
     let prefix = program.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));
-    prefix.join("libexec/loam").join(SHIM)
+    prefix.join("libexec/loam").join(helper.name)
 }
 
 /// What a shim runs when its container has ended and nobody waits for it.
@@ -225,13 +241,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shim_is_beside_the_program_or_where_a_package_puts_it() {
+    fn a_helper_is_beside_the_program_or_where_a_package_puts_it() {
         let directory = tempfile::tempdir().expect("a directory");
         let program = directory.path().join("bin/loam");
         std::fs::create_dir(directory.path().join("bin")).expect("made");
-        assert_eq!(shim_program(&program), directory.path().join("libexec/loam/loam-shim"));
+        assert_eq!(helper(&program, SHIM), directory.path().join("libexec/loam/loam-shim"));
         std::fs::write(directory.path().join("bin/loam-shim"), "").expect("written");
-        assert_eq!(shim_program(&program), directory.path().join("bin/loam-shim"));
+        assert_eq!(helper(&program, SHIM), directory.path().join("bin/loam-shim"));
     }
 
     #[test]

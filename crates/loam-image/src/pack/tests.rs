@@ -11,7 +11,7 @@ use crate::blocks::Filler;
 use crate::fixture::{Tar, is_root};
 use crate::space::Space;
 use crate::staging::open_directory;
-use crate::unpack::{Budget, unpack};
+use crate::unpack::{Budget, mark_opaque, unpack};
 
 fn unpacked(tar: &[u8]) -> (tempfile::TempDir, OwnedFd) {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -20,7 +20,8 @@ fn unpacked(tar: &[u8]) -> (tempfile::TempDir, OwnedFd) {
     let budget = Budget::new(move || Ok(plenty), None).expect("a budget");
     let stop = AtomicBool::new(false);
     let mut archive = Archive::new(Filler::new(tar, DigestAlgorithm::Sha256, &stop));
-    unpack(&mut archive, open(directory.path()), &budget).expect("unpacks");
+    let unpacked = unpack(&mut archive, open(directory.path()), &budget).expect("unpacks");
+    mark_opaque(open(directory.path()), &unpacked.opaque).expect("marked");
     let root = open(directory.path());
     (directory, root)
 }

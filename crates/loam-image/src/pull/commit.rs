@@ -67,6 +67,7 @@ impl LayerStore {
             layers: described.config.diff_ids.iter().collect(),
             name: described.name.as_deref(),
         };
+        let holder = self.holder()?;
         self.database.write(Durability::Synced, |transaction| {
             if !documents.iter().all(|(digest, bytes)| blobs::exists(&self.places, digest, bytes.len())) {
                 return Ok(Commit::Again);
@@ -85,6 +86,7 @@ impl LayerStore {
                 }
             }
             let before = record::image(transaction, &new)?;
+            holder.hold(transaction, &described.id, self.config.lease)?;
             Ok(Commit::Done { before, twins })
         })
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use loam_model::{Digest, ErrorKind, Failure, LayerProgress, PullProgress, Result};
 
 use crate::document::Descriptor;
-use crate::intake::Intake;
+use crate::intake::{Blob, Copied, Intake};
 use crate::layer_lock::{Heartbeat, LayerLock, Waiting};
 use crate::record::NewLayer;
 use crate::settle::settle;
@@ -250,11 +250,16 @@ impl LayerStore {
             stop: &shared.stop,
             algorithm: layer.diff_id.algorithm(),
             own_thread: Means::is_worth_a_thread(shared.processors, shared.layers, layer.blob.size),
+            unpacker: &self.config.unpacker,
         };
         let unpack = || {
             let (blob, promise) = shared.place.blob(&layer.blob)?;
             let known_blob = promise.digest.clone();
             let staged = StagedLayer::new(&self.places)?;
+            let blob: Box<dyn Blob> = match self.config.keep_blobs {
+                true => Box::new(Copied { blob, file: staged.blob()? }),
+                false => blob,
+            };
             let streamed =
                 unpack_stream(Intake::new(blob, promise, &heard), staged.destination()?, means, &what)?;
             if streamed.diff_id != layer.diff_id {
@@ -287,6 +292,7 @@ impl LayerStore {
             entries: streamed.unpacked.entries,
             blob: known_blob,
             blob_size: streamed.blob_size,
+            blob_kept: self.config.keep_blobs,
         };
         Ok(HeldLayer::new(staged, lock, streamed.unpacked, record))
     }

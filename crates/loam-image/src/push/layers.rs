@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::runtime::Runtime;
 
 use super::documents::stays_away;
+use super::kept::KeptBlob;
 use super::packed::PackedLayer;
 use crate::catalog::{self, parsed};
 use crate::document::Descriptor;
@@ -99,7 +100,33 @@ impl LayerStore {
             target.progress.layer(digest, LayerProgress::Present);
             return Ok(sent.clone());
         }
+        if let Some(sent) = self.push_kept(target, layer)? {
+            return Ok(sent);
+        }
         self.pack_layer(target, layer)
+    }
+
+    /// Sends the blob as it came, if the store has kept it.
+    fn push_kept(&self, target: &Target<'_>, layer: &Layer) -> Result<Option<Sent>> {
+        let Descriptor { digest, size, .. } = &layer.blob;
+        let row = self.database.read(|connection| catalog::layer(connection, &layer.diff_id))?;
+        let Some(row) = row else { return Ok(None) };
+        let file = self.places.kept_blob(&row.directory);
+        if std::fs::metadata(&file).map_or(0, |found| found.len()) != *size {
+            return Ok(None);
+        }
+        target.progress.layer(digest, LayerProgress::Started { size: *size });
+        let kept = KeptBlob::new(file, digest, target.progress);
+        let what = format!("layer {}", digest.short());
+        let pushed = target.client.push_blob(target.reference, &kept, &what);
+        let (found, _) = target.runtime.block_on(pushed).map_err(RegistryError::into_failure)?;
+        if found != *digest {
+            // The registry has a blob that nothing names, and will collect it.
+            tracing::warn!(%digest, "the blob that was kept is damaged, the layer is packed from its files");
+            return Ok(None);
+        }
+        target.progress.layer(digest, LayerProgress::Done);
+        Ok(Some(Sent::AsItCame))
     }
 
     /// Whether the repository has a blob, or can have it from another one.

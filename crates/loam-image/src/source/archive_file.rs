@@ -32,7 +32,7 @@ pub(super) fn plain(file: File, size: u64, path: &Path, spool: &Path) -> Result<
             count => length += count,
         }
     }
-    let compression = sniff(&start[..length]);
+    let compression = sniff(&start[..length])?;
     if compression == Compression::None {
         return Arc::try_unwrap(file)
             .or_else(|shared| shared.try_clone())

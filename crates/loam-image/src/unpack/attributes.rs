@@ -115,6 +115,11 @@ fn creator() -> (u32, u32) {
     *CREATOR.get_or_init(|| (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()))
 }
 
+/// Reads the umask, which takes `/proc`, for later.
+pub(crate) fn take_note_of_umask() {
+    umask();
+}
+
 /// This process's umask, read without changing it.
 pub(super) fn umask() -> u32 {
     static UMASK: OnceLock<u32> = OnceLock::new();

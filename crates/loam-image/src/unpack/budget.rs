@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use loam_model::Failure;
+use serde::{Deserialize, Serialize};
 
 use super::UnpackError;
 use super::cost::Cost;
@@ -18,8 +19,17 @@ use crate::space::Space;
 const LOOK_BYTES: u64 = 32 << 20;
 const LOOK_ENTRIES: u64 = 4096;
 
-/// Asks the file system.
-type Look = Box<dyn Fn() -> Result<Space, Failure> + Send + Sync>;
+/// What was used since space was last asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Spent {
+    /// Bytes of decompressed streams.
+    pub(crate) read: u64,
+    /// What entries were charged.
+    pub(crate) written: Cost,
+}
+
+/// Asks the file system, or whoever may, and tells what was used since.
+type Look = Box<dyn Fn(Spent) -> Result<Space, UnpackError> + Send + Sync>;
 
 /// What all layers of an image together may take.
 pub(crate) struct Budget {
@@ -44,6 +54,8 @@ struct State {
     /// What was charged since the file system was last asked.
     recent: Cost,
     entries: u64,
+    /// What nobody has been told of yet.
+    untold: Spent,
 }
 
 impl Budget {
@@ -53,9 +65,47 @@ impl Budget {
         limit: Option<u64>,
     ) -> Result<Self, Failure> {
         let first = look()?;
+        Ok(Self { limit, ..Self::granted(first, move |_| Ok(look()?)) })
+    }
+
+    /// Makes a budget of what was found, `first`, and is asked for again as it is used.
+    pub(crate) fn granted(
+        first: Space,
+        look: impl Fn(Spent) -> Result<Space, UnpackError> + Send + Sync + 'static,
+    ) -> Self {
         let none = Cost::default();
-        let state = State { read: 0, written: none, left: first, pending: none, recent: none, entries: 0 };
-        Ok(Self { look: Box::new(look), limit, first, state: Mutex::new(state) })
+        let state = State {
+            read: 0,
+            written: none,
+            left: first,
+            pending: none,
+            recent: none,
+            entries: 0,
+            untold: Spent::default(),
+        };
+        Self { look: Box::new(look), limit: None, first, state: Mutex::new(state) }
+    }
+
+    /// What was free at the beginning.
+    pub(crate) fn first(&self) -> Space {
+        self.first
+    }
+
+    /// What was used since space was last asked for.
+    pub(crate) fn untold(&self) -> Spent {
+        self.state().untold
+    }
+
+    /// Counts what another process, which has a budget that was granted from this one, has used; gives what is free now.
+    pub(crate) fn account(&self, spent: Spent) -> Result<Space, UnpackError> {
+        self.read(spent.read)?;
+        let mut state = self.state();
+        let written = state.written.plus(spent.written);
+        self.within_limit(written.bytes)?;
+        state.written = written;
+        let found = (self.look)(std::mem::take(&mut state.untold))?;
+        state.look_again(found);
+        Ok(found)
     }
 
     /// Bytes of the file system's block.
@@ -72,6 +122,11 @@ impl Budget {
             return Err(UnpackError::NoSpace { free: self.first.bytes });
         }
         state.read = read;
+        state.untold.read += bytes;
+        if state.untold.read >= LOOK_BYTES {
+            let found = (self.look)(std::mem::take(&mut state.untold))?;
+            state.look_again(found);
+        }
         Ok(())
     }
 
@@ -82,7 +137,8 @@ impl Budget {
         self.within_limit(written.bytes)?;
         let due = state.recent.bytes >= LOOK_BYTES || state.entries >= LOOK_ENTRIES;
         if due || !state.holds(cost) {
-            state.look_again((self.look)()?);
+            let found = (self.look)(std::mem::take(&mut state.untold))?;
+            state.look_again(found);
         }
         if state.left.bytes < cost.bytes {
             let free = state.written.bytes.saturating_add(state.left.bytes);
@@ -95,6 +151,7 @@ impl Budget {
         }
         state.charge(cost);
         state.written = written;
+        state.untold.written = state.untold.written.plus(cost);
         Ok(Charge { budget: self, left: cost })
     }
 

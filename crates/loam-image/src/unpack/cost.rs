@@ -1,5 +1,7 @@
 //! What an entry takes on the disk, at the most on any of the usual file systems.
 
+use serde::{Deserialize, Serialize};
+
 use super::Attributes;
 use crate::archive::{Entry, EntryKind, Segment};
 
@@ -13,7 +15,7 @@ const SHORT_ATTRIBUTES: u64 = 512;
 const EXTENT: u64 = 64;
 
 /// Bytes and inodes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cost {
     pub(crate) bytes: u64,
     pub(crate) inodes: u64,

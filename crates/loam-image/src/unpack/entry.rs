@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Uid};
 use rustix::io::Errno;
 
 use super::budget::Charge;
@@ -22,8 +22,6 @@ const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 /// Other names of this kind are leftovers of aufs.
 const AUFS: &[u8] = b".wh..wh.";
-/// What overlayfs looks for on an opaque directory.
-const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
 /// The most directories of a layer, which are all held in memory until its end.
 const DIRECTORY_LIMIT: usize = 1 << 20;
 /// The most bytes that a layer may have held in memory until its end.
@@ -71,14 +69,13 @@ impl Unpacker<'_> {
         for (path, directory) in std::mem::take(&mut self.directories) {
             let fd = self.tree.open(&path)?;
             let system = |error| UnpackError::system(&path, "given its attributes", error);
-            if directory.opaque {
-                rustix::fs::fsetxattr(&fd, OPAQUE_XATTR, b"y", XattrFlags::empty())
-                    .map_err(|error| system(error.into()))?;
-            }
             let implicit = directory.attributes.is_none();
             let attributes = directory.attributes.unwrap_or_else(Attributes::of_implicit_directory);
             let _charge = self.budget.take(Cost::of_attributes(attributes.weight(), self.budget.block()))?;
             attributes.apply(fd.as_fd(), None).map_err(system)?;
+            if directory.opaque {
+                self.done.opaque.push(path.clone());
+            }
             if implicit {
                 self.done.implicit.push(path);
             }

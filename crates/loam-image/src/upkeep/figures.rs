@@ -1,5 +1,7 @@
 //! What the store holds: sums over the records.
 
+use std::path::Path;
+
 use loam_model::{ErrorKind, ImageStore as _, LayerDetail, Result, StoreUsage};
 use rusqlite::{Connection, params};
 
@@ -21,14 +23,25 @@ impl LayerStore {
                 Err(failure) => return Err(failure),
             }
         }
-        let root = &self.places.root;
-        let status = rustix::fs::statvfs(root).map_err(|error| {
-            failed(format!("the free space of `{}` can't be told", root.display()), error)
-        })?;
-        usage.capacity_bytes = status.f_blocks.saturating_mul(status.f_frsize);
-        usage.available_bytes = status.f_bavail.saturating_mul(status.f_frsize);
+        let capacity = capacity(&self.places.root)?;
+        (usage.capacity_bytes, usage.available_bytes) = (capacity.bytes, capacity.available);
         Ok(usage)
     }
+}
+
+/// The size of a file system, in bytes.
+pub(super) struct Capacity {
+    pub(super) bytes: u64,
+    /// What is free.
+    available: u64,
+}
+
+/// The size of the file system that a directory is on.
+pub(super) fn capacity(root: &Path) -> Result<Capacity> {
+    let status = rustix::fs::statvfs(root)
+        .map_err(|error| failed(format!("the free space of `{}` can't be told", root.display()), error))?;
+    let bytes = |blocks: u64| blocks.saturating_mul(status.f_frsize);
+    Ok(Capacity { bytes: bytes(status.f_blocks), available: bytes(status.f_bavail) })
 }
 
 /// What the records say.

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use loam_model::{
     ContainerId, Image, ImageConfig, ImageStore, ImageUpkeep, LayerState, PruneRequest, SnapshotRequest,
-    StoreUsage,
+    StoreShare, StoreUsage,
 };
-use loam_state::Durability;
+use loam_state::{Database, Durability};
 
-use crate::LayerStore;
-use crate::fixture::{Tar, is_root, leftovers, store};
+use crate::fixture::{Tar, config, is_root, leftovers, store};
+use crate::{LayerStore, SCHEMA, StoreConfig};
 
 const ALL: PruneRequest = PruneRequest { named: true, unused_for: None, threshold: None };
 
@@ -118,8 +118,15 @@ fn the_least_recently_used_go_first_until_the_threshold_is_kept() {
         age(&store, image, days * 86_400);
     }
     let prune = |request: PruneRequest| store.prune(&request).expect("pruned").deleted;
-    assert_eq!(prune(PruneRequest { threshold: Some(6000), ..ALL }), [], "nothing is above it");
-    assert_eq!(prune(PruneRequest { threshold: Some(5999), ..ALL }), [images[1].id.clone()]);
+    assert_eq!(
+        prune(PruneRequest { threshold: Some(StoreShare::Bytes(6000)), ..ALL }),
+        [],
+        "nothing is above it"
+    );
+    assert_eq!(
+        prune(PruneRequest { threshold: Some(StoreShare::Bytes(5999)), ..ALL }),
+        [images[1].id.clone()]
+    );
     assert_eq!(prune(PruneRequest { unused_for: Some(Duration::from_secs(5 * 86_400)), ..ALL }), []);
     // A container makes an image young again.
     let container = stand_on(&store, &images[2], 3);
@@ -140,6 +147,70 @@ fn the_least_recently_used_go_first_until_the_threshold_is_kept() {
             ..StoreUsage::default()
         }
     );
+}
+
+#[test]
+fn what_a_running_process_has_pulled_stays() {
+    if !is_root("what_a_running_process_has_pulled_stays") {
+        return;
+    }
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let lasting = || {
+        let database = Database::open(&root.path().join("loam.db"), &[SCHEMA]).expect("a database");
+        let config = StoreConfig { lease: Duration::from_secs(60), ..config(root.path()) };
+        LayerStore::open(config, database)
+    };
+    let (pulling, pruning) = (lasting(), lasting());
+    let image = import(&pulling, "mine", 100);
+    import(&pruning, "other", 200);
+    assert_eq!(pruning.prune(&ALL).expect("pruned").deleted, [], "its own and the other's");
+    assert_eq!(fs::read_dir(root.path().join("leases")).expect("leases").count(), 2);
+    drop(pulling);
+    assert_eq!(pruning.prune(&ALL).expect("pruned").deleted, [image.id]);
+    // As after `kill -9`: a row and a file that nobody has locked.
+    let killed = lasting();
+    let image = import(&killed, "mine", 100);
+    let name =
+        fs::read_dir(root.path().join("leases")).expect("leases").map(|entry| entry.expect("entry").path());
+    let copies: Vec<_> = name.collect();
+    drop(killed);
+    for path in copies.iter().filter(|path| !path.exists()) {
+        fs::write(path, "").expect("left");
+    }
+    assert_eq!(pruning.prune(&ALL).expect("pruned").deleted, [image.id]);
+    assert_eq!(fs::read_dir(root.path().join("leases")).expect("leases").count(), 1);
+    // A lease that was used up protects nothing, although its process lives.
+    let short = store(root.path());
+    let image = import(&short, "short", 50);
+    assert_eq!(pruning.prune(&ALL).expect("pruned").deleted, [image.id]);
+}
+
+#[test]
+fn a_store_that_is_told_to_prunes_after_a_pull() {
+    if !is_root("a_store_that_is_told_to_prunes_after_a_pull") {
+        return;
+    }
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let with = |threshold: Option<StoreShare>, lease: u64| {
+        let database = Database::open(&root.path().join("loam.db"), &[SCHEMA]).expect("a database");
+        let lease = Duration::from_secs(lease);
+        LayerStore::open(StoreConfig { prune_threshold: threshold, lease, ..config(root.path()) }, database)
+    };
+    let plain = with(None, 0);
+    let old = [1000, 2000].map(|size| import(&plain, &format!("i{size}"), size));
+    age(&plain, &old[1], 500);
+    age(&plain, &old[0], 100);
+    let third = import(&with(Some(StoreShare::Bytes(4000)), 60), "third", 3000);
+    let left = || {
+        let mut ids: Vec<_> = plain.list().expect("listed").into_iter().map(|image| image.id).collect();
+        ids.sort();
+        ids
+    };
+    let mut expected = [old[0].id.clone(), third.id.clone()];
+    expected.sort();
+    assert_eq!(left(), expected, "the least recently used went, and no more than needed");
+    let fourth = import(&with(Some(StoreShare::Percent(0)), 60), "fourth", 10);
+    assert_eq!(left(), [fourth.id], "what was just pulled stays whatever the threshold");
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::process::{Child, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use loam_model::{ErrorKind, Failure, Result, ShimLaunch};
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::connection::{PROMPT, wait_for};
 use super::program::Program;
@@ -26,9 +25,9 @@ impl Children {
 
 /// Two ends of a connection that keeps messages apart.
 pub(super) fn connection_pair() -> Result<(OwnedFd, OwnedFd)> {
-    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(
-        |errno| Failure::new(ErrorKind::Exhausted, "the shim's connection can't be made").caused_by(errno),
-    )
+    loam_packet::pair().map_err(|errno| {
+        Failure::new(ErrorKind::Exhausted, "the shim's connection can't be made").caused_by(errno)
+    })
 }
 
 /// Starts the program with one end of a connection as its standard input, and waits until its socket exists. The

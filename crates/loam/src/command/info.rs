@@ -15,7 +15,7 @@ use super::{FormatFlag, Outcome};
 use crate::exit::Exit;
 use crate::output;
 use crate::table::Table;
-use crate::wiring::{Wiring, shim_program};
+use crate::wiring::{SHIM, UNPACKER, Wiring, helper};
 use host::Host;
 
 /// Runtimes that are looked for.
@@ -37,6 +37,8 @@ struct Report {
     database_exists: bool,
     shim: PathBuf,
     shim_exists: bool,
+    unpacker: PathBuf,
+    unpacker_exists: bool,
     runtimes: Vec<PathBuf>,
     cgroup_driver: Option<CgroupDriver>,
     /// Why there is no driver.
@@ -59,7 +61,8 @@ impl Info {
 
 fn report(wiring: &Wiring) -> Result<Report, Failure> {
     let root = wiring.root()?;
-    let shim = shim_program(&env::current_exe().unwrap_or_default());
+    let program = env::current_exe().unwrap_or_default();
+    let (shim, unpacker) = (helper(&program, SHIM), helper(&program, UNPACKER));
     let path = env::var_os("PATH").unwrap_or_default();
     let find =
         |name: &&str| env::split_paths(&path).map(|place| place.join(name)).find(|path| path.is_file());
@@ -75,6 +78,8 @@ fn report(wiring: &Wiring) -> Result<Report, Failure> {
         run: wiring.run()?,
         shim_exists: shim.is_file(),
         shim,
+        unpacker_exists: unpacker.is_file(),
+        unpacker,
         runtimes: RUNTIMES.iter().filter_map(find).collect(),
         cgroup_driver,
         cgroup_driver_failure,
@@ -90,6 +95,7 @@ impl Report {
         row("state directory", note(&self.root, self.database_exists, "nothing there yet"));
         row("run directory", self.run.display().to_string());
         row("shim", note(&self.shim, self.shim_exists, "missing"));
+        row("unpacker", note(&self.unpacker, self.unpacker_exists, "missing"));
         let runtimes = self.runtimes.iter().map(|path| path.display().to_string());
         row("runtimes", ["embedded".to_owned()].into_iter().chain(runtimes).collect::<Vec<_>>().join(", "));
         let driver = self.cgroup_driver.map(|driver| driver.to_string());

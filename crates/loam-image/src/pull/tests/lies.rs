@@ -4,7 +4,7 @@ use loam_model::{ErrorKind, ImageStore};
 use loam_state::Database;
 
 use super::{gzip, layer, layer_count, pull};
-use crate::fixture::{Liar, Tar, is_root, leftovers, store};
+use crate::fixture::{Liar, Tar, config, is_root, leftovers, store};
 use crate::hashing::sha256;
 use crate::{LayerStore, SCHEMA, StoreConfig};
 
@@ -89,7 +89,7 @@ fn a_bomb_is_stopped_by_the_limit() {
     }
     let root = tempfile::tempdir().expect("a temporary directory");
     let database = Database::open(&root.path().join("loam.db"), &[SCHEMA]).expect("a database");
-    let config = StoreConfig { unpacked_limit: Some(1 << 20), ..StoreConfig::new(root.path()) };
+    let config = StoreConfig { unpacked_limit: Some(1 << 20), ..config(root.path()) };
     let store = LayerStore::open(config, database);
     let tar = layer("zeros", &vec![0; 8 << 20]);
     let failure = pull(&store, &Liar::with(&[(gzip(&tar), sha256(&tar))]), "x").expect_err("too large");
@@ -105,7 +105,7 @@ fn copies_for_hard_links_into_lower_layers_are_charged() {
     }
     let root = tempfile::tempdir().expect("a temporary directory");
     let database = Database::open(&root.path().join("loam.db"), &[SCHEMA]).expect("a database");
-    let config = StoreConfig { unpacked_limit: Some(8 << 20), ..StoreConfig::new(root.path()) };
+    let config = StoreConfig { unpacked_limit: Some(8 << 20), ..config(root.path()) };
     let store = LayerStore::open(config, database);
     // One file of a mebibyte with many names, and as many links to those names in the layer above.
     let names =

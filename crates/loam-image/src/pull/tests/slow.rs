@@ -10,7 +10,7 @@ use loam_state::Database;
 
 use super::{layer, layer_count, pull};
 use crate::document::{Descriptor, RawDocument};
-use crate::fixture::{Heard, Liar, is_root, leftovers, store};
+use crate::fixture::{Heard, Liar, config, is_root, leftovers, store};
 use crate::hashing::sha256;
 use crate::intake::{Blob, Promise};
 use crate::source::Source;
@@ -105,7 +105,7 @@ fn a_pull_that_does_not_get_on_holds_up_no_other() {
     let gate = Arc::new(Gate(Mutex::new(Stage::Begun), Condvar::new()));
     let slow = Slow { liar: &liar, layer: sha256(&tar), gate: Arc::clone(&gate) };
     let database = Database::open(&root.path().join("loam.db"), &[SCHEMA]).expect("a database");
-    let config = StoreConfig { lock_patience: Duration::from_millis(50), ..StoreConfig::new(root.path()) };
+    let config = StoreConfig { lock_patience: Duration::from_millis(50), ..config(root.path()) };
     let other = LayerStore::open(config, database);
     let source = |name: &str| ImageSource::Registry(name.to_owned());
     std::thread::scope(|scope| {

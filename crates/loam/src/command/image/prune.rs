@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use clap::Args;
-use loam_model::{PruneRequest, Pruned, escaped};
+use loam_model::{PruneRequest, Pruned, StoreShare, escaped};
 
 use super::super::{FormatFlag, Outcome};
 use crate::exit::Exit;
-use crate::flags::{Share, parse_duration, parse_share};
+use crate::flags::{parse_duration, parse_share};
 use crate::wiring::Wiring;
 use crate::{human, output};
 
@@ -22,21 +22,15 @@ pub(crate) struct Prune {
     unused_for: Option<Duration>,
     /// Only as long as layers and the containers' disk limits take more than this, such as 20g, or 80% of the file system
     #[arg(long, value_name = "SIZE|PERCENT", value_parser = parse_share)]
-    threshold: Option<Share>,
+    threshold: Option<StoreShare>,
     #[command(flatten)]
     format: FormatFlag,
 }
 
 impl Prune {
     pub(super) fn run(self, wiring: &Wiring) -> Outcome {
-        let upkeep = wiring.upkeep()?;
-        let threshold = match self.threshold {
-            None => None,
-            Some(Share::Bytes(bytes)) => Some(bytes),
-            Some(Share::Percent(percent)) => Some(percent.of(upkeep.usage()?.capacity_bytes)),
-        };
-        let request = PruneRequest { named: self.all, unused_for: self.unused_for, threshold };
-        let pruned = upkeep.prune(&request)?;
+        let Self { all: named, unused_for, threshold, .. } = self;
+        let pruned = wiring.upkeep()?.prune(&PruneRequest { named, unused_for, threshold })?;
         if self.format.is_json() {
             output::print_json(&pruned)?;
         } else {

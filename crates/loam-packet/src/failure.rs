@@ -6,9 +6,9 @@ use std::fmt;
 use loam_model::{ErrorKind, Failure};
 use serde::{Deserialize, Serialize};
 
-/// A [`Failure`] in a reply.
+/// A [`Failure`] in a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct WireFailure {
+pub struct WireFailure {
     kind: Kind,
     message: String,
     hint: Option<String>,
@@ -37,7 +37,8 @@ enum KindNames {
 struct Kind(#[serde(with = "KindNames")] ErrorKind);
 
 impl WireFailure {
-    pub(crate) fn new(failure: &Failure) -> Self {
+    /// Takes note of a failure with all its causes.
+    pub fn new(failure: &Failure) -> Self {
         let mut causes = Vec::new();
         let mut next = failure.source();
         while let Some(cause) = next {

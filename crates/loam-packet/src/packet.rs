@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,14 +20,14 @@ const MAX_INLINE: usize = 48 * 1024;
 const MAX_LENGTH: usize = 16 * 1024 * 1024;
 
 /// The most descriptors of a message: the kernel's limit (`SCM_MAX_FD`, 253) less the one for a long message.
-pub(crate) const MAX_DESCRIPTORS: usize = 252;
+pub const MAX_DESCRIPTORS: usize = 252;
 
 /// The packet of a message that travels in a file.
 const IN_A_FILE: &[u8] = b"file";
 
 /// Why a packet could not be sent or received.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PacketError {
+pub enum PacketError {
     /// The peer is gone.
     #[error("the other side has closed the connection")]
     Closed,
@@ -45,8 +45,13 @@ pub(crate) enum PacketError {
     Socket(#[from] Errno),
 }
 
+/// Two ends of a connection.
+pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+}
+
 /// Sends one message.
-pub(crate) fn send(
+pub fn send(
     socket: BorrowedFd<'_>,
     message: &impl Serialize,
     descriptors: &[BorrowedFd<'_>],
@@ -97,7 +102,7 @@ fn sealed_file(bytes: &[u8]) -> Result<OwnedFd, Errno> {
 }
 
 /// Receives one message.
-pub(crate) fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> Result<(T, Vec<OwnedFd>), PacketError> {
+pub fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> Result<(T, Vec<OwnedFd>), PacketError> {
     // Longer than the longest packet, so that a longer one shows as cut off.
     let mut buffer = vec![0_u8; MAX_INLINE + 1];
     let (length, mut descriptors) = receive_packet(socket, &mut buffer)?;
@@ -164,17 +169,11 @@ fn read_sealed(file: &OwnedFd) -> Result<Vec<u8>, PacketError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::net::{AddressFamily, SocketFlags, SocketType};
-
-    fn pair() -> (OwnedFd, OwnedFd) {
-        let kind = SocketType::SEQPACKET;
-        rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap()
-    }
 
     #[test]
     fn short_and_long_messages_arrive_with_their_descriptors() {
         for length in [1, MAX_INLINE - 2, MAX_INLINE, 3_000_000] {
-            let (left, right) = pair();
+            let (left, right) = pair().unwrap();
             let (read, write) = rustix::pipe::pipe().unwrap();
             let sent = "x".repeat(length);
             send(left.as_fd(), &sent, &[read.as_fd(), write.as_fd()]).unwrap();
@@ -187,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_closed_connection_is_told_apart_from_nonsense() {
-        let (left, right) = pair();
+        let (left, right) = pair().unwrap();
         rustix::net::send(&left, b"{nonsense", SendFlags::NOSIGNAL).unwrap();
         assert!(matches!(receive::<String>(right.as_fd()), Err(PacketError::Malformed(_))));
         drop(left);
@@ -197,7 +196,7 @@ mod tests {
 
     #[test]
     fn packets_and_files_that_break_the_rules_are_refused() {
-        let (left, right) = pair();
+        let (left, right) = pair().unwrap();
         rustix::net::send(&left, &vec![b' '; MAX_INLINE + 2], SendFlags::NOSIGNAL).unwrap();
         assert!(matches!(receive::<String>(right.as_fd()), Err(PacketError::TooLong)));
         let unsealed =

@@ -1,0 +1,103 @@
+//! Unpacking by a process that can do nothing else.
+//!
+//! A layer's bytes are a stranger's, and they are decompressed, read as an archive and made into files of any owner, which
+//! takes rights. So this is done by the program `loam-unpack`, one process for each layer: the layer's directory is its
+//! root, it has the capabilities to own files and no others, it can make just the system calls for that, and it knows of
+//! nothing but one pipe, one file and one socket. What it can do when the bytes get the better of it is to fill that
+//! directory with what it likes, within the budget, and to lie about it: the layer of an image whose blob has the right
+//! digest then has other contents. It reaches neither the host, nor the network, nor other layers.
+//!
+//! The process that pulls keeps what is worth having: the connection to the registry, the digest of the blob, the budget,
+//! the database. The two speak as follows, over a socket that keeps messages apart ([`protocol`]): a job with three
+//! descriptors one way (the blob's pipe, the layer's directory, the file for the record of its tar); questions for space
+//! and at last a report the other way. Either end of the socket ends with its process, and then the other one does.
+
+mod calls;
+mod confinement;
+mod feed;
+mod launch;
+mod protocol;
+mod serve;
+
+use std::path::PathBuf;
+
+use loam_packet::{PacketError, receive, send};
+pub use serve::serve_unpacker;
+
+use crate::decompress::Compression;
+use crate::intake::Intake;
+use crate::staging::Destination;
+use crate::stream::{Means, Ran};
+use crate::unpack::{Budget, UnpackError};
+use launch::Helper;
+use protocol::{Answer, Report, Request};
+
+/// Who unpacks layers.
+#[derive(Clone, Debug)]
+pub enum Unpacker {
+    /// This program, `loam-unpack`, confined.
+    Confined(PathBuf),
+    /// The thread that pulls, with all its rights: for tests, which have no programs.
+    InProcess,
+}
+
+/// Unpacks what is left of a blob with the program. `what` is the beginning of messages.
+pub(crate) fn unpack(
+    intake: &mut Intake<'_>,
+    compression: Compression,
+    destination: Destination,
+    (means, program): (Means<'_>, &std::path::Path),
+    what: &str,
+) -> Ran {
+    let (mut helper, pipe) = Helper::start(program, compression, destination, means, what)?;
+    let (fed, heard) = std::thread::scope(|scope| {
+        let feeding = scope.spawn(|| feed::feed(intake, pipe, means.stop));
+        let heard = listen(&helper, means.budget);
+        if heard.is_err() {
+            // It may wait for bytes, and the feeding for it.
+            helper.kill();
+        }
+        (feeding.join().expect("feeding does not panic"), heard)
+    });
+    // Without all bytes the helper complains of what it has got; that they did not come is the truer cause.
+    fed?;
+    match heard {
+        Ok(report) => Ok(report.into()),
+        Err(Trouble::Said(error)) => Err(error),
+        Err(Trouble::Broken(error)) => Err(helper.end(error).into()),
+    }
+}
+
+/// What can go wrong between the two.
+enum Trouble {
+    /// What the helper, or the budget, objects to.
+    Said(UnpackError),
+    /// The helper is gone, or makes no sense.
+    Broken(PacketError),
+}
+
+impl From<PacketError> for Trouble {
+    fn from(error: PacketError) -> Self {
+        Trouble::Broken(error)
+    }
+}
+
+/// Answers the helper's questions until it reports.
+fn listen(helper: &Helper, budget: &Budget) -> Result<Report, Trouble> {
+    loop {
+        match receive::<Request>(helper.control())?.0 {
+            Request::Space(spent) => {
+                let space = budget.account(spent).map_err(Trouble::Said)?;
+                send(helper.control(), &Answer::Space(space), &[])?;
+            }
+            Request::Done(report) => {
+                budget.account(report.spent()).map_err(Trouble::Said)?;
+                return Ok(*report);
+            }
+            Request::Failed(failure) => return Err(Trouble::Said(UnpackError::Source(failure.into()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! What the two processes say to each other.
+
+use loam_model::{Digest, DigestAlgorithm};
+use loam_packet::WireFailure;
+use serde::{Deserialize, Serialize};
+
+use crate::decompress::Compression;
+use crate::space::Space;
+use crate::stream::Unpackaged;
+use crate::unpack::{DanglingLink, Spent, Unpacked};
+
+/// What the helper is to do. Beside it come the blob's pipe, the layer's directory, and the file for its record.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Job {
+    pub(super) compression: Compression,
+    /// The algorithm of the diff id.
+    pub(super) algorithm: DigestAlgorithm,
+    pub(super) own_thread: bool,
+    /// What is free before anything is made.
+    pub(super) space: Space,
+    /// The beginning of messages.
+    pub(super) what: String,
+}
+
+/// What the helper says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Request {
+    /// It has used so much since it last asked, and needs to know what is free.
+    Space(Spent),
+    /// It is done.
+    Done(Box<Report>),
+    /// It can't do it.
+    Failed(WireFailure),
+}
+
+/// What the helper is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Answer {
+    /// What is free.
+    Space(Space),
+}
+
+/// What came of a job.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Report {
+    size: u64,
+    entries: u64,
+    implicit: Vec<Bytes>,
+    opaque: Vec<Bytes>,
+    /// Path and target of each.
+    dangling: Vec<(Bytes, Bytes)>,
+    lossy: bool,
+    diff_id: Digest,
+    length: u64,
+    is_recorded: bool,
+    /// What was used since space was last asked for.
+    spent: Spent,
+}
+
+impl Report {
+    pub(super) fn new(done: Unpackaged, spent: Spent) -> Self {
+        let Unpackaged { unpacked, is_recorded, diff_id, length } = done;
+        let dangling = unpacked.dangling.into_iter().map(|link| (Bytes(link.path), Bytes(link.target)));
+        Self {
+            size: unpacked.size,
+            entries: unpacked.entries,
+            implicit: unpacked.implicit.into_iter().map(Bytes).collect(),
+            opaque: unpacked.opaque.into_iter().map(Bytes).collect(),
+            dangling: dangling.collect(),
+            lossy: unpacked.lossy,
+            diff_id,
+            length,
+            is_recorded,
+            spent,
+        }
+    }
+
+    pub(super) fn spent(&self) -> Spent {
+        self.spent
+    }
+}
+
+impl From<Report> for Unpackaged {
+    fn from(report: Report) -> Self {
+        let bytes = |all: Vec<Bytes>| all.into_iter().map(|bytes| bytes.0).collect();
+        let link = |(path, target): (Bytes, Bytes)| DanglingLink { path: path.0, target: target.0 };
+        let unpacked = Unpacked {
+            size: report.size,
+            entries: report.entries,
+            implicit: bytes(report.implicit),
+            opaque: bytes(report.opaque),
+            dangling: report.dangling.into_iter().map(link).collect(),
+            lossy: report.lossy,
+        };
+        Self { unpacked, is_recorded: report.is_recorded, diff_id: report.diff_id, length: report.length }
+    }
+}
+
+/// Bytes of a path in JSON: a character for each, so that what most paths are stays short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+struct Bytes(Vec<u8>);
+
+impl From<Bytes> for String {
+    fn from(bytes: Bytes) -> Self {
+        bytes.0.into_iter().map(char::from).collect()
+    }
+}
+
+impl TryFrom<String> for Bytes {
+    type Error = std::char::TryFromCharError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.chars().map(u8::try_from).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_path_survives_the_way() {
+        let all = Bytes((0..=255).collect());
+        let text = serde_json::to_string(&all).expect("text");
+        assert_eq!(serde_json::from_str::<Bytes>(&text).expect("bytes"), all);
+        assert_eq!(serde_json::to_string(&Bytes(b"usr/lib".to_vec())).expect("text"), "\"usr/lib\"");
+        assert!(serde_json::from_str::<Bytes>("\"\u{20ac}\"").is_err(), "no byte");
+    }
+}

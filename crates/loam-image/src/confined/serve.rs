@@ -1,0 +1,88 @@
+//! The helper, from inside: the whole of the program `loam-unpack`.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+
+use loam_model::{ErrorKind, Failure};
+use loam_packet::{PacketError, WireFailure, receive, send};
+use loam_sys::features;
+
+use super::Unpacker;
+use super::confinement::confine;
+use super::protocol::{Answer, Job, Report, Request};
+use crate::staging::Destination;
+use crate::stream::{Means, decode_and_unpack};
+use crate::unpack::{Budget, Spent, UnpackError};
+
+/// Bytes that are read from the pipe at once.
+const BUFFER_SIZE: usize = 256 * 1024;
+
+/// Unpacks one layer as the other end of standard input says, confined. The process must have one thread.
+pub fn serve_unpacker() -> ExitCode {
+    // Whoever has started this has checked the names.
+    let without = std::env::var(features::VARIABLE).unwrap_or_default();
+    if features::turn_off(&without).is_err() || loam_sys::close_from(3).is_err() {
+        return ExitCode::FAILURE;
+    }
+    match serve(rustix::stdio::stdin()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn serve(control: BorrowedFd<'_>) -> Result<(), PacketError> {
+    let (job, descriptors) = receive::<Job>(control)?;
+    let Ok([data, files, split]) = <[OwnedFd; 3]>::try_from(descriptors) else {
+        return Err(PacketError::Closed);
+    };
+    let request = match confine(files) {
+        Ok(files) => {
+            let destination = Destination { files, split: split.into() };
+            unpack(control, &job, data, destination)
+        }
+        Err(failure) => Request::Failed(WireFailure::new(&failure)),
+    };
+    match send(control, &request, &[]) {
+        Err(PacketError::TooLong) => {
+            let message = "its directories and its hard links to other layers are too many to be told";
+            let failure = Failure::new(ErrorKind::Invalid, job.what.as_str()).caused_by(message);
+            send(control, &Request::Failed(WireFailure::new(&failure)), &[])
+        }
+        sent => sent,
+    }
+}
+
+fn unpack(control: BorrowedFd<'_>, job: &Job, data: OwnedFd, destination: Destination) -> Request {
+    let budget = match control.try_clone_to_owned() {
+        Ok(control) => Budget::granted(job.space, move |spent| ask(control.as_fd(), spent)),
+        Err(error) => {
+            let failure = crate::error::failed(job.what.clone(), error);
+            return Request::Failed(WireFailure::new(&failure));
+        }
+    };
+    let means = Means {
+        budget: &budget,
+        stop: &AtomicBool::new(false),
+        algorithm: job.algorithm,
+        own_thread: job.own_thread,
+        unpacker: &Unpacker::InProcess,
+    };
+    let input = BufReader::with_capacity(BUFFER_SIZE, File::from(data));
+    match decode_and_unpack(input, job.compression, destination, means) {
+        Ok(done) => Request::Done(Box::new(Report::new(done, budget.untold()))),
+        Err(error) => Request::Failed(WireFailure::new(&error.into_failure(job.what.clone()))),
+    }
+}
+
+/// Asks what is free.
+fn ask(control: BorrowedFd<'_>, spent: Spent) -> Result<crate::space::Space, UnpackError> {
+    let gone = |error: PacketError| {
+        UnpackError::Source(Failure::new(ErrorKind::Internal, "the pull has ended").caused_by(error))
+    };
+    send(control, &Request::Space(spent), &[]).map_err(gone)?;
+    let Answer::Space(space) = receive::<Answer>(control).map_err(gone)?.0;
+    Ok(space)
+}
