@@ -12,6 +12,7 @@ mod plot;
 mod report;
 pub(crate) mod runner;
 mod scenarios;
+mod store;
 
 use std::path::PathBuf;
 
@@ -26,7 +27,7 @@ const USAGE: &str = "\
 usage: ./x bench [--rounds N] [--only SCENARIO,…] [--engines ENGINE,…]
 
   --rounds N    how often each command is measured (default 15; pulls a fifth of that, at least 3)
-  --only        run-none, run-bridge, exec, starts, pull, memory (default: all)
+  --only        run-none, run-bridge, exec, starts, memory, create, prune, growth, pull (default: all)
   --images      small, python:gzip, python:zstd, many (default: all)
   --programs D  measures the programs in this directory instead of building them
   --engines     loam, floor, podman, ctr, runc, crun, skopeo+umoci, buildah (default: all that are there)

@@ -28,6 +28,7 @@ mod resolution;
 mod sandbox;
 mod scheduling;
 mod signal_queue;
+mod write_back;
 
 pub use allow_list::allow_only;
 pub use child_signal::ChildSignal;
@@ -48,3 +49,4 @@ pub use processes::{open_process, send_signal};
 pub use resolution::{open_in_root, openat2};
 pub use scheduling::{SchedulerSettings, set_io_priority, set_personality, set_scheduler};
 pub use signal_queue::SignalQueue;
+pub use write_back::begin_write_back;

@@ -44,6 +44,26 @@ pub(crate) trait Peer {
     fn exec(&self, _arena: &Arena) -> Option<String> {
         None
     }
+    /// The small image's name.
+    fn small(&self) -> String {
+        format!("{REGISTRY}/small")
+    }
+    /// Makes a container of an image, without a network, and takes it back.
+    fn create(&self, _arena: &Arena, _image: &str) -> Option<(String, String)> {
+        None
+    }
+    /// Brings the image of a layout in the state directory in, under the layout's name.
+    fn load(&self, _arena: &Arena, _layout: &str) -> Option<String> {
+        None
+    }
+    /// Makes an image, named by number, of the tar on standard input.
+    fn import(&self, _arena: &Arena) -> Option<String> {
+        None
+    }
+    /// Removes all images that no container needs.
+    fn prune(&self, _arena: &Arena) -> Option<String> {
+        None
+    }
     /// Fetches an image from the registry; and a command line that makes the store forget it.
     fn pull(&self, _arena: &Arena, _image: &str) -> Option<(String, String)> {
         None
@@ -115,6 +135,23 @@ impl Peer for Loam {
     fn pull(&self, arena: &Arena, image: &str) -> Option<(String, String)> {
         let loam = self.command(arena);
         Some((format!("{loam} pull --quiet {REGISTRY}/{image}"), format!("{loam} rmi -f {REGISTRY}/{image}")))
+    }
+    fn create(&self, arena: &Arena, image: &str) -> Option<(String, String)> {
+        let loam = self.command(arena);
+        Some((
+            format!("{loam} create --network none --name made {image} true"),
+            format!("{loam} rm -f made >/dev/null"),
+        ))
+    }
+    fn load(&self, arena: &Arena, layout: &str) -> Option<String> {
+        let (loam, state) = (self.command(arena), arena.state.display());
+        Some(format!("id=$({loam} pull --quiet oci:{state}/{layout}:{layout}) && {loam} tag $id {layout}"))
+    }
+    fn import(&self, arena: &Arena) -> Option<String> {
+        Some(format!("{} import - image{{}}", self.command(arena)))
+    }
+    fn prune(&self, arena: &Arena) -> Option<String> {
+        Some(format!("{} image prune --all", self.command(arena)))
     }
 }
 
@@ -196,6 +233,26 @@ impl Peer for Podman {
             format!("{podman} pull -q --tls-verify=false {REGISTRY}/{image}"),
             format!("{podman} rmi -f {REGISTRY}/{image}"),
         ))
+    }
+    fn create(&self, arena: &Arena, image: &str) -> Option<(String, String)> {
+        let podman = Self::command(arena);
+        Some((
+            format!("{podman} create --network none --name made {image} true"),
+            format!("{podman} rm -f made >/dev/null"),
+        ))
+    }
+    fn load(&self, arena: &Arena, layout: &str) -> Option<String> {
+        let (podman, state) = (Self::command(arena), arena.state.display());
+        Some(format!(
+            "skopeo copy -q oci:{state}/{layout}:{layout} docker-archive:{state}/{layout}.tar:{layout}:latest && \
+             {podman} load -q -i {state}/{layout}.tar && rm {state}/{layout}.tar"
+        ))
+    }
+    fn import(&self, arena: &Arena) -> Option<String> {
+        Some(format!("{} import -q - image{{}}", Self::command(arena)))
+    }
+    fn prune(&self, arena: &Arena) -> Option<String> {
+        Some(format!("{} image prune --all --force", Self::command(arena)))
     }
 }
 

@@ -11,13 +11,14 @@ use super::measure::Row;
 use super::peers::{self, Net, Peer, REGISTRY};
 use super::report::Report;
 use super::runner::Request;
+use super::store;
 use crate::fixtures;
 use crate::shell::note;
 
 /// An engine in its place.
-struct Contender {
-    peer: Box<dyn Peer>,
-    arena: Arena,
+pub(super) struct Contender {
+    pub(super) peer: Box<dyn Peer>,
+    pub(super) arena: Arena,
 }
 
 /// Runs every scenario that is wanted.
@@ -57,6 +58,15 @@ pub(crate) fn measure_all(options: &Options, programs: &Path, directory: &Path) 
     }
     if options.wants("memory") {
         report.rows.extend(memory(&mut contenders)?);
+    }
+    if options.wants("create") {
+        report.rows.extend(store::creations(options.rounds, &mut contenders)?);
+    }
+    if options.wants("prune") {
+        report.rows.extend(store::pruning(&mut contenders)?);
+    }
+    if options.wants("growth") {
+        report.rows.extend(store::growth(options.rounds, &mut contenders)?);
     }
     // The last: it takes the images away.
     if options.wants("pull") {
@@ -99,7 +109,7 @@ fn rounds(
 }
 
 /// Runs a command line `total` times, `parallel` at a time; wall and CPU time in milliseconds.
-fn measure(arena: &mut Arena, line: &str, parallel: usize, total: usize) -> Result<(f64, f64)> {
+pub(super) fn measure(arena: &mut Arena, line: &str, parallel: usize, total: usize) -> Result<(f64, f64)> {
     let before = arena.settled_cpu_us()?;
     // The shell that expands the line replaces itself with a single command.
     let exec =

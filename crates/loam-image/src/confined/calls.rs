@@ -10,12 +10,12 @@ use libc::{
     SYS_pread64, SYS_pwrite64, SYS_read, SYS_readlinkat, SYS_readv, SYS_recvmsg, SYS_renameat, SYS_renameat2,
     SYS_restart_syscall, SYS_rseq, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn,
     SYS_sched_getaffinity, SYS_sched_yield, SYS_sendmsg, SYS_set_robust_list, SYS_sigaltstack, SYS_statx,
-    SYS_symlinkat, SYS_tgkill, SYS_unlinkat, SYS_utimensat, SYS_write, SYS_writev,
+    SYS_symlinkat, SYS_sync_file_range, SYS_tgkill, SYS_unlinkat, SYS_utimensat, SYS_write, SYS_writev,
 };
 
 /// To read and write what is open; to make, name and own files below the root; to work with memory and threads. Nothing
 /// that makes a socket, a process, a mount or a namespace, or looks at another process.
-pub(super) const CALLS: [i64; 69] = [
+pub(super) const CALLS: [i64; 70] = [
     // Data of open files, the pipe and the socket.
     SYS_close,
     SYS_close_range,
@@ -56,6 +56,7 @@ pub(super) const CALLS: [i64; 69] = [
     SYS_renameat2,
     SYS_statx,
     SYS_symlinkat,
+    SYS_sync_file_range,
     SYS_unlinkat,
     SYS_utimensat,
     // Memory.

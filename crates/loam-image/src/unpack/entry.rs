@@ -26,6 +26,8 @@ const AUFS: &[u8] = b".wh..wh.";
 const DIRECTORY_LIMIT: usize = 1 << 20;
 /// The most bytes that a layer may have held in memory until its end.
 const KEPT_LIMIT: usize = 64 << 20;
+/// A file of so many bytes is written to the disk at once; smaller ones are better written together.
+const LARGE_FILE: u64 = 256 * 1024;
 /// The longest target of a symbolic link.
 const TARGET_LIMIT: usize = 4095;
 
@@ -198,6 +200,10 @@ impl Unpacker<'_> {
         attributes
             .apply(fd.as_fd(), Some(made_with))
             .map_err(|error| UnpackError::system(path, "given its attributes", error))?;
+        if entry.size >= LARGE_FILE {
+            // The sync at the end of the pull then finds the disk busy with it, or done. No promise depends on it.
+            loam_sys::begin_write_back(fd.as_fd()).ok();
+        }
         self.done.size += entry.size;
         Ok(())
     }
