@@ -13,7 +13,7 @@ use crate::error::RegistryError;
 /// How many parts are on their way at once.
 pub(super) const CONNECTIONS: usize = 3;
 /// The length of a part, in bytes.
-pub(super) const LENGTH: u64 = 4 * 1024 * 1024;
+pub(super) const LENGTH: u64 = 2 * 1024 * 1024;
 
 /// Parts on their way. Dropping it ends their transfers.
 pub(super) struct Parts {
