@@ -51,23 +51,17 @@ pub(crate) struct Unpacked {
     pub(crate) implicit: Vec<Vec<u8>>,
     /// Hard links to files that only a lower layer can have.
     pub(crate) dangling: Vec<DanglingLink>,
-    /// Whether data of an earlier entry is gone because a later one replaced it.
+    /// Whether a file of an earlier entry is gone, or not to be found under its name, because a later one replaced it or a
+    /// link on the way to it.
     pub(crate) lossy: bool,
-}
-
-/// A directory of the layer, whose attributes are set when everything is in it.
-#[derive(Debug, Default)]
-struct Directory {
-    /// `None` for one that the archive does not list.
-    attributes: Option<Attributes>,
-    opaque: bool,
 }
 
 /// One layer being unpacked.
 struct Unpacker<'a> {
     tree: Tree,
     budget: &'a Budget,
-    directories: BTreeMap<Vec<u8>, Directory>,
+    /// Directories, whose attributes are set when everything is in them; `None` for those that the archive does not list.
+    directories: BTreeMap<Vec<u8>, Option<Attributes>>,
     /// How many bytes have been put by until the end: paths, links' targets, directories' extended attributes.
     kept: usize,
     done: Unpacked,
@@ -82,7 +76,7 @@ pub(crate) fn unpack<B: Blocks>(
     let mut unpacker = Unpacker {
         tree: Tree::new(root),
         budget,
-        directories: BTreeMap::from([(Vec::new(), Directory::default())]),
+        directories: BTreeMap::from([(Vec::new(), None)]),
         kept: 0,
         done: Unpacked::default(),
     };
