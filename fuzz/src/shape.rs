@@ -48,18 +48,19 @@ impl Program<'_> {
     }
 }
 
+/// The most entries of an archive, so that no input takes long.
+const MOST: usize = 300;
+
 /// The archive of a program; `outside` is a directory that an entry must not reach.
 pub(crate) fn archive(program: &[u8], outside: &str) -> Vec<u8> {
     let mut program = Program(program);
-    let mut tar = Tar::default();
-    while let Some(longer) = entry(tar.clone(), &mut program, outside) {
-        tar = longer;
-    }
-    tar.end()
+    let entries = std::iter::from_fn(|| entry(&mut program, outside));
+    Tar(entries.take(MOST).flat_map(|entry| entry.0).collect()).end()
 }
 
-fn entry(tar: Tar, program: &mut Program<'_>, outside: &str) -> Option<Tar> {
-    let kind = program.next()?;
+/// The next entry, with its extension headers.
+fn entry(program: &mut Program<'_>, outside: &str) -> Option<Tar> {
+    let (kind, tar) = (program.next()?, Tar::default());
     let name = program.name(outside)?;
     Some(match kind % 16 {
         0..=3 => {
@@ -86,7 +87,7 @@ fn entry(tar: Tar, program: &mut Program<'_>, outside: &str) -> Option<Tar> {
                 let _gnu = header.set_device_minor(u32::from(minor % 4));
             })
         }
-        13 => sparse(tar, &name, program)?,
+        13 => sparse(&name, program)?,
         14 => {
             let (attribute, id) = (program.next()?, program.next()?);
             let keys = ["user.a", "user.overlay.x", "trusted.overlay.opaque", "security.capability"];
@@ -99,7 +100,7 @@ fn entry(tar: Tar, program: &mut Program<'_>, outside: &str) -> Option<Tar> {
 }
 
 /// A sparse file of up to three parts.
-fn sparse(tar: Tar, name: &str, program: &mut Program<'_>) -> Option<Tar> {
+fn sparse(name: &str, program: &mut Program<'_>) -> Option<Tar> {
     let (mut map, mut end, mut data) = (Vec::new(), 0, 0);
     for _ in 0..program.next()? % 4 {
         let (gap, length) = (u64::from(program.next()?) << 6, u64::from(program.next()?));
@@ -113,5 +114,5 @@ fn sparse(tar: Tar, name: &str, program: &mut Program<'_>) -> Option<Tar> {
         ("GNU.sparse.map", map.as_bytes()),
         ("path", name.as_bytes()),
     ];
-    Some(tar.pax(&records).file("", &vec![b'x'; data]))
+    Some(Tar::default().pax(&records).file("", &vec![b'x'; data]))
 }

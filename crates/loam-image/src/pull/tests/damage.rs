@@ -52,20 +52,23 @@ fn every_header_byte_may_be_another_one() {
     }
     let root = tempfile::tempdir().expect("a temporary directory");
     let store = store(root.path());
-    let tar = all_kinds().end();
+    let tar = Tar::default()
+        .pax(&[("mtime", b"1.5")])
+        .file("f", b"data")
+        .raw(b'L', b"././@LongLink", b"", b"long\0", |_| {})
+        .symlink("cut", "f")
+        .end();
     for position in 0..tar.len() - 1024 {
-        for change in [1, 0x80] {
-            let mut damaged = tar.clone();
-            damaged[position] ^= change;
-            let (layers, case) = (layer_count(&store), format!("byte {position} changed by {change}"));
-            let answer = import(&store, &damaged);
-            // What a checksum covers is never taken for what it was not.
-            let record = position / 512 * 512;
-            let is_header = tar[record + 257..].starts_with(b"ustar");
-            let is_checksum = (148..156).contains(&(position - record));
-            assert!(answer.is_err() || !is_header || is_checksum, "{case}");
-            check(&store, &answer, layers, &case);
-        }
+        let mut damaged = tar.clone();
+        damaged[position] ^= 1 << (position % 8);
+        let (layers, case) = (layer_count(&store), format!("byte {position} with another bit"));
+        let answer = import(&store, &damaged);
+        // What a checksum covers is never taken for what it was not.
+        let record = position / 512 * 512;
+        let is_header = tar[record + 257..].starts_with(b"ustar");
+        let is_checksum = (148..156).contains(&(position - record));
+        assert!(answer.is_err() || !is_header || is_checksum, "{case}");
+        check(&store, &answer, layers, &case);
     }
     import(&store, &tar).expect("the archive as it was");
 }
@@ -81,7 +84,7 @@ fn every_header_byte_may_be_another_one_with_the_checksum_of_all() {
     let headers = (0..tar.len()).step_by(512).filter(|record| tar[record + 257..].starts_with(b"ustar"));
     for record in headers {
         for position in 0..512 {
-            for change in [0x01, 0x40, 0xff] {
+            for change in [0x01, 0xff] {
                 let mut damaged = tar.clone();
                 damaged[record + position] ^= change;
                 let mut header = tar::Header::new_old();
@@ -123,12 +126,7 @@ fn an_archive_may_end_at_any_byte() {
     }
     let root = tempfile::tempdir().expect("a temporary directory");
     let store = store(root.path());
-    let tar = Tar::default()
-        .directory("d", 0o755)
-        .pax(&[("mtime", b"1.5"), ("SCHILY.xattr.user.a", b"v")])
-        .file("d/f", &[7; 700])
-        .link("d/h", "d/f")
-        .end();
+    let tar = Tar::default().pax(&[("mtime", b"1.5")]).file("d/f", &[7; 600]).end();
     for length in 0..tar.len() {
         let layers = layer_count(&store);
         let answer = import(&store, &tar[..length]);
