@@ -1,5 +1,10 @@
 //! One sentence that names the thing and the cause, the right exit code, nothing half made.
 
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use loam_testkit::hostile::{Image, Server};
 use loam_tests::{Host, Need, needs};
 
 #[test]
@@ -65,6 +70,45 @@ fn a_full_disk_is_named_and_nothing_stays() {
     host.loam(&["pull", "--quiet", &source]).refused(125, "space");
     host.sh(&format!("rm {}/ballast", mount.display())).ok();
     host.loam(&["pull", "--quiet", &source]).ok();
+    host.sh(&format!("umount -l {}", mount.display())).ok();
+    host.finish();
+}
+
+#[test]
+fn a_disk_that_others_fill_during_a_pull_is_named_and_nothing_stays() {
+    if !needs::met(&[Need::NativeProcessor]) {
+        return;
+    }
+    let host = Host::new();
+    let (disk, mount) = (host.scratch().join("disk"), host.root());
+    std::fs::create_dir_all(&mount).unwrap();
+    host.sh(&format!(
+        "truncate -s 32M {0} && mkfs.ext4 -q -F {0} && mount -o loop {0} {1}",
+        disk.display(),
+        mount.display()
+    ))
+    .ok();
+    // The layer fits when the pull begins. When it is asked for, somebody else takes all that is left.
+    let image = Image::of_layers(&[Image::tar(&[("small", b"x"), ("large", &vec![b'x'; 8 << 20])])]);
+    let (served, ballast) = (image.clone(), host.path_from_outside(&mount.join("ballast")));
+    let fills = Arc::new(AtomicBool::new(true));
+    let fill = Arc::clone(&fills);
+    let server = Server::start(move |request| {
+        if request.path.ends_with(&served.layers[0]) && fill.load(Ordering::Relaxed) {
+            let mut file = std::fs::File::create(&ballast).unwrap();
+            while file.write_all(&[0; 4096]).is_ok() {}
+        }
+        served.answer(request)
+    });
+    let name = format!("{}/a:t", server.host());
+    host.loam_outside(&["pull", "--quiet", &name]).refused(125, "o space left");
+    let left =
+        host.sh(&format!("find {0}/staging {0}/layers {0}/trash -mindepth 1 | wc -l", mount.display()));
+    assert_eq!(left.ok(), "0");
+    assert_eq!(host.loam(&["images", "-q"]).ok(), "");
+    fills.store(false, Ordering::Relaxed);
+    host.sh(&format!("rm {}/ballast", mount.display())).ok();
+    host.loam_outside(&["pull", "--quiet", &name]).ok();
     host.sh(&format!("umount -l {}", mount.display())).ok();
     host.finish();
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod fixtures;
+mod fuzz;
 mod lint;
 mod packages;
 mod programs;
@@ -23,6 +24,8 @@ usage: ./x TASK
              ./x vm-test [--kernel 6.12|6.1] [--flavour bare|systemd] [FILTER], or --all
   vm-shell   opens a prompt in such a machine, with the built programs
   lint       checks formatting and lints
+  fuzz       feeds the parsers of what comes from strangers with inputs that libFuzzer makes up
+             ./x fuzz [--seconds N] [TARGET…]
   fixtures   makes the images that tests and benchmarks run, with other people's tools
   bench      measures Loam beside the engines on this machine; ./x bench --help tells more
   build      builds the release programs and prints where they are
@@ -40,6 +43,7 @@ fn main() -> Result<()> {
         "vm-test" => vm::test(rest),
         "vm-shell" => vm::shell(rest),
         "lint" => lint::lint(rest),
+        "fuzz" => fuzz::fuzz(rest),
         "fixtures" => fixtures::fixtures(rest),
         "bench" => bench::bench(rest),
         // The part of a benchmark that runs inside an engine's namespaces; not for people.

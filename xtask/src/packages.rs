@@ -56,6 +56,9 @@ pub(crate) const TEST: &[Package] = &[
     package("zstd", "zstd"),
 ];
 
+/// What fuzzing needs: libFuzzer is C++.
+pub(crate) const FUZZ: &[Package] = &[package("g++", "c++")];
+
 /// What the benchmark needs beyond the tests: the peers. One that can't be had is named in the table, not failed on.
 pub(crate) const BENCH: &[Package] = &[
     package("containerd", "containerd"),

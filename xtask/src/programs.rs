@@ -134,6 +134,7 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
-fn target_directory() -> PathBuf {
+/// Where cargo builds.
+pub(crate) fn target_directory() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }

@@ -240,6 +240,12 @@ impl<B: Blocks> Archive<B> {
         // At most u64::MAX / 2 bytes of data: see `begin`.
         self.remaining += self.padding;
         self.padding = 0;
+        let here = (self.block.len() - self.position) as u64;
+        if self.recorder.is_none() && self.remaining > here {
+            let passed = self.blocks.skip(self.remaining - here)?;
+            self.remaining -= passed;
+            self.offset += passed;
+        }
         while !self.rest()?.is_empty() {}
         Ok(())
     }

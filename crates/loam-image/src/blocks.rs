@@ -1,12 +1,12 @@
 //! The unpacked stream of a layer, in blocks that are hashed as they pass.
 
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
 
 use loam_model::{Digest, DigestAlgorithm, Failure};
 
-use crate::error::unwrap_io;
+use crate::error::{failed, unwrap_io};
 use crate::hashing::Hasher;
 
 /// The size of a block. A multiple of the tar record, so that no header lies across two blocks; large enough that a
@@ -15,9 +15,15 @@ pub(crate) const BLOCK_SIZE: usize = 256 * 1024;
 
 /// Gives the stream block by block.
 pub(crate) trait Blocks {
-    /// The next block: [`BLOCK_SIZE`] bytes, fewer only at the end of the stream, none after it. `spent` is a block
+    /// The next block: a multiple of the tar record, fewer bytes only at the end of the stream, none after it. `spent` is a block
     /// given before, for reuse.
     fn next(&mut self, spent: Vec<u8>) -> Result<Vec<u8>, Failure>;
+
+    /// Passes over the next bytes without reading them; how many of these it was, none where that can't be done. What is
+    /// less than `count` is a multiple of the tar record, or reaches to the end of the stream.
+    fn skip(&mut self, _count: u64) -> Result<u64, Failure> {
+        Ok(0)
+    }
 }
 
 /// Fills and hashes blocks from a reader.
@@ -63,6 +69,46 @@ impl<R: Read> Blocks for Filler<'_, R> {
         self.length += filled as u64;
         Ok(block)
     }
+}
+
+/// The blocks of a file in which one can move.
+pub(crate) struct Positioned<F> {
+    file: F,
+    left: u64,
+}
+
+/// The size of its blocks: for headers, of which few stand together.
+const SMALL_BLOCK: usize = 16 * 1024;
+
+impl<F: Read + Seek> Positioned<F> {
+    /// Begins at the beginning.
+    pub(crate) fn new(mut file: F) -> io::Result<Self> {
+        let left = file.seek(SeekFrom::End(0))?;
+        file.rewind()?;
+        Ok(Self { file, left })
+    }
+}
+
+impl<F: Read + Seek> Blocks for Positioned<F> {
+    fn next(&mut self, spent: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        let mut block = spent;
+        block.resize(usize::try_from(self.left).unwrap_or(SMALL_BLOCK).min(SMALL_BLOCK), 0);
+        self.file.read_exact(&mut block).map_err(unreadable)?;
+        self.left -= block.len() as u64;
+        Ok(block)
+    }
+
+    fn skip(&mut self, count: u64) -> Result<u64, Failure> {
+        let count = count.min(self.left);
+        let distance = i64::try_from(count).unwrap_or(i64::MAX);
+        self.file.seek_relative(distance).map_err(unreadable)?;
+        self.left -= count;
+        Ok(count)
+    }
+}
+
+fn unreadable(error: io::Error) -> Failure {
+    failed("it can't be read", error)
 }
 
 /// Blocks that another thread fills: see [`pump`].

@@ -19,16 +19,18 @@ mod launch;
 mod protocol;
 mod serve;
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use loam_packet::{PacketError, receive, send};
 pub use serve::serve_unpacker;
 
 use crate::decompress::Compression;
+use crate::error::failed;
 use crate::intake::Intake;
 use crate::staging::Destination;
 use crate::stream::{Means, Ran};
-use crate::unpack::{Budget, UnpackError};
+use crate::unpack::{Budget, UnpackError, mark_opaque};
 use launch::Helper;
 use protocol::{Answer, Report, Request};
 
@@ -85,7 +87,15 @@ impl From<PacketError> for Trouble {
 /// Answers the helper's questions until it reports.
 fn listen(helper: &Helper, budget: &Budget) -> Result<Report, Trouble> {
     loop {
-        match receive::<Request>(helper.control())?.0 {
+        let (request, descriptors) = receive::<Request>(helper.control())?;
+        match request {
+            Request::Opaque => {
+                // Whatever it is, it is the helper's, which has nothing but its layer.
+                let directory = descriptors.first().ok_or(PacketError::Closed)?;
+                mark_opaque(directory.as_fd())
+                    .map_err(|error| failed("a directory can't be made opaque", error))
+                    .map_err(|failure| Trouble::Said(failure.into()))?;
+            }
             Request::Space(spent) => {
                 let space = budget.account(spent).map_err(Trouble::Said)?;
                 send(helper.control(), &Answer::Space(space), &[])?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use loam_model::{Digest, Failure, LayerProgress, PullProgress, Result};
 use loam_registry::Bytes;
 use loam_state::Database;
-use tar::EntryType;
+pub(crate) use loam_testkit::archives::Tar;
 
 use crate::document::{Descriptor, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, RawDocument};
 use crate::hashing::sha256;
@@ -24,77 +24,6 @@ pub(crate) fn is_root(test: &str) -> bool {
         println!("skipped: {test}: needs root");
     }
     root
-}
-
-/// A tar being written, without any regard for sense.
-#[derive(Clone, Default)]
-pub(crate) struct Tar(pub(crate) Vec<u8>);
-
-impl Tar {
-    pub(crate) fn raw(
-        mut self,
-        kind: u8,
-        path: &[u8],
-        link: &[u8],
-        data: &[u8],
-        change: impl Fn(&mut tar::Header),
-    ) -> Self {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(EntryType::new(kind));
-        header.set_mode(if kind == b'5' { 0o755 } else { 0o644 });
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(1_000_000_000);
-        header.set_size(data.len() as u64);
-        let bytes = header.as_mut_bytes();
-        bytes[..path.len().min(100)].copy_from_slice(&path[..path.len().min(100)]);
-        bytes[157..157 + link.len().min(100)].copy_from_slice(&link[..link.len().min(100)]);
-        change(&mut header);
-        header.set_cksum();
-        self.0.extend_from_slice(header.as_bytes());
-        self.pad(data)
-    }
-
-    pub(crate) fn pad(mut self, data: &[u8]) -> Self {
-        self.0.extend_from_slice(data);
-        let length = self.0.len().next_multiple_of(512);
-        self.0.resize(length, 0);
-        self
-    }
-
-    pub(crate) fn file(self, path: &str, data: &[u8]) -> Self {
-        self.raw(b'0', path.as_bytes(), b"", data, |_| {})
-    }
-
-    pub(crate) fn directory(self, path: &str, mode: u32) -> Self {
-        self.raw(b'5', path.as_bytes(), b"", b"", |header| header.set_mode(mode))
-    }
-
-    pub(crate) fn symlink(self, path: &str, target: &str) -> Self {
-        self.raw(b'2', path.as_bytes(), target.as_bytes(), b"", |_| {})
-    }
-
-    pub(crate) fn link(self, path: &str, target: &str) -> Self {
-        self.raw(b'1', path.as_bytes(), target.as_bytes(), b"", |_| {})
-    }
-
-    pub(crate) fn pax(self, records: &[(&str, &[u8])]) -> Self {
-        let mut body = Vec::new();
-        for (key, value) in records {
-            let rest = key.len() + value.len() + 3;
-            let mut length = rest + 1;
-            while length != rest + length.to_string().len() {
-                length = rest + length.to_string().len();
-            }
-            body.extend([length.to_string().as_bytes(), b" ", key.as_bytes(), b"=", value, b"\n"].concat());
-        }
-        self.raw(b'x', b"PaxHeaders/x", b"", &body, |_| {})
-    }
-
-    pub(crate) fn end(mut self) -> Vec<u8> {
-        self.0.extend_from_slice(&[0; 1024]);
-        self.0
-    }
 }
 
 /// An image in memory, and the lies that are told about it.

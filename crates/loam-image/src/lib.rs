@@ -78,6 +78,9 @@ mod document;
 mod error;
 #[cfg(test)]
 mod fixture;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hashing;
 mod import;
 mod intake;

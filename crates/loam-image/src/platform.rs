@@ -66,7 +66,8 @@ impl Platform {
             (_, Some(variant)) => {
                 let (major, minor) =
                     variant.strip_prefix('v')?.split_once('.').unwrap_or((&variant[1..], "0"));
-                Some(major.parse::<u32>().ok()?.checked_mul(10)? + minor.parse::<u32>().ok()?.min(9))
+                let minor = minor.parse::<u32>().ok()?.min(9);
+                major.parse::<u32>().ok()?.checked_mul(10)?.checked_add(minor)
             }
         };
         if image.variant == wanted.variant {
@@ -123,6 +124,7 @@ mod tests {
         assert_eq!(distance("linux/amd64/v2", "linux/amd64"), None);
         assert_eq!(distance("linux/arm64", "linux/amd64"), None);
         assert_eq!(distance("windows/amd64", "linux/amd64"), None);
+        assert_eq!(distance("linux/arm/v429496729.9", "linux/arm/v7"), None, "larger than any number");
         assert_eq!(distance("linux/riscv64/rva20u64", "linux/riscv64/rva20u64"), Some(0));
     }
 

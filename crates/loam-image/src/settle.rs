@@ -81,7 +81,12 @@ fn copy_up(
 ) -> Result<(), UnpackError> {
     let system = |error: io::Error| UnpackError::system(&link.path, "linked", error);
     let (parent, name) = parent_and_name(&link.path);
-    let directory = open_parent(layer, parent).map_err(|error| system(error.into()))?;
+    let directory = match open_parent(layer, parent) {
+        Ok(directory) => directory,
+        // A later entry of the same layer has taken the place of a directory on the way.
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        Err(error) => return Err(system(error.into())),
+    };
     if rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
         // A later entry of the same layer has taken the name.
         return Ok(());

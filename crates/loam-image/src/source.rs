@@ -10,6 +10,8 @@ mod registry;
 use loam_model::Result;
 
 pub(crate) use contents::contents;
+#[cfg(feature = "fuzzing")]
+pub(crate) use contents::names_in;
 pub(crate) use docker::DockerArchive;
 pub(crate) use files::{Directory, Files, Memory, TarFile};
 pub(crate) use layout::Layout;
@@ -17,6 +19,12 @@ pub(crate) use registry::Registry;
 
 use crate::document::{Descriptor, RawDocument};
 use crate::intake::{Blob, Promise};
+
+/// Where the members of a tar in memory are.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn positions(bytes: &[u8]) -> Result<std::collections::HashMap<String, (u64, u64)>> {
+    archive_file::list(std::io::Cursor::new(bytes), std::path::Path::new("x"))
+}
 
 /// A place that has an image. Blobs are read by several threads at once.
 pub(crate) trait Source: Sync {
@@ -36,3 +44,6 @@ pub(crate) trait Source: Sync {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use crate::error::{failed, unwrap_io};
 use crate::intake::Intake;
 use crate::split::Recorder;
 use crate::staging::Destination;
-use crate::unpack::{Budget, UnpackError, Unpacked, mark_opaque, unpack};
+use crate::unpack::{Budget, MarkOpaque, UnpackError, Unpacked, mark_opaque, unpack};
 
 /// Blocks on their way between two threads. With the two that are being filled and read that is 1.25 MiB a blob.
 const PIPE_BLOCKS: usize = 3;
@@ -104,16 +104,12 @@ pub(crate) type Ran = std::result::Result<Unpackaged, UnpackError>;
 
 fn run(intake: &mut Intake<'_>, destination: Destination, means: Means<'_>, what: &str) -> Ran {
     let compression = sniff(intake.start()?)?;
-    let layer = destination.files.try_clone();
-    let layer = layer.map_err(|error| failed("the layer can't be opened again", error))?;
-    let done = match means.unpacker {
-        Unpacker::InProcess => decode_and_unpack(&mut *intake, compression, destination, means)?,
+    match means.unpacker {
+        Unpacker::InProcess => decode_and_unpack(&mut *intake, compression, destination, means, &mark_opaque),
         Unpacker::Confined(program) => {
-            confined::unpack(intake, compression, destination, (means, program), what)?
+            confined::unpack(intake, compression, destination, (means, program), what)
         }
-    };
-    mark_opaque(layer, &done.unpacked.opaque)?;
-    Ok(done)
+    }
 }
 
 /// Decompresses a stream and unpacks it, here.
@@ -122,14 +118,15 @@ pub(crate) fn decode_and_unpack(
     compression: Compression,
     destination: Destination,
     means: Means<'_>,
+    mark_opaque: MarkOpaque<'_>,
 ) -> Ran {
     let reader = decoder(input, compression)
         .map_err(|error| unwrap_io(error, || "the data can't be decompressed".to_owned()))?;
     let filler = Filler::new(reader, means.algorithm, means.stop);
     let ((unpacked, is_recorded), (diff_id, length)) = if means.own_thread {
-        two_threads(filler, destination, means)?
+        two_threads(filler, destination, means, mark_opaque)?
     } else {
-        one_thread(filler, destination, means)?
+        one_thread(filler, destination, means, mark_opaque)?
     };
     Ok(Unpackaged { unpacked, is_recorded, diff_id, length })
 }
@@ -137,9 +134,14 @@ pub(crate) fn decode_and_unpack(
 /// What was unpacked and whether its tar is recorded; digest and length of the stream.
 type Threaded = std::result::Result<((Unpacked, bool), (Digest, u64)), UnpackError>;
 
-fn one_thread<R: Read>(filler: Filler<'_, R>, destination: Destination, means: Means<'_>) -> Threaded {
+fn one_thread<R: Read>(
+    filler: Filler<'_, R>,
+    destination: Destination,
+    means: Means<'_>,
+    mark_opaque: MarkOpaque<'_>,
+) -> Threaded {
     let mut archive = Archive::new(filler);
-    let unpacked = unpack_recorded(&mut archive, destination, means.budget)?;
+    let unpacked = unpack_recorded(&mut archive, destination, means.budget, mark_opaque)?;
     Ok((unpacked, archive.into_blocks().finish()))
 }
 
@@ -147,6 +149,7 @@ fn two_threads<R: Read + Send>(
     mut filler: Filler<'_, R>,
     destination: Destination,
     means: Means<'_>,
+    mark_opaque: MarkOpaque<'_>,
 ) -> Threaded {
     let (full, blocks) = sync_channel(PIPE_BLOCKS);
     let (spent, empty) = channel();
@@ -156,7 +159,7 @@ fn two_threads<R: Read + Send>(
             filler
         });
         let mut archive = Archive::new(Piped::new(blocks, spent));
-        let result = unpack_recorded(&mut archive, destination, means.budget);
+        let result = unpack_recorded(&mut archive, destination, means.budget, mark_opaque);
         drop(archive);
         // The pipe is gone by now, so that the pump can't wait for it.
         let filler = pumping.join().expect("the pump does not panic");
@@ -169,10 +172,11 @@ fn unpack_recorded<B: Blocks>(
     archive: &mut Archive<B>,
     destination: Destination,
     budget: &Budget,
+    mark_opaque: MarkOpaque<'_>,
 ) -> std::result::Result<(Unpacked, bool), UnpackError> {
     let unwritten = |error| UnpackError::from(failed("the record of its tar can't be written", error));
     archive.keep_framing(Recorder::new(destination.split).map_err(unwritten)?);
-    let unpacked = unpack(archive, destination.files, budget)?;
+    let unpacked = unpack(archive, destination.files, budget, mark_opaque)?;
     let is_whole = archive.finish_framing().map_err(unwritten)?.unwrap_or(false);
     let is_recorded = is_whole && !unpacked.lossy;
     Ok((unpacked, is_recorded))

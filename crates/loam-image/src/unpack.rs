@@ -3,7 +3,7 @@
 //! Nothing here ever uses a path: an entry's directory is looked up beneath the layer's root by the kernel (openat2),
 //! the entry itself is made anew in it (never opened when it exists), and owner, mode, attributes and times are set on
 //! the descriptor. A whiteout becomes a character device 0:0. What takes more rights than to own files (that a directory is
-//! opaque stands in a trusted attribute) is noted, and done by whoever has them ([`mark_opaque`]). What
+//! opaque stands in a trusted attribute) is done by a function that whoever unpacks brings along ([`MarkOpaque`]). What
 //! can only be known beside the layers below (owners of directories that the archive does not list, hard links to
 //! files of a lower layer) is left to [`settle`](crate::settle).
 //!
@@ -29,7 +29,7 @@ pub(crate) use budget::{Budget, Spent};
 pub(crate) use cost::Cost;
 pub(crate) use error::UnpackError;
 pub(crate) use name::{parent_and_name, relative};
-pub(crate) use opaque::mark_opaque;
+pub(crate) use opaque::{MarkOpaque, mark_opaque};
 
 use crate::archive::{Archive, Entry};
 use crate::blocks::Blocks;
@@ -54,27 +54,20 @@ pub(crate) struct Unpacked {
     pub(crate) entries: u64,
     /// Directories that had to be made although the archive does not list them, the root included (as an empty path).
     pub(crate) implicit: Vec<Vec<u8>>,
-    /// Directories that hide what lower layers have in them; [`mark_opaque`] says so to overlayfs.
-    pub(crate) opaque: Vec<Vec<u8>>,
     /// Hard links to files that only a lower layer can have.
     pub(crate) dangling: Vec<DanglingLink>,
-    /// Whether data of an earlier entry is gone because a later one replaced it.
+    /// Whether a file of an earlier entry is gone, or not to be found under its name, because a later one replaced it or a
+    /// link on the way to it.
     pub(crate) lossy: bool,
-}
-
-/// A directory of the layer, whose attributes are set when everything is in it.
-#[derive(Debug, Default)]
-struct Directory {
-    /// `None` for one that the archive does not list.
-    attributes: Option<Attributes>,
-    opaque: bool,
 }
 
 /// One layer being unpacked.
 struct Unpacker<'a> {
     tree: Tree,
     budget: &'a Budget,
-    directories: BTreeMap<Vec<u8>, Directory>,
+    mark_opaque: MarkOpaque<'a>,
+    /// Directories, whose attributes are set when everything is in them; `None` for those that the archive does not list.
+    directories: BTreeMap<Vec<u8>, Option<Attributes>>,
     /// How many bytes have been put by until the end: paths, links' targets, directories' extended attributes.
     kept: usize,
     done: Unpacked,
@@ -85,11 +78,13 @@ pub(crate) fn unpack<B: Blocks>(
     archive: &mut Archive<B>,
     root: OwnedFd,
     budget: &Budget,
+    mark_opaque: MarkOpaque<'_>,
 ) -> Result<Unpacked, UnpackError> {
     let mut unpacker = Unpacker {
         tree: Tree::new(root),
         budget,
-        directories: BTreeMap::from([(Vec::new(), Directory::default())]),
+        mark_opaque,
+        directories: BTreeMap::from([(Vec::new(), None)]),
         kept: 0,
         done: Unpacked::default(),
     };

@@ -1,7 +1,7 @@
 //! Blobs: streams of bytes that go on where they broke off, over several connections when that is worth it.
 
 mod parts;
-mod range;
+pub(crate) mod range;
 
 use std::fmt;
 

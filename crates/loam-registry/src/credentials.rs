@@ -132,19 +132,36 @@ fn read(path: &Path, must_exist: bool) -> Result<Option<AuthFile>, RegistryError
     if text.len() as u64 > LONGEST_FILE {
         return Err(bad("it is longer than 1 MiB".into()));
     }
+    parse(&text, path)
+}
+
+/// Reads the text of a file; `None` when there is nothing in it.
+fn parse(text: &[u8], path: &Path) -> Result<Option<AuthFile>, RegistryError> {
+    let bad = |source: crate::error::Cause| RegistryError::CredentialsFile { path: path.to_owned(), source };
     if text.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }
     if path.file_name().is_some_and(|name| name == ".dockercfg") {
-        let auths = serde_json::from_slice(&text).map_err(|error| bad(position(&error).into()))?;
+        let auths = serde_json::from_slice(text).map_err(|error| bad(position(&error).into()))?;
         return Ok(Some(AuthFile { auths, ..AuthFile::default() }));
     }
-    serde_json::from_slice(&text).map(Some).map_err(|error| bad(position(&error).into()))
+    serde_json::from_slice(text).map(Some).map_err(|error| bad(position(&error).into()))
 }
 
 /// Where a file's JSON is wrong. The message of the parser might quote a secret.
 fn position(error: &serde_json::Error) -> String {
     format!("it is not valid at line {}, column {}", error.line(), error.column())
+}
+
+/// The login for a repository in the text of a file, without a look at helpers.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn in_text(
+    text: &[u8],
+    path: &Path,
+    reference: &Reference,
+) -> Result<Option<Login>, RegistryError> {
+    let Some(file) = parse(text, path)? else { return Ok(None) };
+    Ok(entry(&file.auths, reference).map(|entry| entry.login(path)).transpose()?.flatten())
 }
 
 async fn look_up(

@@ -36,7 +36,12 @@ struct Answer {
 pub(crate) async fn ask(name: &str, registry: &str) -> Result<Option<Login>, RegistryError> {
     let (program, failed) = named(name)?;
     let said = run(&program, "get", &format!("{registry}\n"), LIMIT).await.map_err(&failed)?.said;
-    match serde_json::from_slice::<Answer>(&said) {
+    login(&said).map_err(failed)
+}
+
+/// The login that a helper answers with, `None` when it knows none; an error is what it did.
+pub(crate) fn login(said: &[u8]) -> Result<Option<Login>, String> {
+    match serde_json::from_slice::<Answer>(said) {
         Ok(answer) if answer.secret.is_empty() => Ok(None),
         Ok(answer) if answer.username == TOKEN_USER => {
             Ok(Some(Login::Identity { user: answer.username, token: Secret::new(answer.secret) }))
@@ -45,15 +50,13 @@ pub(crate) async fn ask(name: &str, registry: &str) -> Result<Option<Login>, Reg
             Ok(Some(Login::Password { user: answer.username, password: Secret::new(answer.secret) }))
         }
         Err(_) => {
-            let text = String::from_utf8_lossy(&said);
+            let text = String::from_utf8_lossy(said);
             // What is no JSON is a sentence; what begins like JSON might hold the secret.
             match text.trim_start() {
                 text if text.starts_with(NOTHING_FOUND) => Ok(None),
-                text if text.starts_with('{') => {
-                    Err(failed("it answers in another form than agreed".to_owned()))
-                }
-                "" => Err(failed("it says nothing".to_owned())),
-                text => Err(failed(printable(text, 200))),
+                text if text.starts_with('{') => Err("it answers in another form than agreed".to_owned()),
+                "" => Err("it says nothing".to_owned()),
+                text => Err(printable(text, 200)),
             }
         }
     }

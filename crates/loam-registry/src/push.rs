@@ -1,6 +1,6 @@
 //! Pushing: blobs and manifests into a registry (distribution specification, "Push").
 
-mod upload;
+pub(crate) mod upload;
 
 use bytes::Bytes;
 use loam_model::{Digest, DigestAlgorithm};

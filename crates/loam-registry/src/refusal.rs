@@ -40,7 +40,7 @@ pub(crate) async fn refusal(
     let (host, status) = (host_of(response.url()), response.status());
     let headers = response.headers().clone();
     let body = Body::new(response, transport.pace()).beginning(LONGEST).await;
-    let errors = serde_json::from_slice::<Errors>(&body).map(|parsed| parsed.errors).unwrap_or_default();
+    let errors = read(&body);
     let has = |code: &str| errors.iter().any(|error| error.code.eq_ignore_ascii_case(code));
     let detail = detail(&errors);
     let what = what.to_owned();
@@ -54,6 +54,17 @@ pub(crate) async fn refusal(
         404 | 410 => RegistryError::NotFound { host, what, detail },
         _ => RegistryError::Status { host, what: format!("`{what}`"), status, detail },
     }
+}
+
+/// The errors that a body names; none when it is something else.
+fn read(body: &[u8]) -> Vec<Detail> {
+    serde_json::from_slice::<Errors>(body).map(|parsed| parsed.errors).unwrap_or_default()
+}
+
+/// What a person is told of a body.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn told(body: &[u8]) -> String {
+    detail(&read(body))
 }
 
 fn rate_limited(host: String, detail: String, headers: &HeaderMap) -> RegistryError {

@@ -138,6 +138,19 @@ impl Settings {
         }
     }
 
+    /// What one `registries.conf` says, and one `hosts.toml` for a registry.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn of_texts(registries: &str, hosts: Option<(&str, &str)>) -> Result<Self, RegistryError> {
+        let mut settings = Self::default();
+        let path = Path::new("registries.conf");
+        settings.add(RegistriesFile::parse(registries, path)?, path);
+        if let Some((domain, text)) = hosts {
+            let file = HostFile::parse(text, Path::new("certs.d"), domain)?;
+            lock(&settings.host_files).insert(domain.to_owned(), Some(Arc::new(file)));
+        }
+        Ok(settings)
+    }
+
     /// What containerd's kind of file says of a registry.
     fn host_file(&self, domain: &str) -> Result<Option<Arc<HostFile>>, RegistryError> {
         if let Some(known) = lock(&self.host_files).get(domain) {

@@ -111,8 +111,23 @@ fn next_link(headers: &HeaderMap) -> Option<&str> {
 
 /// The address of a link, if it leads to the same registry.
 fn followed(reply: &Reply, link: &str) -> Option<Url> {
-    let asked = reply.response.url();
+    joined(reply.response.url(), link)
+}
+
+fn joined(asked: &Url, link: &str) -> Option<Url> {
     asked.join(link).ok().filter(|url| same_origin(url, asked) && host_of(url) == host_of(asked))
+}
+
+/// The address of the next page of tags, as an answer from this address says it.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn next_page(asked: &Url, headers: &HeaderMap) -> Option<Url> {
+    next_link(headers).and_then(|link| joined(asked, link))
+}
+
+/// The tags in the body of an answer.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn in_body(body: &[u8]) -> Option<Vec<String>> {
+    serde_json::from_slice::<Page>(body).ok()?.tags
 }
 
 #[cfg(test)]

@@ -33,6 +33,30 @@ struct Token {
     until: Instant,
 }
 
+impl Token {
+    /// Reads the answer of a token service, as of now; an error is what is wrong with it. The parser's message is not in
+    /// it, as it might quote the token.
+    fn read(body: &[u8]) -> Result<Self, &'static str> {
+        let granted: Granted =
+            serde_json::from_slice(body).map_err(|_| "the answer is not the JSON of a token")?;
+        let token = granted.token.filter(|token| !token.is_empty()).or(granted.access_token);
+        let token = Secret::new(token.unwrap_or_default());
+        if token.is_empty() {
+            return Err("the answer holds no token");
+        }
+        let header = token.header("Bearer").ok_or("the token has characters that can't be sent")?;
+        let life = Duration::from_secs(granted.expires_in.unwrap_or_default().max(SHORTEST_LIFE));
+        let until = Instant::now().checked_add(life).unwrap_or_else(Instant::now);
+        Ok(Token { header, until: until.checked_sub(MARGIN).unwrap_or(until) })
+    }
+}
+
+/// The `Authorization` header that an answer of a token service gives.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn header_of(body: &[u8]) -> Result<HeaderValue, &'static str> {
+    Token::read(body).map(|token| token.header)
+}
+
 type Slot = Arc<tokio::sync::Mutex<Option<Token>>>;
 
 /// The tokens of one client.
@@ -160,19 +184,7 @@ impl TokenRequest<'_> {
             return Err(self.refused(response).await);
         }
         let body = Body::new(response, self.transport.pace()).all(LONGEST, "a token").await?;
-        // The parser's message might quote the token.
-        let granted: Granted =
-            serde_json::from_slice(&body).map_err(|_| unusable("the answer is not the JSON of a token"))?;
-        let token = granted.token.filter(|token| !token.is_empty()).or(granted.access_token);
-        let token = Secret::new(token.unwrap_or_default());
-        if token.is_empty() {
-            return Err(unusable("the answer holds no token"));
-        }
-        let header =
-            token.header("Bearer").ok_or_else(|| unusable("the token has characters that can't be sent"))?;
-        let life = Duration::from_secs(granted.expires_in.unwrap_or_default().max(SHORTEST_LIFE));
-        let until = Instant::now().checked_add(life).unwrap_or_else(Instant::now);
-        Ok(Token { header, until: until.checked_sub(MARGIN).unwrap_or(until) })
+        Token::read(&body).map_err(unusable)
     }
 
     async fn refused(&self, response: Response) -> RegistryError {

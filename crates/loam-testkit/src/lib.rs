@@ -1,5 +1,6 @@
 //! What tests share: fixture images, registries honest and hostile, leak checks.
 //!
+//! - [`archives`]: tar archives, written without any regard for sense.
 //! - [`images`]: images made by other people's tools, built once and kept.
 //! - [`registry`]: Debian's `docker-registry` on a free port of the loopback interface.
 //! - [`hostile`]: a registry that lies, stalls and cuts as a test wants it.
@@ -10,6 +11,7 @@
 //!
 //! Everything here panics with a sentence when it can't do its work: its callers are tests.
 
+pub mod archives;
 pub mod hostile;
 pub mod images;
 pub mod lab;

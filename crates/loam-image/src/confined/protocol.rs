@@ -27,6 +27,8 @@ pub(super) struct Job {
 pub(super) enum Request {
     /// It has used so much since it last asked, and needs to know what is free.
     Space(Spent),
+    /// The directory that comes along hides what lower layers have in it.
+    Opaque,
     /// It is done.
     Done(Box<Report>),
     /// It can't do it.
@@ -46,7 +48,6 @@ pub(super) struct Report {
     size: u64,
     entries: u64,
     implicit: Vec<Bytes>,
-    opaque: Vec<Bytes>,
     /// Path and target of each.
     dangling: Vec<(Bytes, Bytes)>,
     lossy: bool,
@@ -65,7 +66,6 @@ impl Report {
             size: unpacked.size,
             entries: unpacked.entries,
             implicit: unpacked.implicit.into_iter().map(Bytes).collect(),
-            opaque: unpacked.opaque.into_iter().map(Bytes).collect(),
             dangling: dangling.collect(),
             lossy: unpacked.lossy,
             diff_id,
@@ -88,7 +88,6 @@ impl From<Report> for Unpackaged {
             size: report.size,
             entries: report.entries,
             implicit: bytes(report.implicit),
-            opaque: bytes(report.opaque),
             dangling: report.dangling.into_iter().map(link).collect(),
             lossy: report.lossy,
         };

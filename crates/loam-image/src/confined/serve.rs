@@ -1,7 +1,7 @@
 //! The helper, from inside: the whole of the program `loam-unpack`.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
@@ -71,7 +71,10 @@ fn unpack(control: BorrowedFd<'_>, job: &Job, data: OwnedFd, destination: Destin
         unpacker: &Unpacker::InProcess,
     };
     let input = BufReader::with_capacity(BUFFER_SIZE, File::from(data));
-    match decode_and_unpack(input, job.compression, destination, means) {
+    // In order, and before the report: the other end reads one message after another.
+    let mark_opaque =
+        |directory: BorrowedFd<'_>| send(control, &Request::Opaque, &[directory]).map_err(io::Error::other);
+    match decode_and_unpack(input, job.compression, destination, means, &mark_opaque) {
         Ok(done) => Request::Done(Box::new(Report::new(done, budget.untold()))),
         Err(error) => Request::Failed(WireFailure::new(&error.into_failure(job.what.clone()))),
     }

@@ -20,8 +20,7 @@ fn unpacked(tar: &[u8]) -> (tempfile::TempDir, OwnedFd) {
     let budget = Budget::new(move || Ok(plenty), None).expect("a budget");
     let stop = AtomicBool::new(false);
     let mut archive = Archive::new(Filler::new(tar, DigestAlgorithm::Sha256, &stop));
-    let unpacked = unpack(&mut archive, open(directory.path()), &budget).expect("unpacks");
-    mark_opaque(open(directory.path()), &unpacked.opaque).expect("marked");
+    unpack(&mut archive, open(directory.path()), &budget, &mark_opaque).expect("unpacks");
     let root = open(directory.path());
     (directory, root)
 }

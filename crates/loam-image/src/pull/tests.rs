@@ -1,10 +1,12 @@
 //! Whole pulls from a source that can lie.
 
+mod damage;
 mod imports;
 mod lies;
 mod pulls;
 mod slow;
 mod snapshots;
+mod stacked;
 
 use loam_model::{Image, ImageSource, PullOptions, Result};
 

@@ -9,13 +9,19 @@ use std::sync::Arc;
 use loam_model::{ErrorKind, Failure, Result};
 
 use super::files::FileRange;
+use crate::archive::{Archive, Entry, EntryKind};
+use crate::blocks::Positioned;
 use crate::decompress::{Compression, decoder, sniff};
 use crate::error::{failed, invalid, unwrap_io};
 use crate::space::Space;
 use crate::staging::make_directory;
+use crate::stream::wrap;
+use crate::unpack::UnpackError;
 
 /// The most members that an archive of an image may have: two or three a layer, and a few.
 const MEMBER_LIMIT: usize = 10_000;
+/// The longest name that is kept, in bytes: an image's parts have shorter ones, and all of them are held in memory.
+const NAME_LIMIT: usize = 1024;
 /// The longest chain of links between members.
 const LINK_LIMIT: usize = 4;
 
@@ -56,35 +62,34 @@ pub(super) fn plain(file: File, size: u64, path: &Path, spool: &Path) -> Result<
 /// Where the members of a tar are: offset and size by name. Links between members are resolved.
 pub(super) fn list(file: impl Read + Seek, path: &Path) -> Result<HashMap<String, (u64, u64)>> {
     let what = || format!("the archive `{}` can't be read", path.display());
-    let unreadable = |error: io::Error| match error.raw_os_error() {
-        Some(_) => failed(what(), error),
-        None => invalid(what()).caused_by(error),
+    let unreadable = |error| match error {
+        UnpackError::Source(failure) => wrap(failure, &what()),
+        other => other.into_failure(what()),
     };
     let mut members = HashMap::new();
     let mut links: HashMap<String, String> = HashMap::new();
-    let mut archive = tar::Archive::new(file);
-    for entry in archive.entries_with_seek().map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
+    let mut archive = Archive::new(Positioned::new(file).map_err(|error| failed(what(), error))?);
+    let mut entry = Entry::default();
+    while archive.next_entry(&mut entry).map_err(unreadable)? {
         if members.len() + links.len() == MEMBER_LIMIT {
             return Err(invalid(format!(
                 "the archive `{}` has more than {MEMBER_LIMIT} members",
                 path.display()
             )));
         }
-        // A name that is not text is no name of an image's part.
-        let Ok(name) = String::from_utf8(entry.path_bytes().into_owned()) else { continue };
-        let Some(name) = member_name("", &name) else { continue };
-        let kind = entry.header().entry_type();
-        if kind.is_file() || kind.is_contiguous() {
-            members.insert(name, (entry.raw_file_position(), entry.size()));
-        } else if kind.is_symlink() || kind.is_hard_link() {
-            let target = entry.link_name_bytes().and_then(|bytes| String::from_utf8(bytes.into_owned()).ok());
-            // A symbolic link is relative to the directory it is in, a hard link to the archive.
-            let base =
-                if kind.is_symlink() { name.rsplit_once('/').map_or("", |(base, _)| base) } else { "" };
-            if let Some(target) = target.and_then(|target| member_name(base, &target)) {
-                links.insert(name, target);
+        let Some(name) = member_name("", &entry.path) else { continue };
+        // A symbolic link is relative to the directory it is in, a hard link to the archive.
+        let base = match entry.kind {
+            EntryKind::File if entry.sparse.is_none() => {
+                members.insert(name, (archive.offset(), entry.size));
+                continue;
             }
+            EntryKind::Symlink => name.rsplit_once('/').map_or("", |(base, _)| base),
+            EntryKind::HardLink => "",
+            _ => continue,
+        };
+        if let Some(target) = member_name(base, &entry.link) {
+            links.insert(name, target);
         }
     }
     for (name, first) in &links {
@@ -103,8 +108,9 @@ pub(super) fn list(file: impl Read + Seek, path: &Path) -> Result<HashMap<String
     Ok(members)
 }
 
-/// The name of a member as it is looked up; `None` when it leaves the archive.
-fn member_name(base: &str, name: &str) -> Option<String> {
+/// The name of a member as it is looked up; `None` when it leaves the archive, or can't be the name of an image's part.
+fn member_name(base: &str, name: &[u8]) -> Option<String> {
+    let name = std::str::from_utf8(name).ok().filter(|name| base.len() + name.len() <= NAME_LIMIT)?;
     let mut parts: Vec<&str> = base.split('/').filter(|part| !part.is_empty()).collect();
     for part in name.split('/') {
         match part {
@@ -121,24 +127,59 @@ fn member_name(base: &str, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::Tar;
+
+    fn listed(tar: &[u8]) -> Result<HashMap<String, (u64, u64)>> {
+        list(io::Cursor::new(tar), Path::new("x"))
+    }
 
     #[test]
     fn members_are_found_through_links() {
-        let mut builder = tar::Builder::new(Vec::new());
-        let mut header = tar::Header::new_gnu();
-        header.set_size(3);
-        header.set_mode(0o644);
-        builder.append_data(&mut header, "a/layer.tar", &b"abc"[..]).expect("to memory");
-        let mut link = tar::Header::new_gnu();
-        link.set_entry_type(tar::EntryType::Symlink);
-        link.set_size(0);
-        builder.append_link(&mut link, "b/layer.tar", "../a/layer.tar").expect("to memory");
-        builder.append_link(&mut link, "c", "../../etc/passwd").expect("to memory");
-        let bytes = builder.into_inner().expect("to memory");
-        let members = list(io::Cursor::new(&bytes), Path::new("x")).expect("well formed");
-        assert_eq!(members["b/layer.tar"], members["a/layer.tar"]);
-        let (offset, size) = members["a/layer.tar"];
-        assert_eq!((offset, size), (512, 3));
+        let tar = Tar::default()
+            .file("a/layer.tar", b"abc")
+            .symlink("b/layer.tar", "../a/layer.tar")
+            .symlink("c", "../../etc/passwd")
+            .link("d", "b/layer.tar")
+            .end();
+        let members = listed(&tar).expect("well formed");
+        assert_eq!(members["a/layer.tar"], (512, 3));
+        assert_eq!((members["b/layer.tar"], members["d"]), ((512, 3), (512, 3)));
         assert!(!members.contains_key("c"));
+    }
+
+    #[test]
+    fn what_is_large_is_passed_over_and_what_is_cut_short_is_noticed() {
+        let tar = Tar::default()
+            .file("large", &vec![7; 1_000_001])
+            .pax(&[("path", b"behind"), ("comment", &[b'x'; 40_000])])
+            .file("", b"xyz")
+            .end();
+        let members = listed(&tar).expect("well formed");
+        assert_eq!(members["large"], (512, 1_000_001));
+        let (offset, size) = members["behind"];
+        let offset = usize::try_from(offset).expect("small");
+        assert_eq!((&tar[offset..offset + 3], size), (&b"xyz"[..], 3));
+        for length in [512, 5000, 1_000_000, 1_002_000] {
+            let told = listed(&tar[..length]).expect_err("cut short").chain();
+            assert!(
+                told.starts_with("the archive `x` can't be read: the archive is malformed: it ends"),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_member_is_read_into_memory_whatever_it_says_of_its_size() {
+        // Long names and maps of sparse files, which some readers hold in memory whole.
+        let long = |kind| Tar::default().raw(kind, b"x", b"", b"", |header| header.set_size(8 << 30)).end();
+        for (kind, word) in
+            [(b'L', "an extension header is 8589934592 bytes long"), (b'0', "in the middle of an entry")]
+        {
+            let told = listed(&long(kind)).expect_err("too long").chain();
+            assert!(told.ends_with(word), "{told}");
+        }
+        let endless = "n".repeat(NAME_LIMIT + 1);
+        let tar = Tar::default().pax(&[("path", endless.as_bytes())]).file("", b"x").file("y", b"").end();
+        assert_eq!(listed(&tar).expect("well formed").len(), 1, "a name without end is no part of an image");
     }
 }

@@ -9,23 +9,7 @@ use super::{Files, Layout, TarFile, docker, layout};
 /// The images in an archive. A compressed one is spooled into `spool` first.
 pub(crate) fn contents(file: &Path, spool: &Path) -> Result<Vec<ArchivedImage>> {
     let files = TarFile::open(file, spool)?;
-    let source: fn(PathBuf, Option<String>) -> ImageSource;
-    let images = match docker::names_in(&files)? {
-        Some(images) => {
-            source = |file, reference| ImageSource::DockerArchive { file, reference };
-            images
-        }
-        None if Layout::is_in(&files)? => {
-            source = |file, tag| ImageSource::OciArchive { file, tag };
-            layout::names_in(&files)?
-        }
-        None => {
-            let place = files.describe();
-            let what =
-                format!("{place} is no archive of images: it has neither `manifest.json` nor `index.json`");
-            return Err(Failure::new(ErrorKind::NotFound, what));
-        }
-    };
+    let (source, images) = names_in(&files)?;
     let only = images.len() == 1;
     let mut found = Vec::with_capacity(images.len());
     for names in images {
@@ -39,4 +23,20 @@ pub(crate) fn contents(file: &Path, spool: &Path) -> Result<Vec<ArchivedImage>> 
         found.push(ArchivedImage { source: source(file.to_owned(), wanted), names });
     }
     Ok(found)
+}
+
+/// Makes the source of an image in an archive, given the archive and the image's name there.
+type Named = fn(PathBuf, Option<String>) -> ImageSource;
+
+/// What kind of archive it is, and the names of each image in it.
+pub(crate) fn names_in<F: Files>(files: &F) -> Result<(Named, Vec<Vec<String>>)> {
+    if let Some(images) = docker::names_in(files)? {
+        return Ok((|file, reference| ImageSource::DockerArchive { file, reference }, images));
+    }
+    if Layout::is_in(files)? {
+        return Ok((|file, tag| ImageSource::OciArchive { file, tag }, layout::names_in(files)?));
+    }
+    let place = files.describe();
+    let what = format!("{place} is no archive of images: it has neither `manifest.json` nor `index.json`");
+    Err(Failure::new(ErrorKind::NotFound, what))
 }

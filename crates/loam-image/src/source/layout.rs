@@ -1,5 +1,7 @@
 //! An OCI image layout (image specification, image-layout.md): `oci-layout`, `index.json`, `blobs/ALGORITHM/HEX`.
 
+use std::collections::HashMap;
+
 use loam_model::{ErrorKind, Failure, Result, shown};
 
 use super::{Files, Source};
@@ -22,15 +24,17 @@ pub(crate) struct Layout<F> {
 
 /// The names of each image in a layout.
 pub(super) fn names_in(files: &impl Files) -> Result<Vec<Vec<String>>> {
-    let mut images: Vec<(Descriptor, Vec<String>)> = Vec::new();
+    let mut images: Vec<Vec<String>> = Vec::new();
+    let mut places = HashMap::new();
     for entry in read_index(files)? {
         let name = entry.annotation(FULL_NAME).or_else(|| entry.annotation(REF_NAME)).map(str::to_owned);
-        match images.iter_mut().find(|(known, _)| known.digest == entry.digest) {
-            Some((_, names)) => names.extend(name),
-            None => images.push((entry, name.into_iter().collect())),
+        let place = *places.entry(entry.digest).or_insert(images.len());
+        if place == images.len() {
+            images.push(Vec::new());
         }
+        images[place].extend(name);
     }
-    Ok(images.into_iter().map(|(_, names)| names).collect())
+    Ok(images)
 }
 
 fn read_index(files: &impl Files) -> Result<Vec<Descriptor>> {

@@ -6,7 +6,8 @@ use std::io::{self, BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use zstd::stream::read::Decoder;
 
 use super::{END, FILE, MAGIC, PART_LIMIT, PATH_LIMIT, RAW, RAW_LIMIT};
@@ -80,13 +81,18 @@ impl Reassembled {
         Ok(u64::from_le_bytes(bytes))
     }
 
-    /// Opens a file of the layer. Some lie behind links within it.
+    /// Opens a file of the layer. Some lie behind links within it. What is no regular file is never opened: to open some
+    /// devices is to use them.
     fn open(&self, path: &[u8]) -> io::Result<File> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        loam_sys::openat2(&self.layer, path, flags, Mode::empty(), within)
-            .map(File::from)
-            .map_err(|error| of_file(path, error.into()))
+        let open =
+            |flags| loam_sys::openat2(&self.layer, path, flags | OFlags::CLOEXEC, Mode::empty(), within);
+        let wrong = |error: Errno| of_file(path, error.into());
+        let looked_at = open(OFlags::PATH).and_then(rustix::fs::fstat).map_err(wrong)?;
+        if FileType::from_raw_mode(looked_at.st_mode) != FileType::RegularFile {
+            return Err(of_file(path, io::Error::new(io::ErrorKind::InvalidData, "it is no file any more")));
+        }
+        open(OFlags::RDONLY | OFlags::NONBLOCK).map(File::from).map_err(wrong)
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::sync::atomic::AtomicBool;
 
 use loam_model::DigestAlgorithm;
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
 use super::{Reassembled, Recorder};
 use crate::archive::Archive;
@@ -12,7 +13,7 @@ use crate::blocks::Filler;
 use crate::fixture::{Tar, is_root};
 use crate::space::Space;
 use crate::staging::open_directory;
-use crate::unpack::{Budget, unpack};
+use crate::unpack::{Budget, mark_opaque, unpack};
 
 /// Unpacks a tar and puts it together again; `None` when there is no record.
 fn there_and_back(tar: &[u8]) -> Option<Vec<u8>> {
@@ -24,7 +25,8 @@ fn there_and_back(tar: &[u8]) -> Option<Vec<u8>> {
     archive.keep_framing(Recorder::new(fs::File::create(&split).expect("a file")).expect("begins"));
     let space = Space { block: 4096, bytes: 1 << 30, inodes: None };
     let budget = Budget::new(move || Ok(space), None).expect("a budget");
-    let unpacked = unpack(&mut archive, open_directory(&diff).expect("opens"), &budget).expect("unpacks");
+    let unpacked =
+        unpack(&mut archive, open_directory(&diff).expect("opens"), &budget, &mark_opaque).expect("unpacks");
     let recorded = archive.finish_framing().expect("written").expect("a recorder");
     if unpacked.lossy || !recorded {
         return None;
@@ -92,6 +94,49 @@ fn what_was_replaced_leaves_no_record() {
     assert_eq!(there_and_back(&into_directory), None);
     let same_directory = Tar::default().directory("a", 0o700).directory("a", 0o755).file("a/b", b"").end();
     assert!(there_and_back(&same_directory).expect("a record") == same_directory);
+}
+
+#[test]
+fn what_a_replaced_link_led_to_leaves_no_record() {
+    if !is_root("what_a_replaced_link_led_to_leaves_no_record") {
+        return;
+    }
+    let behind = Tar::default().directory("a", 0o755).symlink("l", "a").file("l/f", b"first");
+    let other = behind.clone().directory("b", 0o755).file("b/f", b"other").symlink("l", "b").end();
+    assert_eq!(there_and_back(&other), None, "`l/f` is another file by now");
+    assert_eq!(there_and_back(&behind.clone().directory("l", 0o755).end()), None);
+    let chain = Tar::default().directory("a", 0o755).symlink("m", "a").symlink("l", "m").file("l/f", b"1");
+    assert_eq!(there_and_back(&chain.directory("m", 0o755).file("l/f", b"2").end()), None);
+    let unused = Tar::default().symlink("l", "a").symlink("l", "b").file("f", b"x").end();
+    assert!(there_and_back(&unused).expect("a record") == unused, "nothing was made behind it");
+    // An empty file is one, too: what takes its place is no file's data.
+    let empty = Tar::default().file("a", b"").symlink("a", "nowhere").end();
+    assert_eq!(there_and_back(&empty), None);
+}
+
+#[test]
+fn what_is_no_file_is_not_opened() {
+    if !is_root("what_is_no_file_is_not_opened") {
+        return;
+    }
+    let place = tempfile::tempdir().expect("a directory");
+    let split = place.path().join("split");
+    let mut recorder = Recorder::new(fs::File::create(&split).expect("a file")).expect("begins");
+    recorder.file(b"data", &[]);
+    assert!(recorder.finish().expect("written"));
+    let data = place.path().join("data");
+    for kind in [FileType::Fifo, FileType::CharacterDevice, FileType::Directory] {
+        match kind {
+            FileType::Directory => fs::create_dir(&data).expect("a directory"),
+            // A device without a driver: to open it is an error of its own.
+            _ => mknodat(CWD, &data, kind, Mode::RWXU, makedev(241, 9)).expect("a node"),
+        }
+        let record = fs::File::open(&split).expect("there");
+        let mut tar = Reassembled::new(record, open_directory(place.path()).expect("opens")).expect("begins");
+        let told = tar.read_to_end(&mut Vec::new()).expect_err("no file").to_string();
+        assert!(told.contains("`data`") && told.ends_with("it is no file any more"), "{told}");
+        crate::staging::delete(&data).expect("deleted");
+    }
 }
 
 #[test]

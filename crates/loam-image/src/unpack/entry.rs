@@ -5,14 +5,12 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Uid};
 use rustix::io::Errno;
 
 use super::budget::Charge;
-use super::tree::{Found, Made, is_directory, is_whiteout, stat};
-use super::{
-    Attributes, Cost, DanglingLink, Directory, UnpackError, Unpacked, Unpacker, parent_and_name, relative,
-};
+use super::tree::{Found, is_directory, is_whiteout, stat};
+use super::{Attributes, Cost, DanglingLink, UnpackError, Unpacked, Unpacker, parent_and_name, relative};
 use crate::archive::{Archive, Entry, EntryKind};
 use crate::blocks::Blocks;
 
@@ -45,7 +43,7 @@ impl Unpacker<'_> {
             }
             let attributes = Attributes::of_entry(entry)?;
             self.keep(attributes.weight())?;
-            self.directories.entry(path).or_default().attributes = Some(attributes);
+            self.directories.insert(path, Some(attributes));
             return Ok(());
         }
         let (parent, name) = parent_and_name(&path);
@@ -68,21 +66,23 @@ impl Unpacker<'_> {
 
     /// Gives all directories their attributes, now that nothing changes in them any more.
     pub(super) fn finish(mut self) -> Result<Unpacked, UnpackError> {
-        for (path, directory) in std::mem::take(&mut self.directories) {
-            let fd = self.tree.open(&path)?;
-            let system = |error| UnpackError::system(&path, "given its attributes", error);
-            let implicit = directory.attributes.is_none();
-            let attributes = directory.attributes.unwrap_or_else(Attributes::of_implicit_directory);
-            let _charge = self.budget.take(Cost::of_attributes(attributes.weight(), self.budget.block()))?;
-            attributes.apply(fd.as_fd(), None).map_err(system)?;
-            if directory.opaque {
-                self.done.opaque.push(path.clone());
-            }
-            if implicit {
+        for (path, attributes) in std::mem::take(&mut self.directories) {
+            let implicit = attributes.is_none();
+            if self.finish_directory(&path, attributes)? && implicit {
                 self.done.implicit.push(path);
             }
         }
         Ok(self.done)
+    }
+
+    /// Gives a directory its attributes; false when it is gone with something that was replaced.
+    fn finish_directory(&self, path: &[u8], attributes: Option<Attributes>) -> Result<bool, UnpackError> {
+        let Some(fd) = self.tree.open(path)? else { return Ok(false) };
+        let attributes = attributes.unwrap_or_else(Attributes::of_implicit_directory);
+        let _charge = self.budget.take(Cost::of_attributes(attributes.weight(), self.budget.block()))?;
+        let applied = attributes.apply(fd.as_fd(), None);
+        applied.map_err(|error| UnpackError::system(path, "given its attributes", error))?;
+        Ok(true)
     }
 
     /// The directory for an entry; made, without attributes of its own, where the archive has not listed it.
@@ -98,10 +98,8 @@ impl Unpacker<'_> {
             return Err(UnpackError::entry(entry, "lies below something that is no directory"));
         }
         let _charge = self.budget.take(Cost::directory(self.budget.block()))?;
-        let (made, fd) = self.tree.make_directory(&parent, path)?;
-        self.done.lossy |= made == Made::Replaced;
-        let record = self.record(path.to_vec())?;
-        record.opaque |= made == Made::Replaced;
+        let fd = self.make_directory(&parent, path)?;
+        self.record(path.to_vec())?;
         Ok(fd)
     }
 
@@ -113,16 +111,33 @@ impl Unpacker<'_> {
     ) -> Result<(), UnpackError> {
         let attributes = Attributes::of_entry(entry)?;
         self.keep(attributes.weight())?;
-        let (made, _) = self.tree.make_directory(parent, &path)?;
-        self.done.lossy |= made == Made::Replaced;
-        let record = self.record(path)?;
-        record.attributes = Some(attributes);
-        // What was there hid whatever lower layers have of this name.
-        record.opaque |= made == Made::Replaced;
+        self.make_directory(parent, &path)?;
+        *self.record(path)? = Some(attributes);
         Ok(())
     }
 
-    fn record(&mut self, path: Vec<u8>) -> Result<&mut Directory, UnpackError> {
+    /// Makes a directory, or takes the one that is there; anything else makes room.
+    fn make_directory(&mut self, parent: &OwnedFd, path: &[u8]) -> Result<Rc<OwnedFd>, UnpackError> {
+        if let Some(fd) = self.tree.make_directory(parent, path)? {
+            return Ok(fd);
+        }
+        let (_, name) = parent_and_name(path);
+        self.clear(parent, name, path)?;
+        let made = self.tree.make_directory(parent, path)?;
+        let fd = made.ok_or_else(|| UnpackError::system(path, "made", Errno::EXIST))?;
+        // What was there hid whatever lower layers have of this name.
+        self.make_opaque(path)?;
+        Ok(fd)
+    }
+
+    /// Hides what lower layers have in a directory.
+    fn make_opaque(&self, path: &[u8]) -> Result<(), UnpackError> {
+        let Some(fd) = self.tree.open(path)? else { return Ok(()) };
+        (self.mark_opaque)(fd.as_fd()).map_err(|error| UnpackError::system(path, "made opaque", error))
+    }
+
+    /// What is known of a directory that this layer makes; nothing yet of a new one.
+    fn record(&mut self, path: Vec<u8>) -> Result<&mut Option<Attributes>, UnpackError> {
         let count = self.directories.len();
         if !self.directories.contains_key(&path) {
             self.keep(path.len())?;
@@ -132,7 +147,7 @@ impl Unpacker<'_> {
             btree_map::Entry::Vacant(_) if count >= DIRECTORY_LIMIT => {
                 Err(UnpackError::malformed(format!("it has more than {DIRECTORY_LIMIT} directories")))
             }
-            btree_map::Entry::Vacant(new) => Ok(new.insert(Directory::default())),
+            btree_map::Entry::Vacant(new) => Ok(new.insert(None)),
         }
     }
 
@@ -156,8 +171,7 @@ impl Unpacker<'_> {
     ) -> Result<(), UnpackError> {
         if name == OPAQUE {
             self.directory(parent, path)?;
-            self.record(parent.to_vec())?.opaque = true;
-            return Ok(());
+            return self.make_opaque(parent);
         }
         if name.starts_with(AUFS) {
             return Ok(());
@@ -173,7 +187,7 @@ impl Unpacker<'_> {
             Err(Errno::EXIST) => {
                 if is_directory(&stat(&fd, hidden, path)?) {
                     let separator: &[u8] = if parent.is_empty() { b"" } else { b"/" };
-                    self.record([parent, separator, hidden].concat())?.opaque = true;
+                    self.make_opaque(&[parent, separator, hidden].concat())?;
                 }
                 Ok(())
             }
@@ -300,16 +314,22 @@ impl Unpacker<'_> {
 
     /// Removes what this layer has under a name.
     fn clear(&mut self, parent: &OwnedFd, name: &[u8], path: &[u8]) -> Result<(), UnpackError> {
+        let present = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW);
+        let kind = present.map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode));
+        let followed = kind == FileType::Symlink && self.tree.forget_links();
+        // Files that were made by way of a link are not found again under their names.
+        self.done.lossy |= followed || matches!(kind, FileType::Directory | FileType::RegularFile);
         self.tree.forget(path);
         self.directories.remove(path);
         // `0` comes after `/`: the range holds what lies below.
         let below = [path, b"/"].concat()..[path, b"0"].concat();
-        let gone: Vec<Vec<u8>> = self.directories.range(below).map(|(known, _)| known.clone()).collect();
-        for known in gone {
-            self.directories.remove(&known);
+        let known: Vec<Vec<u8>> = self.directories.range(below).map(|(known, _)| known.clone()).collect();
+        for known in known {
+            let attributes = self.directories.remove(&known).flatten();
+            if followed {
+                self.finish_directory(&known, attributes)?;
+            }
         }
-        self.done.lossy |= rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|stat| is_directory(&stat) || has_data(&stat));
         let removed = match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(Errno::ISDIR) => crate::delete::tree(parent, name),
@@ -317,10 +337,6 @@ impl Unpacker<'_> {
         };
         removed.map_err(|error| UnpackError::system(path, "replaced", error))
     }
-}
-
-fn has_data(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size > 0
 }
 
 /// Owner, mode and times of something that can't be opened. It was made just now, in a directory that no one else can

@@ -54,9 +54,7 @@ impl Place {
         let root = open_directory(&self.layer()).expect("opens");
         let stop = AtomicBool::new(false);
         let mut archive = Archive::new(Filler::new(tar, DigestAlgorithm::Sha256, &stop));
-        let unpacked = unpack(&mut archive, root.try_clone().expect("a descriptor"), budget)?;
-        mark_opaque(root, &unpacked.opaque)?;
-        Ok(unpacked)
+        unpack(&mut archive, root, budget, &mark_opaque)
     }
 
     fn state_of_canary(&self) -> (u32, i64, Vec<String>, String) {

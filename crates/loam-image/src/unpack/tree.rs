@@ -26,26 +26,18 @@ pub(super) enum Found {
     Obstructed,
 }
 
-/// What [`Tree::make_directory`] found in the way of a new directory, or made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Made {
-    New,
-    /// A directory was there.
-    Present,
-    /// Something else was there, and has made room.
-    Replaced,
-}
-
 /// The tree below the layer's root.
 pub(super) struct Tree {
     root: Rc<OwnedFd>,
     /// Recently used directories, the latest last.
     recent: Vec<(Vec<u8>, Rc<OwnedFd>)>,
+    /// Whether a link was followed to a directory.
+    followed: bool,
 }
 
 impl Tree {
     pub(super) fn new(root: OwnedFd) -> Self {
-        Self { root: Rc::new(root), recent: Vec::with_capacity(CACHE) }
+        Self { root: Rc::new(root), recent: Vec::with_capacity(CACHE), followed: false }
     }
 
     /// Looks a directory up. Links on the way are followed as long as they stay below the root.
@@ -67,12 +59,15 @@ impl Tree {
                 Err(Errno::NOENT) => {
                     return Err(UnpackError::entry(entry, "lies behind a link that leads nowhere"));
                 }
-                other => other,
+                other => other.map(|fd| (fd, true)),
             },
-            other => other,
+            other => other.map(|fd| (fd, false)),
         };
         match opened {
-            Ok(fd) => Ok(Found::Directory(self.remember(path, fd))),
+            Ok((fd, followed)) => {
+                self.followed |= followed;
+                Ok(Found::Directory(self.remember(path, fd)))
+            }
             Err(Errno::NOENT) => Ok(Found::Missing),
             Err(Errno::NOTDIR) => Ok(Found::Obstructed),
             Err(Errno::XDEV) => Err(UnpackError::entry(entry, "lies behind a link that leaves the layer")),
@@ -80,41 +75,47 @@ impl Tree {
         }
     }
 
-    /// Makes a directory in `parent`.
+    /// Makes a directory in `parent`, or takes the one that is there; `None` when something else is in the way.
     pub(super) fn make_directory(
         &mut self,
         parent: &OwnedFd,
         path: &[u8],
-    ) -> Result<(Made, Rc<OwnedFd>), UnpackError> {
+    ) -> Result<Option<Rc<OwnedFd>>, UnpackError> {
         let (_, name) = parent_and_name(path);
         let system = |error| UnpackError::system(path, "made", error);
-        let made = match rustix::fs::mkdirat(parent, name, UNFINISHED) {
-            Ok(()) => Made::New,
-            Err(Errno::EXIST) if is_directory(&stat(parent, name, path)?) => Made::Present,
-            Err(Errno::EXIST) => {
-                self.forget(path);
-                rustix::fs::unlinkat(parent, name, AtFlags::empty()).map_err(system)?;
-                rustix::fs::mkdirat(parent, name, UNFINISHED).map_err(system)?;
-                Made::Replaced
-            }
+        match rustix::fs::mkdirat(parent, name, UNFINISHED) {
+            Ok(()) => {}
+            Err(Errno::EXIST) if is_directory(&stat(parent, name, path)?) => {}
+            Err(Errno::EXIST) => return Ok(None),
             Err(error) => return Err(system(error)),
-        };
+        }
         let fd = rustix::fs::openat(parent, name, LOOK_UP, Mode::empty()).map_err(system)?;
-        Ok((made, self.remember(path, fd)))
+        Ok(Some(self.remember(path, fd)))
     }
 
-    /// Opens a directory of the layer for setting its attributes.
-    pub(super) fn open(&self, path: &[u8]) -> Result<OwnedFd, UnpackError> {
+    /// Opens a directory of the layer for setting its attributes; `None` when there is none any more.
+    pub(super) fn open(&self, path: &[u8]) -> Result<Option<OwnedFd>, UnpackError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         let path_or_dot = if path.is_empty() { &b"."[..] } else { path };
-        loam_sys::openat2(&*self.root, path_or_dot, flags, Mode::empty(), beneath)
-            .map_err(|error| UnpackError::system(path, "opened", error))
+        match loam_sys::openat2(&*self.root, path_or_dot, flags, Mode::empty(), beneath) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Ok(None),
+            Err(error) => Err(UnpackError::system(path, "opened", error)),
+        }
     }
 
     /// Forgets a directory that is gone, with all below it.
     pub(super) fn forget(&mut self, path: &[u8]) {
         self.recent.retain(|(known, _)| !is_within(known, path));
+    }
+
+    /// Whether any directory was found by way of a link. What is remembered of them is forgotten: a link is to go.
+    pub(super) fn forget_links(&mut self) -> bool {
+        if self.followed {
+            self.recent.clear();
+        }
+        self.followed
     }
 
     fn remember(&mut self, path: &[u8], fd: OwnedFd) -> Rc<OwnedFd> {

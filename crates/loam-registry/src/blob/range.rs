@@ -227,7 +227,7 @@ impl RangeStream {
 
 /// The first byte, the last one and the total of a `Content-Range`, such as `bytes 5-9/10`; the total may be `*`
 /// (RFC 9110, section 14.4).
-fn content_range(value: &str) -> Option<(u64, u64, Option<u64>)> {
+pub(crate) fn content_range(value: &str) -> Option<(u64, u64, Option<u64>)> {
     let (range, total) = value.trim().strip_prefix("bytes ")?.split_once('/')?;
     let (start, end) = range.split_once('-')?;
     let (start, end): (u64, u64) = (start.parse().ok()?, end.parse().ok()?);

@@ -166,7 +166,11 @@ impl Session<'_> {
 
 /// How many bytes a registry says have arrived: `Range: 0-9` are ten. Some write `0-0` for none; then nothing is said.
 fn arrived(reply: &Reply) -> Option<u64> {
-    let range = reply.response.headers().get(RANGE)?.to_str().ok()?.trim();
+    arrived_of(reply.response.headers().get(RANGE)?.to_str().ok()?)
+}
+
+pub(crate) fn arrived_of(range: &str) -> Option<u64> {
+    let range = range.trim();
     let (start, last) = range.strip_prefix("bytes=").unwrap_or(range).split_once('-')?;
     let last: u64 = last.parse().ok().filter(|last| start == "0" && *last > 0)?;
     last.checked_add(1)
@@ -178,17 +182,23 @@ pub(super) fn location(place: &Endpoint, reply: &Reply) -> Result<Url, RegistryE
     let refuse = |reason: String| RegistryError::Redirect { host: place.host().to_owned(), reason };
     let text = reply.response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     let text = text.ok_or_else(|| refuse("an upload without saying where".to_owned()))?;
-    let mut url = asked.join(text).map_err(|_| refuse("an upload to no valid address".to_owned()))?;
+    location_of(asked, text).map_err(refuse)
+}
+
+/// The address that is meant by `text` in an answer from `asked`; an error continues a sentence.
+pub(crate) fn location_of(asked: &Url, text: &str) -> Result<Url, String> {
+    let invalid = || "an upload to no valid address".to_owned();
+    let mut url = asked.join(text).map_err(|_| invalid())?;
     // Behind a proxy that speaks TLS for it, a registry may not know that it is spoken to in TLS.
     if asked.scheme() == "https" && url.scheme() == "http" && url.host_str() == asked.host_str() {
         let port = asked.port();
         if url.set_scheme("https").is_err() || url.set_port(port).is_err() {
-            return Err(refuse("an upload to no valid address".to_owned()));
+            return Err(invalid());
         }
     }
     if !same_origin(asked, &url) {
         let to = format!("`{}://{}`", url.scheme(), printable(&host_of(&url), 80));
-        return Err(refuse(format!("an upload to {to}, which is not the registry")));
+        return Err(format!("an upload to {to}, which is not the registry"));
     }
     Ok(url)
 }

@@ -143,7 +143,17 @@ impl HostFile {
     pub(super) fn read(directory: &Path, domain: &str) -> Result<Option<Self>, RegistryError> {
         let path = directory.join(NAME);
         let Some(raw) = toml_file::read::<Raw>(&path)? else { return Ok(None) };
-        let place = Place { path: &path, directory };
+        Self::check(raw, &Place { path: &path, directory }, domain).map(Some)
+    }
+
+    /// Reads the text of a file.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn parse(text: &str, directory: &Path, domain: &str) -> Result<Self, RegistryError> {
+        let path = directory.join(NAME);
+        Self::check(toml_file::parse(text, &path)?, &Place { path: &path, directory }, domain)
+    }
+
+    fn check(raw: Raw, place: &Place<'_>, domain: &str) -> Result<Self, RegistryError> {
         let mut hosts = Vec::new();
         for (url, host) in raw.host.0 {
             hosts.push(place.host(&url, "host", host)?);
@@ -158,7 +168,7 @@ impl HostFile {
             header: raw.header,
             override_path: raw.override_path,
         };
-        Ok(Some(Self { hosts, server: place.host(&server, "server", about_server)? }))
+        Ok(Self { hosts, server: place.host(&server, "server", about_server)? })
     }
 }
 

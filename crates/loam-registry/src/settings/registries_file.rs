@@ -89,6 +89,12 @@ impl RegistriesFile {
         Self::check(raw, path).map(Some)
     }
 
+    /// Reads the text of a file.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn parse(text: &str, path: &Path) -> Result<Self, RegistryError> {
+        Self::check(toml_file::parse(text, path)?, path)
+    }
+
     fn check(raw: Raw, path: &Path) -> Result<Self, RegistryError> {
         if raw.registries.is_some() {
             return Err(toml_file::bad(path, "`registries`: the file is in the old version 1 of its format"));

@@ -8,7 +8,7 @@ impl Settings {
     /// What a name without a registry stands for: what an alias says; else an image of the registry that is to be
     /// searched; and when none is named, of Docker Hub. With several to search it is nobody's guess: whoever serves the
     /// first of them could put a name there that is meant for another.
-    pub(super) fn meaning(&self, text: &str) -> Result<Reference, RegistryError> {
+    pub(crate) fn meaning(&self, text: &str) -> Result<Reference, RegistryError> {
         let reference: Reference = text.parse()?;
         if Reference::names_registry(text) {
             return Ok(reference);

@@ -23,7 +23,12 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Regist
     if text.len() as u64 > LONGEST {
         return Err(bad(path, "it is longer than 1 MiB"));
     }
-    toml::from_str(&text).map(Some).map_err(|error| bad(path, explain(&text, &error)))
+    parse(&text, path).map(Some)
+}
+
+/// Reads the text of a file.
+pub(super) fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, RegistryError> {
+    toml::from_str(text).map_err(|error| bad(path, explain(text, &error)))
 }
 
 /// The files of a directory with this extension, in the order of their names. No directory is no files.

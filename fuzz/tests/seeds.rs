@@ -1,0 +1,46 @@
+//! Every target holds on its seeds, and on what is near to them, without any instrumentation.
+
+use std::collections::BTreeSet;
+
+use loam_fuzz::TARGETS;
+
+#[test]
+fn targets_hold_on_their_seeds() {
+    if !rustix::process::geteuid().is_root() {
+        println!("unpacking is tried without devices and owners: it needs root for those");
+    }
+    for target in &TARGETS {
+        let seeds = (target.seeds)();
+        assert!(!seeds.is_empty(), "{}", target.name);
+        for seed in &seeds {
+            (target.run)(seed);
+            // Cut anywhere, and with any of a few bytes changed.
+            let steps = (seed.len() / 24).max(1);
+            for position in (0..seed.len()).step_by(steps) {
+                (target.run)(&seed[..position]);
+                for change in [1, 0x80, 0xff] {
+                    let mut changed = seed.clone();
+                    changed[position] ^= change;
+                    (target.run)(&changed);
+                }
+            }
+        }
+        (target.run)(b"");
+    }
+}
+
+#[test]
+fn seeds_are_written_where_libfuzzer_looks_for_them() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    loam_fuzz::write_seeds(directory.path()).expect("written");
+    let names: BTreeSet<&str> = TARGETS.iter().map(|target| target.name).collect();
+    assert_eq!(names.len(), TARGETS.len(), "each name once");
+    for target in &TARGETS {
+        let place = directory.path().join(target.name);
+        let count = std::fs::read_dir(place.join("seeds")).expect("a directory").count();
+        assert_eq!(count, (target.seeds)().len(), "{}", target.name);
+        let words = std::fs::read_to_string(place.join("words")).expect("a dictionary");
+        assert_eq!(words.lines().count(), target.words.len(), "{}", target.name);
+        assert!(words.lines().all(|line| line.starts_with("\"\\x") && line.ends_with('"')), "{words}");
+    }
+}
