@@ -4,6 +4,9 @@ use super::Settings;
 use crate::error::RegistryError;
 use crate::reference::Reference;
 
+/// How many meanings of a name a person is told of.
+const SHOWN: usize = 10;
+
 impl Settings {
     /// What a name without a registry stands for: what an alias says; else an image of the registry that is to be
     /// searched; and when none is named, of Docker Hub. With several to search it is nobody's guess: whoever serves the
@@ -26,7 +29,7 @@ impl Settings {
             several => Err(RegistryError::AmbiguousName {
                 name: text.to_owned(),
                 path: self.search_file.clone(),
-                candidates: several.iter().map(Reference::canonical).collect(),
+                candidates: several.iter().take(SHOWN).map(Reference::canonical).collect(),
             }),
         }
     }
