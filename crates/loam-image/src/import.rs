@@ -93,5 +93,5 @@ fn describe(name: String, config: &ImageConfig, diff_id: &Digest, length: u64) -
     let bytes = manifest.to_string().into_bytes();
     let manifest = RawDocument { media_type: OCI_MANIFEST.to_owned(), digest: sha256(&bytes), bytes };
     let config = Config::parse(&config_bytes, &format!("`{name}`"))?;
-    Ok(Described { manifest, id, config_bytes, config, name: Some(name) })
+    Ok(Described { manifest, id, config_bytes, config, name: Some(name), hold_for: None })
 }

@@ -30,7 +30,9 @@
 //! The roots are names, pins and snapshots. An image goes with its last name, or, when it was removed by force while
 //! snapshots needed it, with its last snapshot; a layer goes with the last image that has it; a blob likewise. An
 //! image whose name another one took stays, without a name, until it is removed by its id or pruned
-//! ([`ImageUpkeep`](loam_model::ImageUpkeep)). A pin keeps an image from pruning.
+//! ([`ImageUpkeep`](loam_model::ImageUpkeep)). A pin keeps an image from pruning, and so does, for some minutes, a container
+//! that it was pulled for and that has no snapshot yet. Layers that are not verified, or lie below a directory, have keys of
+//! their own in place of diff ids (`pull::keys`).
 //!
 //! # Locks
 //!
@@ -64,6 +66,8 @@
 //! that outlasts a call.
 
 mod archive;
+mod backing_file;
+mod base_directory;
 mod blobs;
 mod blocks;
 mod catalog;
@@ -103,6 +107,7 @@ mod stream;
 mod unpack;
 mod upkeep;
 
+pub use backing_file::BackingFile;
 pub use quota::quota_mechanism;
 pub use registries::RemoteRegistries;
 pub use schema::SCHEMA;

@@ -1,9 +1,12 @@
 //! What the database is told of images and layers: writing.
 
-use loam_model::{Digest, ImageConfig};
+use loam_model::{ContainerId, Digest, ImageConfig};
 use rusqlite::{OptionalExtension, Result, Transaction, params};
 
 use crate::catalog;
+
+/// How long an image is held for a container that nobody makes after all, in seconds.
+const LONGEST_HOLD: i64 = 600;
 
 /// An image to be recorded.
 #[derive(Debug)]
@@ -121,6 +124,22 @@ pub(crate) fn used(transaction: &Transaction<'_>, image: &str) -> Result<()> {
     Ok(())
 }
 
+/// Holds an image for a container that is about to be made from it.
+pub(crate) fn hold(transaction: &Transaction<'_>, container: &ContainerId, image: &Digest) -> Result<()> {
+    transaction.execute(
+        "INSERT INTO image_hold (container, image, until) VALUES (?1, ?2, ?3)
+         ON CONFLICT (container) DO UPDATE SET image = ?2, until = ?3",
+        params![container.as_str(), image.to_string(), now() + LONGEST_HOLD],
+    )?;
+    Ok(())
+}
+
+/// Ends that.
+pub(crate) fn release(transaction: &Transaction<'_>, container: &str) -> Result<()> {
+    transaction.prepare_cached("DELETE FROM image_hold WHERE container = ?1")?.execute([container])?;
+    Ok(())
+}
+
 /// Takes an image that has no names and no snapshots out of the database, with the layers that nothing else has.
 pub(crate) fn drop_image(transaction: &Transaction<'_>, image: &str) -> Result<Dropped> {
     let manifest: Digest =
@@ -141,6 +160,7 @@ pub(crate) fn drop_image(transaction: &Transaction<'_>, image: &str) -> Result<D
         dropped.bytes += row.get::<_, i64>(2)?.unsigned_abs();
     }
     transaction.execute("DELETE FROM image_layer WHERE image = ?1", [image])?;
+    transaction.execute("DELETE FROM image_hold WHERE image = ?1", [image])?;
     transaction.execute("DELETE FROM image WHERE id = ?1", [image])?;
     for (diff_id, _) in &dropped.layers {
         transaction.execute("DELETE FROM layer WHERE diff_id = ?1", [diff_id.to_string()])?;

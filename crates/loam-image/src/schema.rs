@@ -3,7 +3,7 @@
 use loam_state::Schema;
 
 /// The image store's part of the state database.
-pub const SCHEMA: Schema = Schema { component: "images", versions: &[FIRST, SECOND, THIRD, FOURTH] };
+pub const SCHEMA: Schema = Schema { component: "images", versions: &[FIRST, SECOND, THIRD, FOURTH, FIFTH] };
 
 const FIRST: &str = "
 -- An image, by the digest of its configuration. `config` is what containers are made from, as JSON of the model's
@@ -97,4 +97,16 @@ CREATE TABLE packed_layer (
     blob TEXT NOT NULL,
     blob_size INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+";
+
+const FIFTH: &str = "
+-- An image that a container is about to be made from: nothing prunes it until a time, in seconds since the epoch. Takes
+-- the place of a table that nothing ever used.
+DROP TABLE image_lease;
+CREATE TABLE image_hold (
+    container TEXT PRIMARY KEY,
+    image TEXT NOT NULL REFERENCES image (id),
+    until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX image_hold_by_image ON image_hold (image);
 ";

@@ -33,12 +33,12 @@ pub use container::{
     Namespace, NetworkMode, Propagation, RuntimeChoice, SeccompChoice, Security, SelinuxOptions, Throttled,
     UserNamespace,
 };
-pub use error::{ErrorKind, Failure, Result};
+pub use error::{ErrorKind, Failure, Reason, Result};
 pub use id::{ContainerId, ContainerName, Digest, DigestAlgorithm, InvalidName, NetworkName};
 pub use image::{
-    DiskLimit, DiskUsage, Image, ImageConfig, ImageSource, ImageStore, ImageSummary, LayerProgress,
-    PullOptions, PullProgress, PushedImage, QuotaMechanism, RegistryOptions, RemovedImage, SnapshotRequest,
-    Verification,
+    Credentials, DiskLimit, DiskUsage, Image, ImageConfig, ImageSource, ImageStore, ImageSummary,
+    LayerProgress, LayoutExtensions, LimitScope, PullOptions, PullProgress, PushedImage, QuotaMechanism,
+    RegistryOptions, RemovedImage, SnapshotRequest, Verification,
 };
 pub use network::{
     AttachRequest, AttachedInterface, Attachment, DetachRequest, Network, PortMapping, Protocol,
@@ -55,7 +55,9 @@ pub use supervisor::{
     ArchiveDirection, ArchiveHold, ArchiveRequest, OnStall, Shim, ShimLaunch, ShimStatus, Streams, Supervisor,
 };
 pub use text::{escaped, shown, shown_bytes};
-pub use upkeep::{CheckedLayer, ImageUpkeep, LayerDetail, LayerState, PruneRequest, Pruned, StoreUsage};
+pub use upkeep::{
+    CheckedLayer, ImageUpkeep, LayerDetail, LayerState, PruneRequest, Pruned, SnapshotUsage, StoreUsage,
+};
 
 /// The types of the OCI specifications, as one version for the whole workspace.
 pub use oci_spec;

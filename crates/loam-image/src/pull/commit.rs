@@ -85,6 +85,9 @@ impl LayerStore {
                 }
             }
             let before = record::image(transaction, &new)?;
+            if let Some(container) = &described.hold_for {
+                record::hold(transaction, container, new.id)?;
+            }
             Ok(Commit::Done { before, twins })
         })
     }

@@ -1,5 +1,6 @@
 //! Whole pulls from a source that can lie.
 
+mod apart;
 mod imports;
 mod lies;
 mod pulls;

@@ -52,8 +52,9 @@ fn candidates(transaction: &Transaction<'_>, request: &PruneRequest) -> rusqlite
         "SELECT id FROM image
          WHERE NOT pinned AND max(added, used) <= ?1
             AND id NOT IN (SELECT image FROM snapshot)
+            AND id NOT IN (SELECT image FROM image_hold WHERE until > ?3)
             AND (?2 OR id NOT IN (SELECT image FROM image_name))
          ORDER BY max(added, used), id",
     )?;
-    statement.query_map(params![before, request.named], |row| row.get(0))?.collect()
+    statement.query_map(params![before, request.named, record::now()], |row| row.get(0))?.collect()
 }
