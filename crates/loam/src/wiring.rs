@@ -1,6 +1,7 @@
 //! The wiring: which adapters the engine stands on, where things are, and that nothing is opened before it is needed.
 
 mod adapters;
+mod grootfs;
 
 use std::cell::OnceCell;
 use std::env;
@@ -19,6 +20,7 @@ use loam_state::Database;
 use loam_sys::features::{self, Feature};
 use loam_sys::kernel;
 
+pub(crate) use grootfs::GrootfsHost;
 pub(crate) use loam_oci::{AppArmorProfile, CgroupLayout, HostReport};
 pub(crate) use loam_rootfs::MountWays;
 
