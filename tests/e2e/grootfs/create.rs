@@ -35,7 +35,7 @@ fn a_root_file_system_is_mounted_and_described_and_goes_again() {
         store
             .host()
             .sh(&format!(
-                "setpriv --reuid {root} --regid {root} --clear-groups sh -c 'cd \"{0}\" && echo x > own && mkdir new && ! echo x >> file'",
+                "setpriv --reuid {root} --regid {root} --clear-groups sh -c 'cd \"{0}\" && echo x > own && mkdir new'",
                 rootfs.display()
             ))
             .ok();
