@@ -6,6 +6,7 @@ mod copy;
 mod crash;
 mod exec;
 mod features;
+mod grootfs;
 mod hello;
 mod images;
 mod lifecycle;

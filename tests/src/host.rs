@@ -21,7 +21,8 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn new(output: &Output) -> Self {
+    /// What a program came to.
+    pub fn of(output: &Output) -> Self {
         use std::os::unix::process::ExitStatusExt as _;
         let code = output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or_default());
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -138,19 +139,19 @@ impl Host {
 
     /// Runs `loam`.
     pub fn loam(&self, arguments: &[&str]) -> Ran {
-        Ran::new(&self.loam_command(arguments).output().expect("loam runs"))
+        Ran::of(&self.loam_command(arguments).output().expect("loam runs"))
     }
 
     /// Runs `loam` with these environment variables.
     pub fn loam_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ran {
         let mut command = self.loam_command(arguments);
         command.envs(variables.iter().copied());
-        Ran::new(&command.output().expect("loam runs"))
+        Ran::of(&command.output().expect("loam runs"))
     }
 
     /// Runs `loam` with this host's state on the network of the machine, where the test's own registries listen.
     pub fn loam_outside(&self, arguments: &[&str]) -> Ran {
-        Ran::new(&self.loam_outside_command(arguments).output().expect("loam runs"))
+        Ran::of(&self.loam_outside_command(arguments).output().expect("loam runs"))
     }
 
     /// The same with these environment variables and this standard input.
@@ -161,7 +162,7 @@ impl Host {
         let mut child = child.expect("loam runs");
         // A program that does not read to the end is not this writer's business.
         let _unread = child.stdin.take().expect("piped").write_all(input.as_bytes()).is_err();
-        Ran::new(&child.wait_with_output().expect("loam ends"))
+        Ran::of(&child.wait_with_output().expect("loam ends"))
     }
 
     /// The command that runs `loam` with this host's state on the network of the machine.
@@ -173,6 +174,20 @@ impl Host {
             &self.root().display().to_string(),
             "--run",
             &self.run_directory().display().to_string(),
+        ]);
+        command.args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    /// The command that runs the GrootFS door on this host and the network of the machine.
+    pub fn grootfs_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args([
+            &format!("--target={}", self.holder.id()),
+            "--mount",
+            "--",
+            &program("loam"),
+            "grootfs",
         ]);
         command.args(arguments).stdin(Stdio::null());
         command
@@ -195,12 +210,12 @@ impl Host {
         });
         let output = child.wait_with_output().expect("loam ends");
         writer.join().expect("the writer ends");
-        Ran::new(&output)
+        Ran::of(&output)
     }
 
     /// Runs a shell command line on the host.
     pub fn sh(&self, line: &str) -> Ran {
-        Ran::new(&self.command("sh").args(["-c", line]).output().expect("sh runs"))
+        Ran::of(&self.command("sh").args(["-c", line]).output().expect("sh runs"))
     }
 
     /// Starts a container in the background and gives its id.

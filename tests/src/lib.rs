@@ -1,6 +1,7 @@
 //! A host of its own for each end-to-end test, and the built `loam` program on it.
 
 pub mod cgroup;
+pub mod grootfs;
 mod host;
 pub mod needs;
 pub mod quota;

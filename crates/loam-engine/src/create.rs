@@ -2,7 +2,7 @@
 
 use loam_model::{
     BundleInput, CgroupPlace, ContainerId, ContainerName, ContainerSpec, DiskLimit, ErrorKind, Failure,
-    IdMapping, Image, Namespace, NetworkMode, Result, SnapshotRequest, UserNamespace,
+    IdMapping, Image, LimitScope, Namespace, NetworkMode, Result, SnapshotRequest, UserNamespace,
 };
 use loam_state::Durability;
 use serde::Serialize;
@@ -126,11 +126,11 @@ impl Engine {
             container: &record.id,
             image: &record.image,
             ephemeral: record.spec.auto_remove,
-            limit: record
-                .spec
-                .limits
-                .disk
-                .map(|bytes| DiskLimit { bytes, can_change_projects: record.spec.can_change_projects() }),
+            limit: record.spec.limits.disk.map(|bytes| DiskLimit {
+                bytes,
+                scope: LimitScope::Exclusive,
+                can_change_projects: record.spec.can_change_projects(),
+            }),
         })
     }
 

@@ -36,6 +36,14 @@ pub(crate) fn layer(connection: &Connection, diff_id: &Digest) -> Result<Option<
         .optional()
 }
 
+/// Bytes of a layer's files; `None` when there is no such layer.
+pub(crate) fn layer_size(connection: &Connection, diff_id: &Digest) -> Result<Option<u64>> {
+    connection
+        .prepare_cached("SELECT size FROM layer WHERE diff_id = ?1")?
+        .query_row([diff_id.to_string()], |row| size(row, 0))
+        .optional()
+}
+
 /// Whether a directory in `layers` belongs to a layer.
 pub(crate) fn knows_directory(connection: &Connection, directory: &str) -> Result<bool> {
     connection.prepare_cached("SELECT 1 FROM layer WHERE directory = ?1")?.exists([directory])
@@ -76,6 +84,16 @@ pub(crate) fn image(connection: &Connection, id: &str) -> Result<Option<Image>> 
         image.layers.push(diff_id);
     }
     Ok(Some(image))
+}
+
+/// Bytes of an image's layers, each once.
+pub(crate) fn layer_bytes(connection: &Connection, image: &str) -> Result<u64> {
+    connection
+        .prepare_cached(
+            "SELECT coalesce(sum(size), 0) FROM layer
+             WHERE diff_id IN (SELECT diff_id FROM image_layer WHERE image = ?1)",
+        )?
+        .query_row([image], |row| size(row, 0))
 }
 
 pub(crate) fn names(connection: &Connection, image: &str) -> Result<Vec<String>> {

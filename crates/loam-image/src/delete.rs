@@ -1,5 +1,6 @@
 //! Deleting directory trees by descriptors, whatever a container or a layer has put into them.
 
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::io;
 use std::mem::MaybeUninit;
@@ -118,6 +119,35 @@ pub(crate) fn usage(directory: BorrowedFd<'_>, depth: usize) -> io::Result<u64> 
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory && depth < DEPTH {
             let Ok(child) = open(directory, name) else { continue };
             sum += usage(child.as_fd(), depth + 1)?;
+        }
+    }
+    Ok(sum)
+}
+
+/// Bytes of the contents of all regular files of a tree, each once however many names it has.
+pub(crate) fn file_bytes(directory: BorrowedFd<'_>, depth: usize) -> io::Result<u64> {
+    count_files(directory, depth, &mut HashSet::new())
+}
+
+fn count_files(directory: BorrowedFd<'_>, depth: usize, seen: &mut HashSet<u64>) -> io::Result<u64> {
+    let mut buffer = [const { MaybeUninit::<u8>::uninit() }; 8192];
+    let mut entries = RawDir::new(directory, &mut buffer);
+    let mut sum = 0;
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile if stat.st_nlink == 1 || seen.insert(stat.st_ino) => {
+                sum += u64::try_from(stat.st_size).unwrap_or(0);
+            }
+            FileType::Directory if depth < DEPTH => {
+                sum += count_files(open(directory, name)?.as_fd(), depth + 1, seen)?;
+            }
+            _ => {}
         }
     }
     Ok(sum)

@@ -53,6 +53,9 @@ pub(crate) struct Descriptor {
     pub(crate) platform: Option<Platform>,
     #[serde(default)]
     pub(crate) annotations: Option<BTreeMap<String, String>>,
+    /// Where the content can be fetched as well.
+    #[serde(default)]
+    pub(crate) urls: Option<Vec<String>>,
 }
 
 impl Descriptor {
@@ -150,6 +153,11 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+/// Whether a descriptor is that of a configuration.
+pub(crate) fn is_config(descriptor: &Descriptor) -> bool {
+    matches!(descriptor.media_type.as_deref(), Some(OCI_CONFIG | DOCKER_CONFIG))
 }
 
 fn check_kind(kind: &str, allowed: &[&str], bad: &dyn Fn(String) -> Failure) -> Result<()> {

@@ -33,7 +33,8 @@
 //! snapshots needed it, with its last snapshot; a layer goes with the last image that has it; a blob likewise. An
 //! image whose name another one took stays, without a name, until it is removed by its id or pruned
 //! ([`ImageUpkeep`](loam_model::ImageUpkeep)). A pin keeps an image from pruning, and so does a lease: what a process has
-//! pulled stays until that process ends, so that it can make a container from it.
+//! pulled stays until that process ends, so that it can make a container from it. Layers that are not
+//! verified, or lie below a directory, have keys of their own in place of diff ids (`pull::keys`).
 //!
 //! # Locks
 //!
@@ -68,6 +69,8 @@
 //! that outlasts a call.
 
 mod archive;
+mod backing_file;
+mod base_directory;
 mod blobs;
 mod blocks;
 mod catalog;
@@ -112,6 +115,7 @@ mod stream;
 mod unpack;
 mod upkeep;
 
+pub use backing_file::BackingFile;
 pub use confined::{Unpacker, serve_unpacker};
 pub use quota::quota_mechanism;
 pub use registries::RemoteRegistries;

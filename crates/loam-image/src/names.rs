@@ -66,6 +66,7 @@ pub(crate) fn of_source(source: &ImageSource, found: Option<&str>) -> Result<Opt
         ImageSource::OciLayout { directory, tag } => (directory, tag),
         ImageSource::OciArchive { file, tag } => (file, tag),
         ImageSource::DockerArchive { file, reference } => (file, reference),
+        ImageSource::RootfsTar(file) => (file, &None),
     };
     let known = tag.as_deref().or(found);
     // Some tools write whole names where a tag belongs.

@@ -7,22 +7,28 @@
 //! already from being removed meanwhile; the commit looks again, and the pull goes round once more.
 
 mod commit;
+mod keys;
 mod layers;
+mod limits;
+
+use std::path::Path;
 
 use loam_model::{
-    Digest, ErrorKind, Failure, Image, ImageSource, ImageStore as _, PullOptions, PullProgress, Result, shown,
+    Digest, ErrorKind, Failure, Image, ImageSource, ImageStore as _, PullOptions, PullProgress, Result,
+    Verification, shown,
 };
+use loam_registry::{ClientOptions, Login, Notes, Secret};
 
-use loam_registry::{ClientOptions, Notes};
-
-use crate::document::{CONFIG_LIMIT, Config, Descriptor, Manifest, RawDocument, select};
+use crate::document::{CONFIG_LIMIT, Config, Descriptor, RawDocument, select};
 use crate::intake::read_document;
 use crate::names;
 use crate::platform::Platform;
-use crate::source::{Directory, DockerArchive, Layout, Registry, Source, TarFile};
+use crate::source::{
+    Directory, DockerArchive, ExtendedLayout, Layout, Registry, RemoteFiles, RootfsTar, Source, TarFile,
+};
 use crate::stream::wrap;
 use crate::{LayerStore, blobs, catalog, hashing};
-use layers::NeededLayer;
+use keys::Keyed;
 
 pub(crate) use layers::{Held, HeldLayer};
 
@@ -50,6 +56,12 @@ impl LayerStore {
             _ => None,
         };
         let source = whole.as_ref().unwrap_or(source);
+        // Only what lies in a directory of this machine can go unverified, or send for more.
+        let strict = PullOptions { verification: Verification::Full, extensions: None, ..options.clone() };
+        let options = match source {
+            ImageSource::OciLayout { .. } | ImageSource::RootfsTar(_) => options,
+            _ => &strict,
+        };
         if options.only_if_missing
             && let Some(image) = self.present(source, options)?
         {
@@ -59,8 +71,12 @@ impl LayerStore {
         match source {
             ImageSource::Registry(text) => self.pull_from_registry(text, source, options, progress),
             ImageSource::OciLayout { directory, tag } => {
-                let layout = Layout::open(Directory(directory.clone()), tag.as_deref())?;
-                self.pull_from(&layout, source, options, progress)
+                self.pull_layout(directory, tag.as_deref(), source, options, progress)
+            }
+            ImageSource::RootfsTar(file) => {
+                // Its digests are made of its path: there is nothing to hold them against.
+                let options = PullOptions { verification: Verification::SkipLayers, ..options.clone() };
+                self.pull_from(&RootfsTar::open(file)?, source, &options, progress)
             }
             ImageSource::OciArchive { file, tag } => {
                 let layout = Layout::open(TarFile::open(file, &self.places.staging())?, tag.as_deref())?;
@@ -77,6 +93,34 @@ impl LayerStore {
                 self.pull_from(&archive, source, options, progress)
             }
         }
+    }
+
+    fn pull_layout(
+        &self,
+        directory: &Path,
+        tag: Option<&str>,
+        source: &ImageSource,
+        options: &PullOptions,
+        progress: &dyn PullProgress,
+    ) -> Result<Image> {
+        let layout = Layout::open(Directory(directory.to_owned()), tag)?;
+        let is_trusted = options.verification == Verification::SkipLayers;
+        let Some(extensions) = &options.extensions else {
+            return match is_trusted {
+                true => self.pull_from(&ExtendedLayout::trusted(layout, None), source, options, progress),
+                false => self.pull_from(&layout, source, options, progress),
+            };
+        };
+        let certificates = extensions.certificates.clone();
+        with_notes(progress, |notes| {
+            let remote =
+                RemoteFiles::new(self.runtime()?, self.config.registries.clone(), certificates, notes);
+            let layout = match is_trusted {
+                true => ExtendedLayout::trusted(layout, Some(remote)),
+                false => ExtendedLayout::verified(layout, remote),
+            };
+            self.pull_from(&layout, source, options, progress)
+        })
     }
 
     /// The image that the store has under the name that the pull would give.
@@ -103,9 +147,15 @@ impl LayerStore {
         let reference = names::reference(text)?;
         let runtime = self.runtime()?;
         with_notes(progress, |notes| {
+            let login = options.credentials.as_ref().map(|credentials| Login::Password {
+                user: credentials.user.clone(),
+                password: Secret::new(credentials.password.clone()),
+            });
             let given = ClientOptions {
-                insecure: options.insecure,
+                insecure: options.insecure
+                    || options.insecure_registries.iter().any(|known| known == reference.domain()),
                 credentials_file: options.credentials_file.clone(),
+                login,
                 ..self.config.registries.clone()
             };
             let registry = Registry::new(runtime, &self.places, reference, given, notes)?;
@@ -133,12 +183,17 @@ impl LayerStore {
         let config_bytes = self.config_bytes(place, &parsed.config, &shown)?;
         let config = Config::parse(&config_bytes, &shown)?;
         config.check(parsed.layers.len(), &wanted, &shown)?;
-        let needed = needed_layers(&config, &parsed);
-        let id = hashing::digest(parsed.config.digest.algorithm(), &config_bytes);
-        let described = Described { manifest, id, config_bytes, config, name };
+        limits::check_blobs(&parsed, options.limit, &shown)?;
+        let keyed = Keyed::new(&config, &parsed, options)?;
+        let described = if keyed.is_plain() {
+            let id = hashing::digest(parsed.config.digest.algorithm(), &config_bytes);
+            Described { manifest, id, config_bytes, config, name }
+        } else {
+            keyed.describe(&config_bytes, &shown, name)?
+        };
         let mut held = Held::default();
         for _ in 0..ROUNDS {
-            self.fetch_layers(place, &needed, &mut held, progress)?;
+            self.fetch_layers(place, &keyed.needed, options.limit, &mut held, progress)?;
             if let Some(image) = self.commit(&described, &mut held)? {
                 return Ok(image);
             }
@@ -182,19 +237,9 @@ fn shown_source(source: &ImageSource) -> String {
         ImageSource::Registry(text) => format!("`{}`", shown(text)),
         ImageSource::OciLayout { directory: path, .. }
         | ImageSource::OciArchive { file: path, .. }
+        | ImageSource::RootfsTar(path)
         | ImageSource::DockerArchive { file: path, .. } => format!("`{}`", path.display()),
     }
-}
-
-/// The layers, each once, in the order in which an image first has them.
-fn needed_layers(config: &Config, manifest: &Manifest) -> Vec<NeededLayer> {
-    let mut layers: Vec<NeededLayer> = Vec::new();
-    for (diff_id, blob) in config.diff_ids.iter().zip(&manifest.layers) {
-        if !layers.iter().any(|layer| layer.diff_id == *diff_id) {
-            layers.push(NeededLayer { diff_id: diff_id.clone(), blob: blob.clone() });
-        }
-    }
-    layers
 }
 
 #[cfg(test)]

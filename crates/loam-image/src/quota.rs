@@ -59,6 +59,9 @@ pub(crate) trait DiskQuota: fmt::Debug {
     /// Makes a place whole whose directory has been filled and closed; with `sync` it survives a power cut.
     fn seal(&self, place: &Place, sync: bool) -> Result<()>;
 
+    /// Gives a whole place its limit anew, which is another than the one that it has.
+    fn change(&self, place: &Place) -> Result<()>;
+
     /// Whether the place was made to the end.
     fn is_whole(&self, place: &Place) -> bool;
 

@@ -19,12 +19,13 @@ use crate::staging::{make_directory, open_directory};
 use crate::unpack::copy_attributes;
 use crate::{LayerStore, delete, quota};
 use rows::{Recorded, RecordedLimit};
+pub(crate) use rows::{enforced, layers_exceed};
 
 /// Directories that overlayfs leaves in its work directory, the deepest first.
 const LEFT_BY_OVERLAYFS: [&str; 3] = ["work/work/incompat/volatile", "work/work/incompat", "work/work"];
 
 impl LayerStore {
-    fn snapshot_path(&self, container: &ContainerId) -> PathBuf {
+    pub(crate) fn snapshot_path(&self, container: &ContainerId) -> PathBuf {
         self.places.snapshots().join(container.as_str())
     }
 

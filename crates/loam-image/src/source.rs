@@ -3,9 +3,13 @@
 mod archive_file;
 mod contents;
 mod docker;
+mod extended_layout;
 mod files;
 mod layout;
 mod registry;
+mod remote;
+mod rootfs_tar;
+mod transfer;
 
 use loam_model::Result;
 
@@ -13,9 +17,12 @@ pub(crate) use contents::contents;
 #[cfg(feature = "fuzzing")]
 pub(crate) use contents::names_in;
 pub(crate) use docker::DockerArchive;
+pub(crate) use extended_layout::ExtendedLayout;
 pub(crate) use files::{Directory, Files, Memory, TarFile};
 pub(crate) use layout::Layout;
 pub(crate) use registry::Registry;
+pub(crate) use remote::RemoteFiles;
+pub(crate) use rootfs_tar::RootfsTar;
 
 use crate::document::{Descriptor, RawDocument};
 use crate::intake::{Blob, Promise};

@@ -124,11 +124,16 @@ impl LayerStore {
 
     /// What a pull may unpack: what is free, less a reserve, or what the configuration allows.
     pub(crate) fn budget(&self) -> Result<Budget> {
+        self.budget_within(None)
+    }
+
+    /// The same, and no more than so many bytes.
+    pub(crate) fn budget_within(&self, limit: Option<u64>) -> Result<Budget> {
         make_directory(&self.places.staging())?;
         let what = format!("the free space of `{}` can't be told", self.places.root.display());
         let root = open_directory(&self.places.root).map_err(|error| failed(what.clone(), error))?;
         let look = move || Space::look(&root).map_err(|error| failed(what.clone(), error));
-        Budget::new(look, self.config.unpacked_limit)
+        Budget::new(look, [limit, self.config.unpacked_limit].into_iter().flatten().min())
     }
 
     /// Makes everything written so far survive a power cut: one call for the whole file system, which costs less than

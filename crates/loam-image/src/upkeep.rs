@@ -2,9 +2,14 @@
 
 mod check;
 mod figures;
+mod limit;
 mod prune;
+mod recount;
 
-use loam_model::{CheckedLayer, Digest, ImageUpkeep, LayerDetail, PruneRequest, Pruned, Result, StoreUsage};
+use loam_model::{
+    CheckedLayer, ContainerId, Digest, DiskLimit, ImageUpkeep, LayerDetail, PruneRequest, Pruned, Result,
+    SnapshotUsage, StoreUsage,
+};
 use loam_state::Durability;
 use rusqlite::params;
 
@@ -20,6 +25,22 @@ impl ImageUpkeep for LayerStore {
 
     fn usage(&self) -> Result<StoreUsage> {
         self.measure()
+    }
+
+    fn recorded_usage(&self) -> Result<StoreUsage> {
+        self.database.read(figures::recorded)
+    }
+
+    fn snapshot(&self, container: &ContainerId) -> Result<SnapshotUsage> {
+        self.measure_snapshot(container)
+    }
+
+    fn change_limit(&self, container: &ContainerId, limit: &DiskLimit) -> Result<()> {
+        self.limit_anew(container, limit)
+    }
+
+    fn recount(&self) -> Result<u64> {
+        self.recount_layers()
     }
 
     fn prune(&self, request: &PruneRequest) -> Result<Pruned> {

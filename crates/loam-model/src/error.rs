@@ -52,6 +52,37 @@ impl ErrorKind {
     }
 }
 
+/// What failed, for doors that have words of their own for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The certificate of a registry is of an authority that nobody knows.
+    UntrustedCertificate,
+    /// A registry says that there is no such repository, or that one may not see it.
+    NoAccess,
+    /// A registry does not accept the login.
+    LoginRefused,
+    /// There is nothing at the path of a source.
+    NoSource,
+    /// A directory where a tar should be.
+    DirectoryForTar,
+    /// The compressed layers of an image are larger than the limit, in bytes.
+    BlobsExceedLimit {
+        /// Their bytes.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The layers of an image unpack to more than the limit.
+    UnpackedExceedsLimit,
+    /// The layers of an image leave nothing of the limit, in bytes.
+    LayersExceedLimit {
+        /// Their bytes.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+}
+
 /// A failure across a seam: its kind, one sentence, the cause, and perhaps a hint.
 ///
 /// The message names the thing in backticks, then what went wrong, in lower case and without a full stop; it does
@@ -60,6 +91,7 @@ pub struct Failure(Box<Inner>);
 
 struct Inner {
     kind: ErrorKind,
+    reason: Option<Reason>,
     message: String,
     hint: Option<String>,
     source: Option<Box<dyn Error + Send + Sync>>,
@@ -68,7 +100,7 @@ struct Inner {
 impl Failure {
     /// Makes a failure without a cause.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), hint: None, source: None }))
+        Self(Box::new(Inner { kind, reason: None, message: message.into(), hint: None, source: None }))
     }
 
     /// Adds the cause.
@@ -83,6 +115,25 @@ impl Failure {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
         self
+    }
+
+    /// Says what failed, for doors with words of their own.
+    #[must_use]
+    pub fn because(mut self, reason: Reason) -> Self {
+        self.0.reason = Some(reason);
+        self
+    }
+
+    /// What failed, as far as that has a name: of this failure, or of the nearest of its causes.
+    pub fn reason(&self) -> Option<Reason> {
+        let mut next: Option<&(dyn Error + 'static)> = Some(self);
+        while let Some(error) = next {
+            if let Some(reason) = error.downcast_ref::<Self>().and_then(|failure| failure.0.reason) {
+                return Some(reason);
+            }
+            next = error.source();
+        }
+        None
     }
 
     /// The class of the failure.
@@ -149,6 +200,14 @@ impl Error for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reason_is_found_in_a_cause() {
+        let inner = Failure::new(ErrorKind::Denied, "b").because(Reason::LoginRefused);
+        let outer = Failure::new(ErrorKind::Denied, "a").caused_by(inner);
+        assert_eq!(outer.reason(), Some(Reason::LoginRefused));
+        assert_eq!(Failure::new(ErrorKind::Denied, "a").reason(), None);
+    }
 
     #[test]
     fn the_chain_names_every_cause_once() {

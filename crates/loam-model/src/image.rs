@@ -35,6 +35,9 @@ pub enum ImageSource {
         /// The entry of `RepoTags` to take; may be absent when there is one image.
         reference: Option<String>,
     },
+    /// The tar of a root file system, by its path and the time of its last change: as long as both stay, the store takes
+    /// what it has unpacked before and does not read the file again.
+    RootfsTar(PathBuf),
 }
 
 /// How much of what a source says is checked.
@@ -43,6 +46,33 @@ pub enum Verification {
     /// Sizes, digests and diff ids: always, unless a door's contract says otherwise.
     #[default]
     Full,
+    /// Nothing of the layers of an OCI layout in a directory; everything of whatever else. Such layers are kept apart: no
+    /// image that is verified ever stands on one.
+    SkipLayers,
+}
+
+/// A user's name and password. The password shows nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The name.
+    pub user: String,
+    /// The password.
+    pub password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// What the layers of an OCI layout in a directory may ask for beyond the image specification, as Garden's do: to be
+/// fetched from the `urls` of their descriptors where the layout lacks them, and to be unpacked below the directory that the
+/// annotation `org.cloudfoundry.experimental.image.base-directory` names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LayoutExtensions {
+    /// A directory with certificates for those URLs: authorities in `*.crt`, one's own in `*.cert` and `*.key`.
+    pub certificates: Option<PathBuf>,
 }
 
 /// How an image is fetched.
@@ -62,6 +92,14 @@ pub struct PullOptions {
     pub credentials_file: Option<PathBuf>,
     /// Do not ask the source when the store already has an image of this name.
     pub only_if_missing: bool,
+    /// The login for the registry, in place of all that files hold.
+    pub credentials: Option<Credentials>,
+    /// Registries, `host[:port]` as it stands in a reference, that are treated as [`insecure`](Self::insecure).
+    pub insecure_registries: Vec<String>,
+    /// The most bytes that the layers may take: of the compressed blobs, which is known beforehand, and unpacked.
+    pub limit: Option<u64>,
+    /// What a layout may ask for beyond the specification; nothing when absent.
+    pub extensions: Option<LayoutExtensions>,
 }
 
 /// How a registry is spoken to.
@@ -207,11 +245,30 @@ pub struct SnapshotRequest<'a> {
 /// The limit on what a container writes to its snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskLimit {
-    /// Bytes.
+    /// Bytes. Less than a mechanism can keep apart is raised to the least that it can: 256 KiB, in a disk file 1 MiB.
     pub bytes: u64,
+    /// What counts.
+    pub scope: LimitScope,
     /// Whether the container can change the project ids of its files, so that a project quota would not hold it
     /// ([`ContainerSpec::can_change_projects`](crate::ContainerSpec::can_change_projects)).
     pub can_change_projects: bool,
+}
+
+impl DiskLimit {
+    /// Whether the image's layers count.
+    pub fn is_inclusive(&self) -> bool {
+        self.scope == LimitScope::Inclusive
+    }
+}
+
+/// What counts towards a disk limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LimitScope {
+    /// What the container writes.
+    #[default]
+    Exclusive,
+    /// What the container writes, and all layers of its image: what is enforced is the limit less the layers.
+    Inclusive,
 }
 
 /// What enforces a disk limit.
@@ -302,7 +359,8 @@ pub trait ImageStore: Send + Sync {
     fn remove(&self, name: &str, force: bool) -> Result<RemovedImage>;
 
     /// Makes the snapshot; when it exists already for the same image, that is success. A limit holds from the first
-    /// byte on and as long as the snapshot exists; [`crate::ErrorKind::Unsupported`] when this host can't enforce one.
+    /// byte on and as long as the snapshot exists; [`crate::ErrorKind::Unsupported`] when this host can't enforce one, and
+    /// [`Reason::LayersExceedLimit`](crate::Reason::LayersExceedLimit) when the layers alone are more than an inclusive one.
     fn create_snapshot(&self, request: &SnapshotRequest<'_>) -> Result<()>;
 
     /// Describes the snapshot's root file system, with these ids when the container has a user namespace.

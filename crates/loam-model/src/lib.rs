@@ -33,12 +33,12 @@ pub use container::{
     Namespace, NetworkMode, Propagation, RuntimeChoice, SeccompChoice, Security, SelinuxOptions, Throttled,
     UserNamespace,
 };
-pub use error::{ErrorKind, Failure, Result};
+pub use error::{ErrorKind, Failure, Reason, Result};
 pub use id::{ContainerId, ContainerName, Digest, DigestAlgorithm, InvalidName, NetworkName};
 pub use image::{
-    DiskLimit, DiskUsage, Image, ImageConfig, ImageSource, ImageStore, ImageSummary, LayerProgress,
-    PullOptions, PullProgress, PushedImage, QuotaMechanism, RegistryOptions, RemovedImage, SnapshotRequest,
-    Verification,
+    Credentials, DiskLimit, DiskUsage, Image, ImageConfig, ImageSource, ImageStore, ImageSummary,
+    LayerProgress, LayoutExtensions, LimitScope, PullOptions, PullProgress, PushedImage, QuotaMechanism,
+    RegistryOptions, RemovedImage, SnapshotRequest, Verification,
 };
 pub use network::{
     AttachRequest, AttachedInterface, Attachment, DetachRequest, Network, PortMapping, Protocol,
@@ -56,7 +56,8 @@ pub use supervisor::{
 };
 pub use text::{escaped, shown, shown_bytes};
 pub use upkeep::{
-    CheckedLayer, ImageUpkeep, LayerDetail, LayerState, PruneRequest, Pruned, StoreShare, StoreUsage,
+    CheckedLayer, ImageUpkeep, LayerDetail, LayerState, PruneRequest, Pruned, SnapshotUsage, StoreShare,
+    StoreUsage,
 };
 
 /// The types of the OCI specifications, as one version for the whole workspace.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{Digest, Result};
+use crate::{ContainerId, Digest, DiskLimit, Result};
 
 /// A layer of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -50,6 +50,17 @@ impl StoreUsage {
     pub fn committed_bytes(&self) -> u64 {
         self.layer_bytes.saturating_add(self.limit_bytes)
     }
+}
+
+/// What one snapshot takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SnapshotUsage {
+    /// Bytes of the layers below it.
+    pub layer_bytes: u64,
+    /// The limit that is enforced on what is written to it, in bytes.
+    pub limit: Option<u64>,
+    /// Bytes that were written to it; absent when only the mount of its disk file tells.
+    pub written: Option<u64>,
 }
 
 /// A part of what a store may take.
@@ -136,6 +147,18 @@ pub trait ImageUpkeep: Send + Sync {
 
     /// What the store holds.
     fn usage(&self) -> Result<StoreUsage>;
+
+    /// The same as far as the records tell: nothing is walked, and figures of the file system are 0.
+    fn recorded_usage(&self) -> Result<StoreUsage>;
+
+    /// What one snapshot takes.
+    fn snapshot(&self, container: &ContainerId) -> Result<SnapshotUsage>;
+
+    /// Changes the limit of a snapshot that has one; [`crate::ErrorKind::Unsupported`] where its mechanism can't.
+    fn change_limit(&self, container: &ContainerId, limit: &DiskLimit) -> Result<()>;
+
+    /// Counts the bytes of every layer's files anew, and corrects the records. Gives how many were wrong.
+    fn recount(&self) -> Result<u64>;
 
     /// Removes images that nothing needs.
     fn prune(&self, request: &PruneRequest) -> Result<Pruned>;

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use loam_model::{Digest, ErrorKind, Failure, escaped};
+use loam_model::{Digest, ErrorKind, Failure, Reason, escaped};
 use reqwest::StatusCode;
 
 use crate::reference::InvalidReference;
@@ -310,6 +310,9 @@ impl RegistryError {
         if let Some(hint) = hint {
             failure = failure.hint(hint);
         }
+        if let Some(reason) = self.reason() {
+            failure = failure.because(reason);
+        }
         match self.into_cause() {
             Some(cause) => failure.caused_by(cause),
             None => failure,
@@ -332,6 +335,15 @@ impl RegistryError {
             Self::Denied { .. } | Self::LoginRefused { .. } => ErrorKind::Denied,
             Self::Unsupported { .. } | Self::NoRemoval { .. } => ErrorKind::Unsupported,
             _ => ErrorKind::Unavailable,
+        }
+    }
+
+    fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Certificate { .. } => Some(Reason::UntrustedCertificate),
+            Self::Denied { .. } => Some(Reason::NoAccess),
+            Self::LoginRefused { .. } => Some(Reason::LoginRefused),
+            _ => None,
         }
     }
 

@@ -27,6 +27,17 @@ pub(crate) struct TlsFiles {
     pub(crate) identities: Vec<(PathBuf, PathBuf)>,
 }
 
+impl TlsFiles {
+    /// What a directory holds: authorities in `*.crt`, and in `NAME.cert` with `NAME.key` a certificate of one's own.
+    pub(crate) fn in_directory(directory: &Path) -> Result<Self, RegistryError> {
+        let identities = files(directory, "cert")?.into_iter().map(|path| {
+            let key = path.with_extension("key");
+            (path, key)
+        });
+        Ok(Self { authorities: files(directory, "crt")?, identities: identities.collect() })
+    }
+}
+
 /// The configuration for a host: `directories` are the `certs.d` directories, `named` are further files.
 pub(crate) fn verifying(
     host: &str,

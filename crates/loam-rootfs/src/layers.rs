@@ -148,7 +148,7 @@ fn mount_id(path: &Path) -> std::result::Result<u64, Errno> {
     Ok(rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID)?.stx_mnt_id)
 }
 
-fn clone_mount(path: &Path) -> std::result::Result<OwnedFd, Errno> {
+pub(crate) fn clone_mount(path: &Path) -> std::result::Result<OwnedFd, Errno> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
@@ -156,7 +156,7 @@ fn clone_mount(path: &Path) -> std::result::Result<OwnedFd, Errno> {
 }
 
 /// The longest path that is a prefix of all.
-fn common_ancestor<'a>(paths: impl Iterator<Item = &'a Path>) -> PathBuf {
+pub(crate) fn common_ancestor<'a>(paths: impl Iterator<Item = &'a Path>) -> PathBuf {
     let mut common: Option<PathBuf> = None;
     for path in paths {
         common = Some(match common {

@@ -11,20 +11,24 @@
 
 mod container_root;
 mod disk;
+mod exposed;
 mod id_maps;
 mod layers;
 mod mount_ways;
 mod overlay;
 mod shift;
 mod standard_directories;
+mod unmount;
 
 pub use container_root::as_container_root;
+pub use exposed::{MOUNT_POINTS, expose};
 pub use id_maps::IdMaps;
 use loam_model::ErrorKind;
 pub use mount_ways::MountWays;
 pub use overlay::{mount_root, move_to};
 use rustix::io::Errno;
 pub use standard_directories::make_standard_directories;
+pub use unmount::{is_mount_point, unmount_all};
 
 /// The class of a refusal of the kernel's, of a path that somebody named or of a mount.
 pub fn kind_of(errno: Errno) -> ErrorKind {

@@ -217,6 +217,7 @@ mod tests {
           tag      Give an image a further name
           login    Log in to a registry, and keep the login
           logout   Forget the login for a registry
+          grootfs  Keep root file systems for Garden, with the commands and flags of GrootFS
           info     Show what this host can do, and where things are
           version  Show the version
           help     Print this message or the help of the given subcommand(s)

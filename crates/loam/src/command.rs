@@ -4,6 +4,7 @@ mod attach;
 mod cp;
 mod create;
 mod exec;
+mod grootfs;
 mod image;
 mod images;
 mod import;
@@ -101,6 +102,9 @@ pub(crate) enum Command {
     Login(login::Login),
     /// Forget the login for a registry
     Logout(login::Logout),
+    /// Keep root file systems for Garden, with the commands and flags of GrootFS
+    #[command(disable_help_flag = true, override_usage = "loam grootfs [FLAGS] COMMAND [FLAGS] ...")]
+    Grootfs(grootfs::Grootfs),
     /// Show what this host can do, and where things are
     Info(info::Info),
     /// Show the version
@@ -140,6 +144,7 @@ impl Command {
             Command::Tag(command) => command.run(wiring),
             Command::Login(command) => command.run(wiring),
             Command::Logout(command) => command.run(wiring),
+            Command::Grootfs(command) => command.run(),
             Command::Info(command) => command.run(wiring),
             Command::Version(command) => command.run(wiring),
             Command::Settle(command) => command.run(wiring),

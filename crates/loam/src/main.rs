@@ -11,6 +11,7 @@ mod config;
 mod exit;
 mod flags;
 mod foreground;
+mod grootfs;
 mod human;
 mod id_file;
 mod image_source;
@@ -29,6 +30,9 @@ use config::Settings;
 use wiring::Wiring;
 
 fn main() -> ExitCode {
+    if let Some(words) = grootfs::words(std::env::args_os()) {
+        return grootfs::run(words);
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return render::usage(&error).into(),

@@ -1,6 +1,7 @@
 //! The wiring: which adapters the engine stands on, where things are, and that nothing is opened before it is needed.
 
 mod adapters;
+mod grootfs;
 
 use std::cell::OnceCell;
 use std::env;
@@ -19,6 +20,7 @@ use loam_state::Database;
 use loam_sys::features::{self, Feature};
 use loam_sys::kernel;
 
+pub(crate) use grootfs::GrootfsHost;
 pub(crate) use loam_oci::{AppArmorProfile, CgroupLayout, HostReport};
 pub(crate) use loam_rootfs::MountWays;
 
@@ -130,11 +132,10 @@ impl Wiring {
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
-        let unpacker = Unpacker::Confined(helper(&own_program()?, UNPACKER));
         let config = StoreConfig {
             keep_blobs: self.settings.keep_blobs,
             prune_threshold: self.settings.prune_threshold,
-            ..StoreConfig::new(self.root()?, unpacker)
+            ..StoreConfig::new(self.root()?, unpacker()?)
         };
         let store = LayerStore::open(config, Arc::clone(self.database()?));
         Ok(self.store.get_or_init(|| Arc::new(store)))
@@ -199,6 +200,11 @@ fn whole(path: &Path) -> Result<PathBuf, Failure> {
     absolute(path).map_err(|error| {
         Failure::new(ErrorKind::Invalid, format!("`{}` is not a directory", path.display())).caused_by(error)
     })
+}
+
+/// Who unpacks layers.
+fn unpacker() -> Result<Unpacker, Failure> {
+    Ok(Unpacker::Confined(helper(&own_program()?, UNPACKER)))
 }
 
 /// This program's file.

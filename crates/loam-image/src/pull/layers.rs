@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use loam_model::{Digest, ErrorKind, Failure, LayerProgress, PullProgress, Result};
 
+use super::limits;
+use crate::base_directory::BaseDirectory;
 use crate::document::Descriptor;
 use crate::intake::{Blob, Copied, Intake};
 use crate::layer_lock::{Heartbeat, LayerLock, Waiting};
@@ -22,8 +24,13 @@ use crate::{LayerStore, catalog};
 /// A layer that an image needs.
 #[derive(Clone, Debug)]
 pub(crate) struct NeededLayer {
+    /// What the store knows it by: its diff id, unless it is kept apart.
     pub(crate) diff_id: Digest,
     pub(crate) blob: Descriptor,
+    /// What the digest of its contents has to be; `None` when that is not looked at.
+    pub(crate) contents: Option<Digest>,
+    /// The directory that it is unpacked below, when that is not the root.
+    pub(crate) base: Option<BaseDirectory>,
 }
 
 /// Layers that this pull has unpacked and not yet committed, by diff id.
@@ -40,6 +47,7 @@ pub(crate) struct HeldLayer {
     lock: Option<LayerLock>,
     unpacked: Unpacked,
     record: NewLayer,
+    base: Option<BaseDirectory>,
     settled: bool,
     published: bool,
 }
@@ -51,7 +59,7 @@ impl HeldLayer {
         unpacked: Unpacked,
         record: NewLayer,
     ) -> Self {
-        Self { staged, lock, unpacked, record, settled: false, published: false }
+        Self { staged, lock, unpacked, record, base: None, settled: false, published: false }
     }
 
     pub(crate) fn record(&self) -> &NewLayer {
@@ -123,6 +131,7 @@ impl LayerStore {
         &self,
         place: &dyn Source,
         needed: &[NeededLayer],
+        limit: Option<u64>,
         held: &mut Held,
         progress: &dyn PullProgress,
     ) -> Result<()> {
@@ -143,7 +152,7 @@ impl LayerStore {
         let shared = Shared {
             place,
             progress,
-            budget: self.budget()?,
+            budget: self.budget_within(self.rest_of_limit(needed, held, limit)?)?,
             stop: AtomicBool::new(false),
             heartbeat: Heartbeat::default(),
             processors,
@@ -248,7 +257,7 @@ impl LayerStore {
         let means = Means {
             budget: &shared.budget,
             stop: &shared.stop,
-            algorithm: layer.diff_id.algorithm(),
+            algorithm: layer.contents.as_ref().unwrap_or(&layer.diff_id).algorithm(),
             own_thread: Means::is_worth_a_thread(shared.processors, shared.layers, layer.blob.size),
             unpacker: &self.config.unpacker,
         };
@@ -260,17 +269,26 @@ impl LayerStore {
                 true => Box::new(Copied { blob, file: staged.blob()? }),
                 false => blob,
             };
-            let streamed =
-                unpack_stream(Intake::new(blob, promise, &heard), staged.destination()?, means, &what)?;
-            if streamed.diff_id != layer.diff_id {
+            let destination = match &layer.base {
+                None => staged.destination()?,
+                Some(base) => base.destination(&staged)?,
+            };
+            let mut streamed = unpack_stream(Intake::new(blob, promise, &heard), destination, means, &what)
+                .map_err(limits::explain)?;
+            if let Some(contents) = layer.contents.as_ref().filter(|contents| **contents != streamed.diff_id)
+            {
                 let cause = format!(
-                    "its contents have the digest `{}`, not the diff id `{}`",
-                    streamed.diff_id, layer.diff_id
+                    "its contents have the digest `{}`, not the diff id `{contents}`",
+                    streamed.diff_id
                 );
                 return Err(wrap(Failure::new(ErrorKind::Invalid, cause), &what));
             }
-            if !streamed.is_recorded {
+            // What is kept under another name than its diff id can't be held against it later.
+            if !streamed.is_recorded || layer.contents.as_ref() != Some(&layer.diff_id) {
                 staged.forget_split()?;
+            }
+            if let Some(base) = &layer.base {
+                base.lift(&mut streamed.unpacked);
             }
             Ok((staged, streamed, known_blob))
         };
@@ -294,7 +312,8 @@ impl LayerStore {
             blob_size: streamed.blob_size,
             blob_kept: self.config.keep_blobs,
         };
-        Ok(HeldLayer::new(staged, lock, streamed.unpacked, record))
+        let held = HeldLayer::new(staged, lock, streamed.unpacked, record);
+        Ok(HeldLayer { base: layer.base.clone(), ..held })
     }
 
     pub(crate) fn has_layer(&self, diff_id: &Digest) -> Result<bool> {
@@ -314,6 +333,9 @@ impl LayerStore {
                 Some(layer) => {
                     let directory = layer.staged.diff()?;
                     if !layer.settled {
+                        if let Some(base) = &layer.base {
+                            base.check(&below)?;
+                        }
                         let what = format!("layer `{diff_id}` can't be finished");
                         settle(&directory, &layer.unpacked, &below, &budget)
                             .map_err(|error| error.into_failure(what))?;

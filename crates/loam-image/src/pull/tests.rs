@@ -1,5 +1,6 @@
 //! Whole pulls from a source that can lie.
 
+mod apart;
 mod damage;
 mod imports;
 mod lies;

@@ -89,6 +89,10 @@ impl DiskQuota for BtrfsQuota {
             .map_err(|error| failed(format!("`{}` can't be limited", place.path.display()), error))
     }
 
+    fn change(&self, place: &Place) -> Result<()> {
+        self.seal(place, true)
+    }
+
     fn is_whole(&self, place: &Place) -> bool {
         figure(place, "max_referenced").is_ok_and(|limit| limit > 0)
     }

@@ -15,7 +15,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use loam_model::Result;
+use loam_model::{ErrorKind, Failure, Result};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
@@ -60,6 +60,11 @@ impl DiskQuota for DiskFileQuota {
             File::open(&disk).and_then(|file| file.sync_all()).map_err(failure)?;
         }
         fs::rename(&disk, finished(place)).map_err(failure)
+    }
+
+    fn change(&self, place: &Place) -> Result<()> {
+        let message = format!("the size of the disk file of `{}` can't be changed", place.path.display());
+        Err(Failure::new(ErrorKind::Unsupported, message))
     }
 
     fn is_whole(&self, place: &Place) -> bool {

@@ -62,6 +62,12 @@ impl DiskQuota for ProjectQuota {
         Ok(())
     }
 
+    fn change(&self, place: &Place) -> Result<()> {
+        let directory = open_place(&place.path)?;
+        project_quota::limit_project(directory.as_fd(), project(place)?, place.bytes)
+            .map_err(|error| failed(format!("`{}` can't be limited", place.path.display()), error))
+    }
+
     fn is_whole(&self, place: &Place) -> bool {
         place.path.join("upper").is_dir()
     }

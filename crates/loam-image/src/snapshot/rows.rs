@@ -4,9 +4,11 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use loam_model::{ContainerId, DiskLimit, ErrorKind, Failure, QuotaMechanism, Result, SnapshotRequest};
+use loam_model::{
+    ContainerId, DiskLimit, ErrorKind, Failure, LimitScope, QuotaMechanism, Reason, Result, SnapshotRequest,
+};
 use loam_state::Durability;
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::error::failed;
 use crate::quota::{self, Place, project};
@@ -16,6 +18,9 @@ use crate::{LayerStore, catalog};
 
 /// How many project ids that somebody else uses are passed over.
 const PROJECT_ATTEMPTS: u32 = 64;
+/// The least that is set as a limit, in bytes: directories alone take some blocks. A file system needs more.
+const LEAST_LIMIT: u64 = 256 << 10;
+const LEAST_DISK_FILE: u64 = 1 << 20;
 
 /// A snapshot in the database.
 #[derive(Debug)]
@@ -27,15 +32,20 @@ pub(super) struct Recorded {
 
 /// Its limit.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct RecordedLimit {
-    pub(super) bytes: u64,
-    pub(super) mechanism: QuotaMechanism,
+pub(crate) struct RecordedLimit {
+    pub(crate) bytes: u64,
+    pub(crate) mechanism: QuotaMechanism,
     project: Option<u32>,
 }
 
 impl RecordedLimit {
+    /// The same with other bytes.
+    pub(crate) fn with_bytes(self, bytes: u64) -> Self {
+        Self { bytes, ..self }
+    }
+
     /// The place that is limited.
-    pub(super) fn place(&self, path: &Path) -> Place {
+    pub(crate) fn place(&self, path: &Path) -> Place {
         Place { path: path.to_owned(), bytes: self.bytes, project: self.project }
     }
 }
@@ -56,6 +66,8 @@ enum Recording {
     NoImage,
     OtherImage(String),
     NoProject,
+    /// The layers alone, so many bytes, are more than the limit.
+    LayersExceedLimit(u64),
 }
 
 impl LayerStore {
@@ -79,6 +91,9 @@ impl LayerStore {
                 Ok(recorded)
             }
             Recording::NoProject => Err(no_project()),
+            Recording::LayersExceedLimit(bytes) => {
+                Err(layers_exceed(bytes, request.limit.map_or(0, |limit| limit.bytes)))
+            }
             Recording::NoImage => {
                 Err(Failure::new(ErrorKind::NotFound, format!("there is no image `{}`", request.image)))
             }
@@ -121,7 +136,7 @@ impl LayerStore {
     }
 
     /// The limit of a snapshot; `None` also when there is no snapshot.
-    pub(super) fn snapshot_limit(&self, container: &ContainerId) -> Result<Option<RecordedLimit>> {
+    pub(crate) fn snapshot_limit(&self, container: &ContainerId) -> Result<Option<RecordedLimit>> {
         self.database.read(|connection| {
             let found = connection
                 .prepare_cached("SELECT quota, mechanism, project FROM snapshot WHERE container = ?1")?
@@ -232,17 +247,24 @@ fn insert(
                 },
                 _ => None,
             };
-            let bytes = request.limit.map(|limit| i64::try_from(limit.bytes).unwrap_or(i64::MAX));
+            let limit = match request.limit.zip(mechanism) {
+                None => None,
+                Some((limit, mechanism)) => match enforced(transaction, &image, &limit, mechanism)? {
+                    Ok(bytes) => Some(RecordedLimit { bytes, mechanism, project }),
+                    Err(layers) => return Ok(Recording::LayersExceedLimit(layers)),
+                },
+            };
+            let bytes = limit.map(|limit| i64::try_from(limit.bytes).unwrap_or(i64::MAX));
+            let inclusive = request.limit.as_ref().is_some_and(DiskLimit::is_inclusive);
             let word = mechanism.map(QuotaMechanism::as_str);
             transaction
                 .prepare_cached(
-                    "INSERT INTO snapshot (container, image, ephemeral, quota, mechanism, project)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    "INSERT INTO snapshot (container, image, ephemeral, quota, quota_counts_layers, mechanism, project)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 )?
-                .execute(params![container, image, request.ephemeral, bytes, word, project])?;
+                .execute(params![container, image, request.ephemeral, bytes, inclusive, word, project])?;
             record::used(transaction, &image)?;
-            let limit = request.limit.zip(mechanism);
-            (limit.map(|(limit, mechanism)| RecordedLimit { bytes: limit.bytes, mechanism, project }), true)
+            (limit, true)
         }
     };
     let top = transaction
@@ -253,6 +275,27 @@ fn insert(
         .query_row([&image], |row| row.get(0))
         .optional()?;
     Ok(Recording::Done(Recorded { top, limit }, is_new))
+}
+
+/// The failure when the layers alone are more than an inclusive limit.
+pub(crate) fn layers_exceed(bytes: u64, limit: u64) -> Failure {
+    let what = format!("the disk limit of {limit} bytes is less than the {bytes} of the image's layers");
+    Failure::new(ErrorKind::Exhausted, what).because(Reason::LayersExceedLimit { bytes, limit })
+}
+
+/// The bytes that a limit leaves for what is written; `Err` with the bytes of the layers when those are more already.
+pub(crate) fn enforced(
+    connection: &Connection,
+    image: &str,
+    limit: &DiskLimit,
+    mechanism: QuotaMechanism,
+) -> rusqlite::Result<std::result::Result<u64, u64>> {
+    let layers = match limit.scope {
+        LimitScope::Exclusive => 0,
+        LimitScope::Inclusive => catalog::layer_bytes(connection, image)?,
+    };
+    let least = if mechanism == QuotaMechanism::DiskFile { LEAST_DISK_FILE } else { LEAST_LIMIT };
+    Ok(limit.bytes.checked_sub(layers).map(|bytes| bytes.max(least)).ok_or(layers))
 }
 
 /// Reads the three columns of a limit. A mechanism that this program does not know is an error.

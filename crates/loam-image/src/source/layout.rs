@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use loam_model::{ErrorKind, Failure, Result, shown};
+use loam_model::{ErrorKind, Failure, Reason, Result, shown};
 
 use super::{Files, Source};
 use crate::document::{Descriptor, Document, MANIFEST_LIMIT, RawDocument};
@@ -41,7 +41,7 @@ fn read_index(files: &impl Files) -> Result<Vec<Descriptor>> {
     let place = files.describe();
     let missing = || {
         let what = format!("{place} is not an OCI image layout: it has no `index.json`");
-        Failure::new(ErrorKind::NotFound, what)
+        Failure::new(ErrorKind::NotFound, what).because(Reason::NoSource)
     };
     let bytes = files.read("index.json", MANIFEST_LIMIT)?.ok_or_else(missing)?;
     let index = RawDocument { media_type: String::new(), digest: sha256(&bytes), bytes };
@@ -65,12 +65,34 @@ impl<F: Files> Layout<F> {
         Ok(Self { files, top })
     }
 
-    fn content(&self, descriptor: &Descriptor) -> Result<super::files::Content> {
+    /// The file of a blob; `None` when the layout lacks it.
+    pub(super) fn find(&self, descriptor: &Descriptor) -> Result<Option<super::files::Content>> {
         let digest = &descriptor.digest;
-        let name = format!("blobs/{}/{}", digest.algorithm().as_str(), digest.hex());
-        self.files.open(&name)?.ok_or_else(|| {
-            Failure::new(ErrorKind::NotFound, format!("{} lacks the blob `{digest}`", self.files.describe()))
+        self.files.open(&format!("blobs/{}/{}", digest.algorithm().as_str(), digest.hex()))
+    }
+
+    pub(super) fn content(&self, descriptor: &Descriptor) -> Result<super::files::Content> {
+        self.find(descriptor)?.ok_or_else(|| {
+            let what = format!("{} lacks the blob `{}`", self.files.describe(), descriptor.digest);
+            Failure::new(ErrorKind::NotFound, what)
         })
+    }
+
+    /// The descriptor of the image.
+    pub(super) fn top_descriptor(&self) -> &Descriptor {
+        &self.top
+    }
+
+    /// Reads a manifest or index, and holds it against this.
+    pub(super) fn read_document(&self, descriptor: &Descriptor, promise: Promise) -> Result<RawDocument> {
+        let bytes = self.content(descriptor)?.read(promise, MANIFEST_LIMIT).map_err(|failure| {
+            wrap(
+                failure,
+                &format!("the manifest `{}` in {} can't be used", descriptor.digest, self.files.describe()),
+            )
+        })?;
+        let media_type = descriptor.media_type.clone().unwrap_or_default();
+        Ok(RawDocument { media_type, digest: descriptor.digest.clone(), bytes })
     }
 }
 
@@ -105,14 +127,7 @@ impl<F: Files> Source for Layout<F> {
 
     fn document(&self, descriptor: &Descriptor) -> Result<RawDocument> {
         let promise = Promise { digest: Some(descriptor.digest.clone()), size: Some(descriptor.size) };
-        let bytes = self.content(descriptor)?.read(promise, MANIFEST_LIMIT).map_err(|failure| {
-            wrap(
-                failure,
-                &format!("the manifest `{}` in {} can't be used", descriptor.digest, self.files.describe()),
-            )
-        })?;
-        let media_type = descriptor.media_type.clone().unwrap_or_default();
-        Ok(RawDocument { media_type, digest: descriptor.digest.clone(), bytes })
+        self.read_document(descriptor, promise)
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<(Box<dyn Blob>, Promise)> {

@@ -5,20 +5,16 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use loam_model::{Digest, ErrorKind, Failure, Result};
+use loam_model::{Digest, Result};
 use loam_registry::{Bytes, Client, ClientOptions, Notes, Reference, RegistryError};
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use super::Source;
+use super::transfer::Transfer;
 use crate::document::{Descriptor, RawDocument};
 use crate::intake::{Blob, Promise};
 use crate::partial::{self, Partial};
 use crate::staging::Places;
-
-/// Pieces that wait between the network and the thread that unpacks.
-const QUEUE: usize = 8;
 
 /// An image in a registry.
 pub(crate) struct Registry<'a> {
@@ -55,8 +51,7 @@ impl<'a> Registry<'a> {
     fn transfer(&self, descriptor: &Descriptor, offset: u64) -> Transfer {
         let (client, reference) = (self.client.clone(), self.reference.clone());
         let (digest, size) = (descriptor.digest.clone(), descriptor.size);
-        let (sender, pieces) = mpsc::channel(QUEUE);
-        let task = self.runtime.spawn(async move {
+        Transfer::spawn(self.runtime, async move |sender| {
             let mut stream = match client.blob_from(&reference, &digest, size, offset).await {
                 Ok(stream) => stream,
                 Err(error) => {
@@ -72,8 +67,7 @@ impl<'a> Registry<'a> {
                 }
             }
             sender.send(Ok(None)).await.ok();
-        });
-        Transfer { pieces, task, ended: false }
+        })
     }
 }
 
@@ -116,40 +110,6 @@ impl Source for Registry<'_> {
 
 fn document(manifest: loam_registry::Manifest) -> RawDocument {
     RawDocument { media_type: manifest.media_type, digest: manifest.digest, bytes: manifest.bytes }
-}
-
-/// A blob on its way. Dropping it ends the transfer. The end is a message of its own, so that a transfer that was torn
-/// down is not taken for a short blob.
-struct Transfer {
-    pieces: mpsc::Receiver<Result<Option<Bytes>>>,
-    task: JoinHandle<()>,
-    ended: bool,
-}
-
-impl Blob for Transfer {
-    fn next(&mut self) -> Result<Option<Bytes>> {
-        while !self.ended {
-            match self.pieces.blocking_recv() {
-                Some(Ok(Some(piece))) if piece.is_empty() => {}
-                Some(Ok(Some(piece))) => return Ok(Some(piece)),
-                Some(Ok(None)) => self.ended = true,
-                Some(Err(failure)) => {
-                    self.ended = true;
-                    return Err(failure);
-                }
-                None => {
-                    return Err(Failure::new(ErrorKind::Unavailable, "the transfer was given up"));
-                }
-            }
-        }
-        Ok(None)
-    }
-}
-
-impl Drop for Transfer {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 /// A blob that begins with what an earlier pull has left, and is kept as it comes.

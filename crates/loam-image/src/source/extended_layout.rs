@@ -1,0 +1,63 @@
+//! A layout whose layers may lie elsewhere, and whose layers may be taken on trust.
+
+use loam_model::Result;
+
+use super::{Directory, Layout, RemoteFiles, Source};
+use crate::document::{Descriptor, RawDocument, is_config};
+use crate::intake::{Blob, Promise};
+
+/// A layout in a directory as Garden writes them: descriptors without sizes, layers with digests that are made up, layers
+/// that are to be fetched.
+pub(crate) struct ExtendedLayout<'a> {
+    layout: Layout<Directory>,
+    /// Whether layers are taken as they are, and a size of nothing counts as none.
+    is_trusted: bool,
+    remote: Option<RemoteFiles<'a>>,
+}
+
+impl<'a> ExtendedLayout<'a> {
+    /// One whose layers are not held against anything.
+    pub(crate) fn trusted(layout: Layout<Directory>, remote: Option<RemoteFiles<'a>>) -> Self {
+        Self { layout, is_trusted: true, remote }
+    }
+
+    /// One whose layers are verified wherever they come from.
+    pub(crate) fn verified(layout: Layout<Directory>, remote: RemoteFiles<'a>) -> Self {
+        Self { layout, is_trusted: false, remote: Some(remote) }
+    }
+
+    /// What is held against content: documents always have to be those that the digest names.
+    fn promise(&self, descriptor: &Descriptor, is_layer: bool) -> Promise {
+        if self.is_trusted && is_layer {
+            return Promise { digest: None, size: None };
+        }
+        let is_sized = !self.is_trusted || descriptor.size > 0;
+        Promise { digest: Some(descriptor.digest.clone()), size: is_sized.then_some(descriptor.size) }
+    }
+}
+
+impl Source for ExtendedLayout<'_> {
+    fn top(&self) -> Result<RawDocument> {
+        self.document(self.layout.top_descriptor())
+    }
+
+    fn document(&self, descriptor: &Descriptor) -> Result<RawDocument> {
+        self.layout.read_document(descriptor, self.promise(descriptor, false))
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<(Box<dyn Blob>, Promise)> {
+        let is_layer = !is_config(descriptor);
+        let promise = self.promise(descriptor, is_layer);
+        let urls = descriptor.urls.as_deref().unwrap_or(&[]);
+        if let (true, Some(remote), [url, ..]) = (is_layer, &self.remote, urls)
+            && self.layout.find(descriptor)?.is_none()
+        {
+            return Ok((remote.open(url, promise.size)?, promise));
+        }
+        Ok((self.layout.content(descriptor)?.into_blob(), promise))
+    }
+
+    fn found_name(&self) -> Option<String> {
+        self.layout.found_name()
+    }
+}
