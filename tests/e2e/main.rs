@@ -2,11 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod bad_input;
+mod bundles;
 mod copy;
 mod crash;
 mod exec;
 mod features;
 mod hello;
+mod image_diff;
 mod images;
 mod lifecycle;
 mod limits;

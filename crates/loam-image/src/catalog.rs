@@ -36,6 +36,15 @@ pub(crate) fn layer(connection: &Connection, diff_id: &Digest) -> Result<Option<
         .optional()
 }
 
+/// The directories of an image's layers, the topmost first.
+pub(crate) fn directories(connection: &Connection, image: &str) -> Result<Vec<String>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT directory FROM image_layer JOIN layer USING (diff_id) WHERE image = ?1
+         ORDER BY position DESC",
+    )?;
+    statement.query_map([image], |row| row.get(0))?.collect()
+}
+
 /// Whether a directory in `layers` belongs to a layer.
 pub(crate) fn knows_directory(connection: &Connection, directory: &str) -> Result<bool> {
     connection.prepare_cached("SELECT 1 FROM layer WHERE directory = ?1")?.exists([directory])

@@ -60,8 +60,7 @@
 //!
 //! What comes in: bytes from strangers ([`ImageStore::pull`](loam_model::ImageStore::pull)), each held against a size
 //! and two digests before it counts. What goes out: [`RootfsPlan`](loam_model::RootfsPlan)s, and images into registries
-//! ([`ImageStore::push`](loam_model::ImageStore::push)); the store mounts nothing that anybody sees, and nothing at all
-//! that outlasts a call.
+//! ([`ImageStore::push`](loam_model::ImageStore::push)); the store itself mounts nothing.
 
 mod archive;
 mod blobs;
@@ -100,6 +99,7 @@ mod split;
 mod staging;
 mod store;
 mod stream;
+mod trees;
 mod unpack;
 mod upkeep;
 

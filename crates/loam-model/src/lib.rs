@@ -24,6 +24,7 @@ mod runtime;
 mod stats;
 mod supervisor;
 mod text;
+mod trees;
 mod upkeep;
 
 pub use archives::{ArchivedImage, ImageArchives};
@@ -55,7 +56,10 @@ pub use supervisor::{
     ArchiveDirection, ArchiveHold, ArchiveRequest, OnStall, Shim, ShimLaunch, ShimStatus, Streams, Supervisor,
 };
 pub use text::{escaped, shown, shown_bytes};
-pub use upkeep::{CheckedLayer, ImageUpkeep, LayerDetail, LayerState, PruneRequest, Pruned, StoreUsage};
+pub use trees::{ChangeKind, CopiedOwners, FileChange, ImageTrees, TreeOf};
+pub use upkeep::{
+    CheckedLayer, ImageUpkeep, LayerDetail, LayerState, PruneRequest, Pruned, StoreUsage,
+};
 
 /// The types of the OCI specifications, as one version for the whole workspace.
 pub use oci_spec;

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use loam_engine::{Engine, EngineConfig, Notes};
 use loam_image::{LayerStore, RemoteRegistries, StoreConfig};
 use loam_model::{
-    CgroupDriver, ErrorKind, Failure, Image, ImageArchives, ImageStore, ImageUpkeep, QuotaMechanism,
-    Registries,
+    CgroupDriver, ErrorKind, Failure, Image, ImageArchives, ImageStore, ImageTrees,
+    ImageUpkeep, QuotaMechanism, Registries,
 };
 use loam_state::Database;
 use loam_sys::features::{self, Feature};
@@ -71,6 +71,11 @@ impl Wiring {
 
     /// The same store, for archives.
     pub(crate) fn archives(&self) -> Result<&dyn ImageArchives, Failure> {
+        Ok(self.store()?.as_ref())
+    }
+
+    /// The same store, for the files in it.
+    pub(crate) fn trees(&self) -> Result<&dyn ImageTrees, Failure> {
         Ok(self.store()?.as_ref())
     }
 

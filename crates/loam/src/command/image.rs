@@ -1,5 +1,6 @@
 //! `loam image …`.
 
+mod bundle;
 mod history;
 mod load;
 mod pin;
@@ -12,7 +13,7 @@ use loam_model::{ErrorKind, Failure, Image, ImageStore};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Outcome, each, images, pull, push, remote, rmi};
+use super::{Outcome, diff, each, images, pull, push, remote, rmi};
 use crate::output;
 use crate::wiring::Wiring;
 
@@ -21,6 +22,14 @@ use crate::wiring::Wiring;
 pub(crate) enum ImageCommand {
     /// Print everything that is known of images, as JSON
     Inspect(InspectImage),
+    /// Make a bundle, which any OCI runtime runs, from an image
+    ///
+    /// The bundle has a copy of the image's files, and a configuration with few capabilities and the default seccomp
+    /// filter. What the image calls volumes are directories of the bundle.
+    #[command(override_usage = "loam image bundle [OPTIONS] IMAGE DIRECTORY [COMMAND]...")]
+    Bundle(bundle::Bundle),
+    /// Show what differs in the files of images: A added, C changed, D deleted
+    Diff(diff::DiffImage),
     /// Show the steps that made an image
     History(history::History),
     /// List images
@@ -64,6 +73,8 @@ impl ImageCommand {
     pub(super) fn run(self, wiring: &Wiring) -> Outcome {
         match self {
             ImageCommand::Inspect(command) => command.run(wiring),
+            ImageCommand::Bundle(command) => command.run(wiring),
+            ImageCommand::Diff(command) => command.run(wiring),
             ImageCommand::History(command) => command.run(wiring),
             ImageCommand::Ls(command) => command.run(wiring),
             ImageCommand::Rm(command) => command.run(wiring),
