@@ -9,6 +9,7 @@ mod exec;
 mod features;
 mod hello;
 mod image_diff;
+mod image_mounts;
 mod images;
 mod lifecycle;
 mod limits;

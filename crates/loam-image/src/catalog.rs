@@ -47,7 +47,9 @@ pub(crate) fn directories(connection: &Connection, image: &str) -> Result<Vec<St
 
 /// Whether a directory in `layers` belongs to a layer.
 pub(crate) fn knows_directory(connection: &Connection, directory: &str) -> Result<bool> {
-    connection.prepare_cached("SELECT 1 FROM layer WHERE directory = ?1")?.exists([directory])
+    let query =
+        "SELECT 1 FROM layer WHERE directory = ?1 UNION SELECT 1 FROM replaced_layer WHERE directory = ?1";
+    connection.prepare_cached(query)?.exists([directory])
 }
 
 pub(crate) fn image(connection: &Connection, id: &str) -> Result<Option<Image>> {

@@ -15,6 +15,7 @@
 //!   staging/ID/diff              a layer being unpacked
 //!   trash/ID                     something being deleted
 //!   partial/HEX                  the beginning of a large blob, for a pull that is killed; see `partial`
+//!   mounts/HEX                   an image that is mounted for people, by the digits of its id; see `mounts`
 //!   layer-locks/HEX              the lock of a layer being fetched, by the digits of its diff id
 //!   empty                        stands for the layers of an image without any
 //! ```
@@ -27,8 +28,8 @@
 //!
 //! # What stays
 //!
-//! The roots are names, pins and snapshots. An image goes with its last name, or, when it was removed by force while
-//! snapshots needed it, with its last snapshot; a layer goes with the last image that has it; a blob likewise. An
+//! The roots are names, pins, snapshots and mounts. An image goes with its last name, or, when it was removed by force while
+//! snapshots or a mount needed it, with the last of these; a layer goes with the last image that has it; a blob likewise. An
 //! image whose name another one took stays, without a name, until it is removed by its id or pruned
 //! ([`ImageUpkeep`](loam_model::ImageUpkeep)). A pin keeps an image from pruning.
 //!
@@ -77,6 +78,7 @@ mod import;
 mod intake;
 mod layer_lock;
 mod layer_tar;
+mod mounts;
 mod names;
 mod pack;
 mod partial;

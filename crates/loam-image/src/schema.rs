@@ -3,7 +3,7 @@
 use loam_state::Schema;
 
 /// The image store's part of the state database.
-pub const SCHEMA: Schema = Schema { component: "images", versions: &[FIRST, SECOND, THIRD, FOURTH] };
+pub const SCHEMA: Schema = Schema { component: "images", versions: &[FIRST, SECOND, THIRD, FOURTH, FIFTH] };
 
 const FIRST: &str = "
 -- An image, by the digest of its configuration. `config` is what containers are made from, as JSON of the model's
@@ -96,5 +96,25 @@ CREATE TABLE packed_layer (
     diff_id TEXT NOT NULL,
     blob TEXT NOT NULL,
     blob_size INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+const FIFTH: &str = "
+-- An image that is mounted for people, and how often. The row is there before the mount.
+CREATE TABLE image_mount (
+    image TEXT PRIMARY KEY REFERENCES image (id),
+    count INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What a repair has put another directory in the place of, and who stood on it then: containers, and mounted images by
+-- their ids. It is deleted when none of them does any more.
+CREATE TABLE replaced_layer (
+    directory TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE replaced_layer_user (
+    directory TEXT NOT NULL REFERENCES replaced_layer (directory) ON DELETE CASCADE,
+    user TEXT NOT NULL,
+    PRIMARY KEY (directory, user)
 ) STRICT, WITHOUT ROWID;
 ";

@@ -56,6 +56,15 @@ impl Places {
         self.root.join("partial")
     }
 
+    pub(crate) fn mounts(&self) -> PathBuf {
+        self.root.join("mounts")
+    }
+
+    /// Where an image is mounted.
+    pub(crate) fn mount(&self, image: &Digest) -> PathBuf {
+        self.mounts().join(image.hex())
+    }
+
     pub(crate) fn locks(&self) -> PathBuf {
         self.root.join("layer-locks")
     }

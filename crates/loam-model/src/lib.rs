@@ -56,7 +56,9 @@ pub use supervisor::{
     ArchiveDirection, ArchiveHold, ArchiveRequest, OnStall, Shim, ShimLaunch, ShimStatus, Streams, Supervisor,
 };
 pub use text::{escaped, shown, shown_bytes};
-pub use trees::{ChangeKind, CopiedOwners, FileChange, ImageTrees, TreeOf};
+pub use trees::{
+    ChangeKind, CopiedOwners, FileChange, ImageMounts, ImageTrees, MountedImage, TreeOf, Unmounted,
+};
 pub use upkeep::{
     CheckedLayer, ImageUpkeep, LayerDetail, LayerState, PruneRequest, Pruned, StoreUsage,
 };

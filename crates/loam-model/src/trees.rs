@@ -1,9 +1,11 @@
-//! The files of images as trees: compared, copied, taken in.
+//! The files of images as trees: compared, copied, taken in, mounted.
 
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::{ContainerId, Digest, IdMapping, Image, ImageConfig, Result};
+use serde::Serialize;
+
+use crate::{ContainerId, Digest, IdMapping, Image, ImageConfig, Result, RootfsPlan};
 
 /// A tree of files in a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,4 +83,52 @@ pub trait ImageTrees: Send + Sync {
     /// Makes an image of one layer from a directory that holds a root file system. Other file systems that are mounted
     /// below it are left out, their mount points are not.
     fn import_directory(&self, directory: &Path, name: &str, config: &ImageConfig) -> Result<Image>;
+}
+
+/// An image whose files can be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MountedImage {
+    /// The image.
+    pub image: Digest,
+    /// Its names.
+    pub names: Vec<String>,
+    /// Where its files are.
+    pub path: PathBuf,
+    /// How often it was mounted and not unmounted since.
+    pub count: u64,
+}
+
+/// What came of an unmounting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmounted {
+    /// Nothing is mounted any more.
+    Gone,
+    /// It stays, for others who have mounted it: so many times.
+    Held(u64),
+}
+
+/// The part of an image store that knows which images are mounted for people to look into. It mounts nothing itself: how
+/// that is done is handed in.
+///
+/// An image that is mounted is not removed and not pruned. Mounts are counted: the path is there until the image was
+/// unmounted as often as it was mounted. A mount that is gone, by a reboot or by somebody's umount(8), counts no longer.
+pub trait ImageMounts: Send + Sync {
+    /// Sees to it that an image is mounted, read-only, and gives the path. `mount` gets a plan and an empty directory; it is
+    /// called only when the image is not mounted yet.
+    fn mount(
+        &self,
+        image: &Digest,
+        mount: &mut dyn FnMut(&RootfsPlan, &Path) -> Result<()>,
+    ) -> Result<PathBuf>;
+
+    /// Takes one mount back, or all with `force`. [`crate::ErrorKind::NotFound`] when the image is not mounted.
+    fn unmount(
+        &self,
+        image: &Digest,
+        force: bool,
+        unmount: &mut dyn FnMut(&Path) -> Result<()>,
+    ) -> Result<Unmounted>;
+
+    /// The images that are mounted.
+    fn mounted(&self) -> Result<Vec<MountedImage>>;
 }

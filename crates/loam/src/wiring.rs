@@ -12,7 +12,7 @@ use std::sync::Arc;
 use loam_engine::{Engine, EngineConfig, Notes};
 use loam_image::{LayerStore, RemoteRegistries, StoreConfig};
 use loam_model::{
-    CgroupDriver, ErrorKind, Failure, Image, ImageArchives, ImageStore, ImageTrees,
+    CgroupDriver, ErrorKind, Failure, Image, ImageArchives, ImageMounts, ImageStore, ImageTrees,
     ImageUpkeep, QuotaMechanism, Registries,
 };
 use loam_state::Database;
@@ -76,6 +76,11 @@ impl Wiring {
 
     /// The same store, for the files in it.
     pub(crate) fn trees(&self) -> Result<&dyn ImageTrees, Failure> {
+        Ok(self.store()?.as_ref())
+    }
+
+    /// The same store, for images that are mounted.
+    pub(crate) fn mounts(&self) -> Result<&dyn ImageMounts, Failure> {
         Ok(self.store()?.as_ref())
     }
 

@@ -12,6 +12,7 @@ impl LayerStore {
     /// Chooses and forgets in one transaction, and then deletes what was forgotten: a crash in between leaves directories
     /// without rows to the next sweep.
     pub(super) fn prune_images(&self, request: &PruneRequest) -> Result<Pruned> {
+        self.forget_stale_mounts()?;
         let (pruned, dropped) =
             self.database.write(Durability::Synced, |transaction| forget(transaction, request))?;
         self.delete_dropped(&dropped)?;
@@ -52,6 +53,7 @@ fn candidates(transaction: &Transaction<'_>, request: &PruneRequest) -> rusqlite
         "SELECT id FROM image
          WHERE NOT pinned AND max(added, used) <= ?1
             AND id NOT IN (SELECT image FROM snapshot)
+            AND id NOT IN (SELECT image FROM image_mount)
             AND (?2 OR id NOT IN (SELECT image FROM image_name))
          ORDER BY max(added, used), id",
     )?;

@@ -3,6 +3,7 @@
 mod bundle;
 mod history;
 mod load;
+mod mount;
 mod pin;
 mod prune;
 mod save;
@@ -38,6 +39,11 @@ pub(crate) enum ImageCommand {
     Rm(rmi::Rmi),
     /// Take images in from an archive that this or another engine wrote
     Load(load::Load),
+    /// Mount images to look into their files, and print the paths
+    ///
+    /// The files are there read-only, with the image's owners, for root. Mounts are counted: an image stays mounted, and is
+    /// neither removed nor pruned, until it was unmounted as often as it was mounted.
+    Mount(mount::Mount),
     /// Protect images from pruning
     Pin(pin::Pin),
     /// Remove images that nothing needs
@@ -57,6 +63,9 @@ pub(crate) enum ImageCommand {
     Save(save::Save),
     /// Draw the layers of images, and what they share
     Tree(tree::Tree),
+    /// Unmount images
+    #[command(visible_alias = "umount")]
+    Unmount(mount::Unmount),
     /// Protect images from pruning no longer
     Unpin(pin::Pin),
 }
@@ -79,6 +88,7 @@ impl ImageCommand {
             ImageCommand::Ls(command) => command.run(wiring),
             ImageCommand::Rm(command) => command.run(wiring),
             ImageCommand::Load(command) => command.run(wiring),
+            ImageCommand::Mount(command) => command.run(wiring),
             ImageCommand::Pin(command) => command.run(wiring, true),
             ImageCommand::Prune(command) => command.run(wiring),
             ImageCommand::Pull(command) => command.run(wiring),
@@ -87,6 +97,7 @@ impl ImageCommand {
             ImageCommand::Delete(command) => command.run(wiring),
             ImageCommand::Save(command) => command.run(wiring),
             ImageCommand::Tree(command) => command.run(wiring),
+            ImageCommand::Unmount(command) => command.run(wiring),
             ImageCommand::Unpin(command) => command.run(wiring, false),
         }
     }
