@@ -4,6 +4,7 @@
 mod bad_input;
 mod bundles;
 mod copy;
+mod copying;
 mod crash;
 mod exec;
 mod features;

@@ -67,6 +67,7 @@ mod archive;
 mod blobs;
 mod blocks;
 mod catalog;
+mod copy;
 mod decompress;
 mod delete;
 mod document;
@@ -105,6 +106,7 @@ mod trees;
 mod unpack;
 mod upkeep;
 
+pub use copy::ImageCopier;
 pub use quota::quota_mechanism;
 pub use registries::RemoteRegistries;
 pub use schema::SCHEMA;

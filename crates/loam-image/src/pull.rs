@@ -19,12 +19,10 @@ use crate::document::{CONFIG_LIMIT, Config, Descriptor, Manifest, RawDocument, s
 use crate::intake::read_document;
 use crate::names;
 use crate::platform::Platform;
-use crate::source::{Directory, DockerArchive, Layout, Registry, Source, TarFile};
+use crate::source::{Registry, Source, open_local};
 use crate::stream::wrap;
 use crate::{LayerStore, blobs, catalog, hashing};
-use layers::NeededLayer;
-
-pub(crate) use layers::{Held, HeldLayer};
+pub(crate) use layers::{Held, HeldLayer, NeededLayer};
 
 /// How often a pull starts over because a removal took a layer that it counted on.
 const ROUNDS: usize = 5;
@@ -58,23 +56,9 @@ impl LayerStore {
         self.sweep();
         match source {
             ImageSource::Registry(text) => self.pull_from_registry(text, source, options, progress),
-            ImageSource::OciLayout { directory, tag } => {
-                let layout = Layout::open(Directory(directory.clone()), tag.as_deref())?;
-                self.pull_from(&layout, source, options, progress)
-            }
-            ImageSource::OciArchive { file, tag } => {
-                let layout = Layout::open(TarFile::open(file, &self.places.staging())?, tag.as_deref())?;
-                self.pull_from(&layout, source, options, progress)
-            }
-            ImageSource::DockerArchive { file, reference } => {
-                let files = TarFile::open(file, &self.places.staging())?;
-                // Since Docker 25 the archive is a layout too, which says more.
-                if Layout::is_in(&files)? && reference.is_none() {
-                    let layout = Layout::open(files, None)?;
-                    return self.pull_from(&layout, source, options, progress);
-                }
-                let archive = DockerArchive::open(files, reference.as_deref())?;
-                self.pull_from(&archive, source, options, progress)
+            local => {
+                let place = open_local(local, &self.places.staging())?;
+                self.pull_from(place.as_ref(), source, options, progress)
             }
         }
     }
@@ -108,7 +92,7 @@ impl LayerStore {
                 credentials_file: options.credentials_file.clone(),
                 ..self.config.registries.clone()
             };
-            let registry = Registry::new(runtime, &self.places, reference, given, notes)?;
+            let registry = Registry::new(runtime, Some(&self.places), reference, given, notes)?;
             self.pull_from(&registry, source, options, progress)
         })
     }
@@ -177,7 +161,7 @@ pub(crate) fn with_notes<T>(progress: &dyn PullProgress, work: impl FnOnce(Notes
 }
 
 /// The image as messages call it.
-fn shown_source(source: &ImageSource) -> String {
+pub(crate) fn shown_source(source: &ImageSource) -> String {
     match source {
         ImageSource::Registry(text) => format!("`{}`", shown(text)),
         ImageSource::OciLayout { directory: path, .. }

@@ -12,6 +12,7 @@
 mod archives;
 mod cgroup;
 mod container;
+mod copy;
 mod disk;
 mod error;
 mod id;
@@ -34,6 +35,7 @@ pub use container::{
     Namespace, NetworkMode, Propagation, RuntimeChoice, SeccompChoice, Security, SelinuxOptions, Throttled,
     UserNamespace,
 };
+pub use copy::{CopiedImage, CopyRequest, ImageCopies};
 pub use error::{ErrorKind, Failure, Result};
 pub use id::{ContainerId, ContainerName, Digest, DigestAlgorithm, InvalidName, NetworkName};
 pub use image::{

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
 use loam_engine::{Engine, EngineConfig, Notes};
-use loam_image::{LayerStore, RemoteRegistries, StoreConfig};
+use loam_image::{ImageCopier, LayerStore, RemoteRegistries, StoreConfig};
 use loam_model::{
-    CgroupDriver, ErrorKind, Failure, Image, ImageArchives, ImageMounts, ImageStore, ImageTrees,
+    CgroupDriver, ErrorKind, Failure, Image, ImageArchives, ImageCopies, ImageMounts, ImageStore, ImageTrees,
     ImageUpkeep, QuotaMechanism, Registries,
 };
 use loam_state::Database;
@@ -87,6 +87,11 @@ impl Wiring {
     /// The registries, for what needs no store.
     pub(crate) fn registries(&self) -> Box<dyn Registries> {
         Box::new(RemoteRegistries::new(render::note))
+    }
+
+    /// Copying between places that are no store.
+    pub(crate) fn copies(&self) -> Box<dyn ImageCopies> {
+        Box::new(ImageCopier::new())
     }
 
     /// Installs the image that this program carries, unless it is there already.

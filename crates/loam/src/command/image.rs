@@ -1,6 +1,7 @@
 //! `loam image …`.
 
 mod bundle;
+mod copy;
 mod history;
 mod load;
 mod mount;
@@ -29,6 +30,11 @@ pub(crate) enum ImageCommand {
     /// filter. What the image calls volumes are directories of the bundle.
     #[command(override_usage = "loam image bundle [OPTIONS] IMAGE DIRECTORY [COMMAND]...")]
     Bundle(bundle::Bundle),
+    /// Copy an image between registries, layouts and archives, without taking it in
+    ///
+    /// Everything stays byte for byte as it is, and keeps its digest; only an archive in Docker's format, which has
+    /// uncompressed layers and no manifest, changes that. What the destination has already is not sent again.
+    Copy(copy::Copy),
     /// Show what differs in the files of images: A added, C changed, D deleted
     Diff(diff::DiffImage),
     /// Show the steps that made an image
@@ -83,6 +89,7 @@ impl ImageCommand {
         match self {
             ImageCommand::Inspect(command) => command.run(wiring),
             ImageCommand::Bundle(command) => command.run(wiring),
+            ImageCommand::Copy(command) => command.run(wiring),
             ImageCommand::Diff(command) => command.run(wiring),
             ImageCommand::History(command) => command.run(wiring),
             ImageCommand::Ls(command) => command.run(wiring),
