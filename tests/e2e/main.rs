@@ -22,6 +22,7 @@ mod push;
 mod python_image;
 mod quota;
 mod registry;
+mod repair;
 mod run;
 mod runtimes;
 mod security;

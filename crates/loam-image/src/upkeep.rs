@@ -3,8 +3,12 @@
 mod check;
 mod figures;
 mod prune;
+mod repair;
 
-use loam_model::{CheckedLayer, Digest, ImageUpkeep, LayerDetail, PruneRequest, Pruned, Result, StoreUsage};
+use loam_model::{
+    CheckedLayer, Digest, ImageUpkeep, LayerDetail, PruneRequest, Pruned, PullProgress, RegistryOptions,
+    RepairedLayer, Result, StoreUsage,
+};
 use loam_state::Durability;
 use rusqlite::params;
 
@@ -28,6 +32,16 @@ impl ImageUpkeep for LayerStore {
 
     fn check(&self, heard: &mut dyn FnMut(&CheckedLayer) -> Result<()>) -> Result<()> {
         self.check_layers(heard)
+    }
+
+    fn repair(
+        &self,
+        layers: &[Digest],
+        options: &RegistryOptions,
+        progress: &dyn PullProgress,
+        heard: &mut dyn FnMut(&Digest, Result<RepairedLayer>) -> Result<()>,
+    ) -> Result<()> {
+        self.repair_layers(layers, options, progress, heard)
     }
 
     fn pin(&self, image: &Digest, pinned: bool) -> Result<()> {

@@ -62,7 +62,7 @@ pub use trees::{
     ChangeKind, CopiedOwners, FileChange, ImageMounts, ImageTrees, MountedImage, TreeOf, Unmounted,
 };
 pub use upkeep::{
-    CheckedLayer, ImageUpkeep, LayerDetail, LayerState, PruneRequest, Pruned, StoreUsage,
+    CheckedLayer, ImageUpkeep, LayerDetail, LayerState, PruneRequest, Pruned, RepairedLayer, StoreUsage,
 };
 
 /// The types of the OCI specifications, as one version for the whole workspace.
