@@ -117,3 +117,30 @@ make("link-then-directory", [link("d", canary), directory("d", 0o700)])
     }
     host.finish();
 }
+
+#[test]
+fn a_directory_with_a_root_file_system_becomes_an_image() {
+    let host = Host::with_small_image();
+    let directory = host.scratch().join("root").display().to_string();
+    let bundle = host.scratch().join("bundle").display().to_string();
+    host.loam(&["image", "bundle", "small", &bundle]).ok();
+    host.sh(&format!(
+        "mv {bundle}/rootfs {directory} && cd {directory} && mkdir proc mnt; echo own > own && chown 7:8 own \
+         && ln own twin && mount -t tmpfs none mnt && touch mnt/hidden"
+    ))
+    .ok();
+    let import = ["import", "--change", "CMD [\"cat\", \"/own\"]", &directory, "taken:1"];
+    let id = host.loam(&import).ok().to_owned();
+    assert_eq!(host.loam(&["run", "--rm", "taken:1"]).ok(), "own");
+    let look = "stat -c '%u:%g %h' /own; ls -A /mnt; cmp /own /twin";
+    assert_eq!(host.loam(&["run", "--rm", "taken:1", "sh", "-c", look]).ok(), "7:8 2");
+    host.sh(&format!("umount {directory}/mnt && touch {directory}/.wh.x")).ok();
+    host.loam(&["import", &directory, "other:1"]).refused(125, ".wh.x");
+    host.loam(&["import", &format!("{directory}/none"), "other:1"]).refused(125, "none");
+    assert_eq!(
+        host.loam(&["images", "-q", "--no-trunc"]).ok().lines().filter(|line| **line == *id).count(),
+        1
+    );
+    host.loam(&["rmi", "taken:1"]).ok();
+    host.finish();
+}

@@ -2,12 +2,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod bad_input;
+mod bundles;
 mod copy;
+mod copying;
 mod crash;
 mod exec;
 mod features;
 mod grootfs;
 mod hello;
+mod image_diff;
+mod image_mounts;
 mod images;
 mod lifecycle;
 mod limits;
@@ -20,6 +24,7 @@ mod push;
 mod python_image;
 mod quota;
 mod registry;
+mod repair;
 mod run;
 mod runtimes;
 mod security;

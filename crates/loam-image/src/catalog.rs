@@ -44,9 +44,20 @@ pub(crate) fn layer_size(connection: &Connection, diff_id: &Digest) -> Result<Op
         .optional()
 }
 
+/// The directories of an image's layers, the topmost first.
+pub(crate) fn directories(connection: &Connection, image: &str) -> Result<Vec<String>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT directory FROM image_layer JOIN layer USING (diff_id) WHERE image = ?1
+         ORDER BY position DESC",
+    )?;
+    statement.query_map([image], |row| row.get(0))?.collect()
+}
+
 /// Whether a directory in `layers` belongs to a layer.
 pub(crate) fn knows_directory(connection: &Connection, directory: &str) -> Result<bool> {
-    connection.prepare_cached("SELECT 1 FROM layer WHERE directory = ?1")?.exists([directory])
+    let query =
+        "SELECT 1 FROM layer WHERE directory = ?1 UNION SELECT 1 FROM replaced_layer WHERE directory = ?1";
+    connection.prepare_cached(query)?.exists([directory])
 }
 
 pub(crate) fn image(connection: &Connection, id: &str) -> Result<Option<Image>> {

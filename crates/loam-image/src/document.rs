@@ -11,7 +11,7 @@ use loam_model::{Digest, ErrorKind, Failure, Result, shown};
 use serde::Deserialize;
 
 pub(crate) use config::{Config, write_config};
-pub(crate) use select::select;
+pub(crate) use select::{choose as choose_entry, select};
 
 use crate::error::invalid;
 use crate::platform::Platform;
@@ -158,6 +158,12 @@ impl Manifest {
 /// Whether a descriptor is that of a configuration.
 pub(crate) fn is_config(descriptor: &Descriptor) -> bool {
     matches!(descriptor.media_type.as_deref(), Some(OCI_CONFIG | DOCKER_CONFIG))
+}
+
+/// Whether a layer is not meant for registries (image specification, layer.md, "Non-Distributable Layers").
+pub(crate) fn stays_away(blob: &Descriptor) -> bool {
+    let kind = blob.media_type.as_deref().unwrap_or_default();
+    kind.contains(".nondistributable.") || kind.contains(".foreign.")
 }
 
 fn check_kind(kind: &str, allowed: &[&str], bad: &dyn Fn(String) -> Failure) -> Result<()> {

@@ -20,6 +20,8 @@ impl LayerStore {
             return Err(Failure::new(ErrorKind::NotFound, format!("there is no layer `{diff_id}`")));
         };
         let what = || format!("layer `{diff_id}` can't be read");
+        let files =
+            open_directory(&self.places.diff(&row.directory)).map_err(|error| failed(what(), error))?;
         let record = match File::open(self.places.split(&row.directory)) {
             Ok(record) => record,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -28,8 +30,6 @@ impl LayerStore {
             }
             Err(error) => return Err(failed(what(), error)),
         };
-        let files =
-            open_directory(&self.places.diff(&row.directory)).map_err(|error| failed(what(), error))?;
         Reassembled::new(record, files).map_err(|error| failed(what(), error))
     }
 }

@@ -16,6 +16,7 @@
 //!   staging/ID/diff              a layer being unpacked
 //!   trash/ID                     something being deleted
 //!   partial/HEX                  the beginning of a large blob, for a pull that is killed; see `partial`
+//!   mounts/HEX                   an image that is mounted for people, by the digits of its id; see `mounts`
 //!   layer-locks/HEX              the lock of a layer being fetched, by the digits of its diff id
 //!   leases/HOLDER                locked by a process that has pulled images; see `lease`
 //!   empty                        stands for the layers of an image without any
@@ -29,8 +30,9 @@
 //!
 //! # What stays
 //!
-//! The roots are names, pins, snapshots, and the leases of processes that pull. An image goes with its last name, or, when it was removed by force while
-//! snapshots needed it, with its last snapshot; a layer goes with the last image that has it; a blob likewise. An
+//! The roots are names, pins, snapshots, mounts, and the leases of processes that pull. An image goes with its last name, or,
+//! when it was removed by force while snapshots or a mount needed it, with the last of these; a layer goes with the last
+//! image that has it; a blob likewise. An
 //! image whose name another one took stays, without a name, until it is removed by its id or pruned
 //! ([`ImageUpkeep`](loam_model::ImageUpkeep)). A pin keeps an image from pruning, and so does a lease: what a process has
 //! pulled stays until that process ends, so that it can make a container from it. Layers that are not
@@ -64,9 +66,9 @@
 //! # In and out
 //!
 //! What comes in: bytes from strangers ([`ImageStore::pull`](loam_model::ImageStore::pull)), each held against a size
-//! and two digests before it counts, and unpacked by a confined process ([`Unpacker`]). What goes out: [`RootfsPlan`](loam_model::RootfsPlan)s, and images into registries
-//! ([`ImageStore::push`](loam_model::ImageStore::push)); the store mounts nothing that anybody sees, and nothing at all
-//! that outlasts a call.
+//! and two digests before it counts, and unpacked by a confined process ([`Unpacker`]). What goes out:
+//! [`RootfsPlan`](loam_model::RootfsPlan)s, and images into registries ([`ImageStore::push`](loam_model::ImageStore::push));
+//! the store itself mounts nothing.
 
 mod archive;
 mod backing_file;
@@ -75,6 +77,7 @@ mod blobs;
 mod blocks;
 mod catalog;
 mod confined;
+mod copy;
 mod decompress;
 mod delete;
 mod document;
@@ -90,6 +93,7 @@ mod intake;
 mod layer_lock;
 mod layer_tar;
 mod lease;
+mod mounts;
 mod names;
 mod pack;
 mod partial;
@@ -112,11 +116,13 @@ mod split;
 mod staging;
 mod store;
 mod stream;
+mod trees;
 mod unpack;
 mod upkeep;
 
 pub use backing_file::BackingFile;
 pub use confined::{Unpacker, serve_unpacker};
+pub use copy::ImageCopier;
 pub use quota::quota_mechanism;
 pub use registries::RemoteRegistries;
 pub use schema::SCHEMA;

@@ -19,15 +19,24 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
 
-use attributes::{extensions, is_opaque};
+use attributes::extensions;
+pub(crate) use attributes::is_opaque;
 
 /// Paths are looked up below the layer's root, without any link.
-const BENEATH: ResolveFlags =
+pub(crate) const BENEATH: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
 /// Writes a layer as an archive, and gives the writer back. `root` is the layer's directory.
 pub(crate) fn pack<W: Write>(root: &OwnedFd, writer: W) -> Result<W> {
-    let mut packer = Packer { root, builder: Builder::new(writer), links: HashMap::new() };
+    run(Packer { root, builder: Builder::new(writer), links: HashMap::new(), is_layer: true })
+}
+
+/// Writes somebody's directory as the archive of a layer. What is mounted on directories in it is left out.
+pub(crate) fn pack_directory<W: Write>(root: &OwnedFd, writer: W) -> Result<W> {
+    run(Packer { root, builder: Builder::new(writer), links: HashMap::new(), is_layer: false })
+}
+
+fn run<W: Write>(mut packer: Packer<'_, W>) -> Result<W> {
     // Of directories only the names are kept, so that no tree is too deep for open files.
     let mut waiting: Vec<Vec<u8>> = vec![Vec::new()];
     while let Some(path) = waiting.pop() {
@@ -42,6 +51,8 @@ struct Packer<'a, W: Write> {
     builder: Builder<W>,
     /// The paths under which files with several names were packed, by device and inode.
     links: HashMap<(u64, u64), Vec<u8>>,
+    /// Whether the files are those of a layer in the store, rather than somebody's.
+    is_layer: bool,
 }
 
 /// One entry of the archive, but for its contents.
@@ -61,9 +72,19 @@ impl<W: Write> Packer<'_, W> {
         let bad = |errno| failure(path, errno);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let place = if path.is_empty() { &b"."[..] } else { path };
-        let directory = loam_sys::openat2(self.root, place, flags, Mode::empty(), BENEATH).map_err(bad)?;
-        let status = &rustix::fs::fstat(&directory).map_err(bad)?;
         let name = &[place, b"/"].concat()[..];
+        let how = if self.is_layer { BENEATH } else { BENEATH.union(ResolveFlags::NO_XDEV) };
+        let directory = match loam_sys::openat2(self.root, place, flags, Mode::empty(), how) {
+            Err(Errno::XDEV) if !self.is_layer => {
+                // Something is mounted here. The directory below it can't be seen; what covers it tells enough.
+                let status = &rustix::fs::statat(self.root, place, AtFlags::SYMLINK_NOFOLLOW).map_err(bad)?;
+                let kind = EntryType::Directory;
+                self.append(&Entry { kind, status, path: name, target: b"", file: None }, 0, io::empty())?;
+                return Ok(Vec::new());
+            }
+            opened => opened.map_err(bad)?,
+        };
+        let status = &rustix::fs::fstat(&directory).map_err(bad)?;
         let (kind, target, file) = (EntryType::Directory, &b""[..], Some(&directory));
         self.append(&Entry { kind, status, path: name, target, file }, 0, io::empty())?;
         if is_opaque(&directory) {
@@ -72,6 +93,9 @@ impl<W: Write> Packer<'_, W> {
         let mut directories = Vec::new();
         for entry in names_in(&directory).map_err(bad)? {
             let below = join(path, &entry);
+            if !self.is_layer && entry.starts_with(b".wh.") {
+                return Err(unspeakable(&below));
+            }
             let status = rustix::fs::statat(&directory, &*entry, AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(|errno| failure(&below, errno))?;
             if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
@@ -213,12 +237,12 @@ fn header(kind: EntryType, status: &Stat) -> Header {
     header
 }
 
-fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+pub(crate) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }
 }
 
 /// The names in a directory, in order.
-fn names_in(directory: &OwnedFd) -> std::result::Result<Vec<Vec<u8>>, Errno> {
+pub(crate) fn names_in(directory: &OwnedFd) -> std::result::Result<Vec<Vec<u8>>, Errno> {
     let mut names = Vec::new();
     for entry in Dir::read_from(directory)? {
         let name = entry?.file_name().to_bytes().to_vec();
@@ -228,6 +252,12 @@ fn names_in(directory: &OwnedFd) -> std::result::Result<Vec<Vec<u8>>, Errno> {
     }
     names.sort_unstable();
     Ok(names)
+}
+
+/// The failure for a name that means something else in a layer (layer.md, "Whiteouts").
+fn unspeakable(path: &[u8]) -> Failure {
+    let message = format!("`{}` can't be in an image: the name stands for a removal", shown_bytes(path));
+    Failure::new(ErrorKind::Unsupported, message)
 }
 
 fn failure(path: &[u8], errno: Errno) -> Failure {

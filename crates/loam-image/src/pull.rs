@@ -24,13 +24,13 @@ use crate::intake::read_document;
 use crate::names;
 use crate::platform::Platform;
 use crate::source::{
-    Directory, DockerArchive, ExtendedLayout, Layout, Registry, RemoteFiles, RootfsTar, Source, TarFile,
+    Directory, ExtendedLayout, Layout, Registry, RemoteFiles, RootfsTar, Source, open_local,
 };
 use crate::stream::wrap;
 use crate::{LayerStore, blobs, catalog, hashing};
 use keys::Keyed;
 
-pub(crate) use layers::{Held, HeldLayer};
+pub(crate) use layers::{Held, HeldLayer, NeededLayer};
 
 /// How often a pull starts over because a removal took a layer that it counted on.
 const ROUNDS: usize = 5;
@@ -78,19 +78,9 @@ impl LayerStore {
                 let options = PullOptions { verification: Verification::SkipLayers, ..options.clone() };
                 self.pull_from(&RootfsTar::open(file)?, source, &options, progress)
             }
-            ImageSource::OciArchive { file, tag } => {
-                let layout = Layout::open(TarFile::open(file, &self.places.staging())?, tag.as_deref())?;
-                self.pull_from(&layout, source, options, progress)
-            }
-            ImageSource::DockerArchive { file, reference } => {
-                let files = TarFile::open(file, &self.places.staging())?;
-                // Since Docker 25 the archive is a layout too, which says more.
-                if Layout::is_in(&files)? && reference.is_none() {
-                    let layout = Layout::open(files, None)?;
-                    return self.pull_from(&layout, source, options, progress);
-                }
-                let archive = DockerArchive::open(files, reference.as_deref())?;
-                self.pull_from(&archive, source, options, progress)
+            local => {
+                let place = open_local(local, &self.places.staging())?;
+                self.pull_from(place.as_ref(), source, options, progress)
             }
         }
     }
@@ -158,7 +148,7 @@ impl LayerStore {
                 login,
                 ..self.config.registries.clone()
             };
-            let registry = Registry::new(runtime, &self.places, reference, given, notes)?;
+            let registry = Registry::new(runtime, Some(&self.places), reference, given, notes)?;
             self.pull_from(&registry, source, options, progress)
         })
     }
@@ -232,7 +222,7 @@ pub(crate) fn with_notes<T>(progress: &dyn PullProgress, work: impl FnOnce(Notes
 }
 
 /// The image as messages call it.
-fn shown_source(source: &ImageSource) -> String {
+pub(crate) fn shown_source(source: &ImageSource) -> String {
     match source {
         ImageSource::Registry(text) => format!("`{}`", shown(text)),
         ImageSource::OciLayout { directory: path, .. }

@@ -124,6 +124,20 @@ pub(crate) fn used(transaction: &Transaction<'_>, image: &str) -> Result<()> {
     Ok(())
 }
 
+/// Takes an image that waits for the last of its users out of the database, when there is none any more.
+pub(crate) fn drop_condemned(transaction: &Transaction<'_>, image: &str) -> Result<Option<Dropped>> {
+    let condemned: Option<bool> = transaction
+        .prepare_cached("SELECT condemned FROM image WHERE id = ?1")?
+        .query_row([image], |row| row.get(0))
+        .optional()?;
+    let needed = !catalog::users(transaction, image)?.is_empty()
+        || crate::mounts::mount_count(transaction, image)?.is_some();
+    if condemned != Some(true) || needed {
+        return Ok(None);
+    }
+    drop_image(transaction, image).map(Some)
+}
+
 /// Takes an image that has no names and no snapshots out of the database, with the layers that nothing else has.
 pub(crate) fn drop_image(transaction: &Transaction<'_>, image: &str) -> Result<Dropped> {
     let manifest: Digest =

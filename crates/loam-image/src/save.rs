@@ -18,23 +18,12 @@ const PIECE: usize = 256 << 10;
 
 impl ImageArchives for LayerStore {
     fn save(&self, images: &[Image], archive: &mut dyn Write) -> Result<()> {
-        let mut saving = Saving { archive: Builder::new(archive), blobs: BTreeMap::new() };
-        let (mut index, mut list) = (Vec::new(), Vec::new());
+        let mut saving = Saving::new(archive);
         let mut seen = BTreeSet::new();
         for image in images.iter().filter(|image| seen.insert(&image.id)) {
-            let manifest = self.save_image(&mut saving, image)?;
-            index.extend(descriptors(&manifest, &image.names));
-            list.push(json!({
-                "Config": blob_path(&image.id),
-                "RepoTags": image.names,
-                "Layers": image.layers.iter().map(blob_path).collect::<Vec<_>>(),
-            }));
+            self.save_image(&mut saving, image)?;
         }
-        let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": index });
-        saving.file("index.json", index.to_string().as_bytes())?;
-        saving.file("manifest.json", Value::from(list).to_string().as_bytes())?;
-        saving.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-        saving.archive.finish().map_err(unwritten)
+        saving.finish().map(drop)
     }
 
     fn contents(&self, archive: &Path) -> Result<Vec<ArchivedImage>> {
@@ -43,61 +32,110 @@ impl ImageArchives for LayerStore {
 }
 
 impl LayerStore {
-    /// Writes what one image needs; gives the descriptor of its manifest.
-    fn save_image(&self, saving: &mut Saving<'_>, image: &Image) -> Result<Value> {
+    /// Writes what one image needs.
+    fn save_image(&self, saving: &mut Saving<&mut dyn Write>, image: &Image) -> Result<()> {
         let config = crate::blobs::read(&self.places, &image.id)?;
-        let mut layers = Vec::with_capacity(image.layers.len());
         for diff_id in &image.layers {
-            let size = match saving.blobs.get(diff_id) {
-                Some(size) => *size,
-                None => {
-                    let size = measure(self.layer_tar(diff_id)?, diff_id)?;
-                    saving.blob(diff_id, size, self.layer_tar(diff_id)?)?;
-                    size
-                }
-            };
-            layers.push(json!({ "mediaType": OCI_LAYER, "digest": diff_id, "size": size }));
+            if saving.size_of(diff_id).is_none() {
+                let size = measure(self.layer_tar(diff_id)?, diff_id)?;
+                saving.blob(diff_id, size, self.layer_tar(diff_id)?)?;
+            }
         }
-        saving.blob(&image.id, config.len() as u64, &config[..])?;
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "config": { "mediaType": OCI_CONFIG, "digest": image.id, "size": config.len() },
-            "layers": layers,
-        });
-        let bytes = manifest.to_string().into_bytes();
-        let digest = sha256(&bytes);
-        saving.blob(&digest, bytes.len() as u64, &bytes[..])?;
-        Ok(json!({ "mediaType": OCI_MANIFEST, "digest": digest, "size": bytes.len() }))
+        saving.image(&image.id, &config, &image.layers, &image.names).map(drop)
     }
 }
 
 /// An archive being written.
-struct Saving<'a> {
-    archive: Builder<&'a mut dyn Write>,
+pub(crate) struct Saving<W: Write> {
+    archive: Builder<W>,
     /// The blobs in it, and their sizes.
     blobs: BTreeMap<Digest, u64>,
+    /// The entries of the layout's index, and of Docker's list.
+    index: Vec<Value>,
+    list: Vec<Value>,
 }
 
-impl Saving<'_> {
-    fn blob(&mut self, digest: &Digest, size: u64, bytes: impl Read) -> Result<()> {
+impl<W: Write> Saving<W> {
+    /// Begins an archive.
+    pub(crate) fn new(writer: W) -> Self {
+        let (blobs, index, list) = (BTreeMap::new(), Vec::new(), Vec::new());
+        Self { archive: Builder::new(writer), blobs, index, list }
+    }
+
+    /// The size of a blob that is in it.
+    pub(crate) fn size_of(&self, digest: &Digest) -> Option<u64> {
+        self.blobs.get(digest).copied()
+    }
+
+    /// Writes a blob, unless it is there.
+    pub(crate) fn blob(&mut self, digest: &Digest, size: u64, bytes: impl Read) -> Result<()> {
         if self.blobs.insert(digest.clone(), size).is_some() {
             return Ok(());
         }
-        self.entry(&blob_path(digest), size, bytes)
+        append(&mut self.archive, &blob_path(digest), size, bytes).map_err(unwritten)
     }
 
-    fn file(&mut self, path: &str, bytes: &[u8]) -> Result<()> {
-        self.entry(path, bytes.len() as u64, bytes)
+    /// Writes an image whose layers are there; gives the digest of the manifest that it gets.
+    pub(crate) fn image(
+        &mut self,
+        id: &Digest,
+        config: &[u8],
+        diff_ids: &[Digest],
+        names: &[String],
+    ) -> Result<Digest> {
+        let layer = |diff_id: &Digest| {
+            let size = self.blobs.get(diff_id).copied().unwrap_or_default();
+            json!({ "mediaType": OCI_LAYER, "digest": diff_id, "size": size })
+        };
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": { "mediaType": OCI_CONFIG, "digest": id, "size": config.len() },
+            "layers": diff_ids.iter().map(layer).collect::<Vec<_>>(),
+        });
+        self.blob(id, config.len() as u64, config)?;
+        let bytes = manifest.to_string().into_bytes();
+        let digest = sha256(&bytes);
+        self.blob(&digest, bytes.len() as u64, &bytes[..])?;
+        let descriptor = json!({ "mediaType": OCI_MANIFEST, "digest": digest, "size": bytes.len() });
+        self.index.extend(descriptors(&descriptor, names));
+        self.list.push(json!({
+            "Config": blob_path(id),
+            "RepoTags": names,
+            "Layers": diff_ids.iter().map(blob_path).collect::<Vec<_>>(),
+        }));
+        Ok(digest)
     }
 
-    fn entry(&mut self, path: &str, size: u64, bytes: impl Read) -> Result<()> {
-        let mut header = Header::new_gnu();
-        header.set_size(size);
-        header.set_mode(0o644);
-        header.set_mtime(0);
-        self.archive.append_data(&mut header, path, bytes).map_err(unwritten)
+    /// Writes the lists, and ends the archive.
+    pub(crate) fn finish(mut self) -> Result<W> {
+        let index =
+            json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": self.index }).to_string();
+        let list = Value::from(self.list).to_string();
+        let files = [
+            ("index.json", index.as_bytes()),
+            ("manifest.json", list.as_bytes()),
+            ("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#),
+        ];
+        for (path, bytes) in files {
+            append(&mut self.archive, path, bytes.len() as u64, bytes).map_err(unwritten)?;
+        }
+        self.archive.into_inner().map_err(unwritten)
     }
+}
+
+/// Writes a file into an archive.
+pub(crate) fn append<W: Write>(
+    archive: &mut Builder<W>,
+    path: &str,
+    size: u64,
+    bytes: impl Read,
+) -> io::Result<()> {
+    let mut header = Header::new_gnu();
+    header.set_size(size);
+    header.set_mode(0o644);
+    header.set_mtime(0);
+    archive.append_data(&mut header, path, bytes)
 }
 
 fn unwritten(error: io::Error) -> Failure {
@@ -105,7 +143,7 @@ fn unwritten(error: io::Error) -> Failure {
 }
 
 /// The names of blobs in a layout (image-layout.md, "Blobs").
-fn blob_path(digest: &Digest) -> String {
+pub(crate) fn blob_path(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm().as_str(), digest.hex())
 }
 

@@ -100,12 +100,31 @@ CREATE TABLE packed_layer (
 ";
 
 const FIFTH: &str = "
--- Images that a running process has pulled, until a time in seconds since the epoch; see `lease`. The table of this name before was never used.
+-- Images that a running process has pulled, until a time in seconds since the epoch; see `lease`. The table of this name
+-- before was never used.
 DROP TABLE image_lease;
 CREATE TABLE image_lease (
     holder TEXT NOT NULL,
     image TEXT NOT NULL REFERENCES image (id) ON DELETE CASCADE,
     until INTEGER NOT NULL,
     PRIMARY KEY (holder, image)
+) STRICT, WITHOUT ROWID;
+
+-- An image that is mounted for people, and how often. The row is there before the mount.
+CREATE TABLE image_mount (
+    image TEXT PRIMARY KEY REFERENCES image (id),
+    count INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What a repair has put another directory in the place of, and who stood on it then: containers, and mounted images by
+-- their ids. It is deleted when none of them does any more.
+CREATE TABLE replaced_layer (
+    directory TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE replaced_layer_user (
+    directory TEXT NOT NULL REFERENCES replaced_layer (directory) ON DELETE CASCADE,
+    user TEXT NOT NULL,
+    PRIMARY KEY (directory, user)
 ) STRICT, WITHOUT ROWID;
 ";

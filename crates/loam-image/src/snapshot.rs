@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use loam_model::{
-    ContainerId, DiskUsage, ErrorKind, Failure, IdMapping, Result, RootfsPlan, SnapshotRequest,
+    ContainerId, Digest, DiskUsage, ErrorKind, Failure, IdMapping, Result, RootfsPlan, SnapshotRequest,
 };
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use crate::error::failed;
 use crate::staging::{make_directory, open_directory};
 use crate::unpack::copy_attributes;
-use crate::{LayerStore, delete, quota};
+use crate::{LayerStore, catalog, delete, quota};
 use rows::{Recorded, RecordedLimit};
 pub(crate) use rows::{enforced, layers_exceed};
 
@@ -120,17 +120,7 @@ impl LayerStore {
 
     pub(crate) fn plan(&self, container: &ContainerId, mapping: Option<&IdMapping>) -> Result<RootfsPlan> {
         let Some(layers) = self.snapshot_layers(container)? else { return Err(no_snapshot(container)) };
-        let mut lower: Vec<PathBuf> = Vec::with_capacity(layers.directories.len());
-        for directory in &layers.directories {
-            // An image may have a layer twice, overlayfs may not; the upper one hides all that the lower one has.
-            let path = self.places.diff(directory);
-            if !lower.contains(&path) {
-                lower.push(path);
-            }
-        }
-        if lower.is_empty() {
-            lower.push(self.places.empty());
-        }
+        let lower = self.lower(&layers.directories);
         let path = self.snapshot_path(container);
         let disk = layers
             .limit
@@ -144,6 +134,33 @@ impl LayerStore {
             mapping: mapping.cloned(),
             volatile: layers.ephemeral,
         })
+    }
+
+    /// The plan of an image without anything above it, read-only.
+    pub(crate) fn image_plan(&self, image: &Digest) -> Result<RootfsPlan> {
+        let id = image.to_string();
+        let directories = self.database.read(|connection| catalog::directories(connection, &id))?;
+        if directories.is_empty() {
+            self.empty_layer()?;
+        }
+        let lower = self.lower(&directories);
+        Ok(RootfsPlan { lower, upper: None, work: None, disk: None, mapping: None, volatile: false })
+    }
+
+    /// The paths of layers, the topmost first.
+    fn lower(&self, directories: &[String]) -> Vec<PathBuf> {
+        let mut lower: Vec<PathBuf> = Vec::with_capacity(directories.len());
+        for directory in directories {
+            // An image may have a layer twice, overlayfs may not; the upper one hides all that the lower one has.
+            let path = self.places.diff(directory);
+            if !lower.contains(&path) {
+                lower.push(path);
+            }
+        }
+        if lower.is_empty() {
+            lower.push(self.places.empty());
+        }
+        lower
     }
 
     /// What a snapshot with a limit holds.

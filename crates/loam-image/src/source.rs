@@ -11,7 +11,9 @@ mod remote;
 mod rootfs_tar;
 mod transfer;
 
-use loam_model::Result;
+use std::path::Path;
+
+use loam_model::{ErrorKind, Failure, ImageSource, Result};
 
 pub(crate) use contents::contents;
 #[cfg(feature = "fuzzing")]
@@ -50,6 +52,30 @@ pub(crate) trait Source: Sync {
     fn found_name(&self) -> Option<String> {
         None
     }
+}
+
+/// Opens a layout or an archive; one that is compressed is first unpacked into a nameless file in `spool`.
+pub(crate) fn open_local(source: &ImageSource, spool: &Path) -> Result<Box<dyn Source>> {
+    Ok(match source {
+        ImageSource::OciLayout { directory, tag } => {
+            Box::new(Layout::open(Directory(directory.clone()), tag.as_deref())?)
+        }
+        ImageSource::OciArchive { file, tag } => {
+            Box::new(Layout::open(TarFile::open(file, spool)?, tag.as_deref())?)
+        }
+        ImageSource::DockerArchive { file, reference } => {
+            let files = TarFile::open(file, spool)?;
+            // Since Docker 25 the archive is a layout too, which says more.
+            if Layout::is_in(&files)? && reference.is_none() {
+                return Ok(Box::new(Layout::open(files, None)?));
+            }
+            Box::new(DockerArchive::open(files, reference.as_deref())?)
+        }
+        ImageSource::RootfsTar(file) => Box::new(RootfsTar::open(file)?),
+        ImageSource::Registry(name) => {
+            return Err(Failure::new(ErrorKind::Invalid, format!("`{name}` is not a place on this machine")));
+        }
+    })
 }
 
 #[cfg(test)]

@@ -61,6 +61,15 @@ impl Places {
         self.root.join("partial")
     }
 
+    pub(crate) fn mounts(&self) -> PathBuf {
+        self.root.join("mounts")
+    }
+
+    /// Where an image is mounted.
+    pub(crate) fn mount(&self, image: &Digest) -> PathBuf {
+        self.mounts().join(image.hex())
+    }
+
     pub(crate) fn locks(&self) -> PathBuf {
         self.root.join("layer-locks")
     }
@@ -136,6 +145,12 @@ pub(crate) fn random_id() -> String {
 /// Opens a directory for reading.
 pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// Opens a directory that is not the store's: a link to one will do.
+pub(crate) fn open_directory_of_others(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 

@@ -249,6 +249,7 @@ impl ImageStore for LayerStore {
         staging::sweep(&self.places, &|directory| {
             self.database.read(|connection| catalog::knows_directory(connection, directory))
         });
+        self.sweep_replaced();
         self.sweep_snapshots();
         self.sweep_templates();
         partial::sweep(&self.places, SystemTime::now());

@@ -5,10 +5,11 @@ mod figures;
 mod limit;
 mod prune;
 mod recount;
+mod repair;
 
 use loam_model::{
-    CheckedLayer, ContainerId, Digest, DiskLimit, ImageUpkeep, LayerDetail, PruneRequest, Pruned, Result,
-    SnapshotUsage, StoreUsage,
+    CheckedLayer, ContainerId, Digest, DiskLimit, ImageUpkeep, LayerDetail, PruneRequest, Pruned,
+    PullProgress, RegistryOptions, RepairedLayer, Result, SnapshotUsage, StoreUsage,
 };
 use loam_state::Durability;
 use rusqlite::params;
@@ -49,6 +50,16 @@ impl ImageUpkeep for LayerStore {
 
     fn check(&self, heard: &mut dyn FnMut(&CheckedLayer) -> Result<()>) -> Result<()> {
         self.check_layers(heard)
+    }
+
+    fn repair(
+        &self,
+        layers: &[Digest],
+        options: &RegistryOptions,
+        progress: &dyn PullProgress,
+        heard: &mut dyn FnMut(&Digest, Result<RepairedLayer>) -> Result<()>,
+    ) -> Result<()> {
+        self.repair_layers(layers, options, progress, heard)
     }
 
     fn pin(&self, image: &Digest, pinned: bool) -> Result<()> {

@@ -12,6 +12,7 @@
 mod archives;
 mod cgroup;
 mod container;
+mod copy;
 mod disk;
 mod error;
 mod id;
@@ -24,6 +25,7 @@ mod runtime;
 mod stats;
 mod supervisor;
 mod text;
+mod trees;
 mod upkeep;
 
 pub use archives::{ArchivedImage, ImageArchives};
@@ -33,6 +35,7 @@ pub use container::{
     Namespace, NetworkMode, Propagation, RuntimeChoice, SeccompChoice, Security, SelinuxOptions, Throttled,
     UserNamespace,
 };
+pub use copy::{CopiedImage, CopyRequest, ImageCopies};
 pub use error::{ErrorKind, Failure, Reason, Result};
 pub use id::{ContainerId, ContainerName, Digest, DigestAlgorithm, InvalidName, NetworkName};
 pub use image::{
@@ -55,9 +58,12 @@ pub use supervisor::{
     ArchiveDirection, ArchiveHold, ArchiveRequest, OnStall, Shim, ShimLaunch, ShimStatus, Streams, Supervisor,
 };
 pub use text::{escaped, shown, shown_bytes};
+pub use trees::{
+    ChangeKind, CopiedOwners, FileChange, ImageMounts, ImageTrees, MountedImage, TreeOf, Unmounted,
+};
 pub use upkeep::{
-    CheckedLayer, ImageUpkeep, LayerDetail, LayerState, PruneRequest, Pruned, SnapshotUsage, StoreShare,
-    StoreUsage,
+    CheckedLayer, ImageUpkeep, LayerDetail, LayerState, PruneRequest, Pruned, RepairedLayer, SnapshotUsage,
+    StoreShare, StoreUsage,
 };
 
 /// The types of the OCI specifications, as one version for the whole workspace.

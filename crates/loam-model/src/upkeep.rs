@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{ContainerId, Digest, DiskLimit, Result};
+use crate::{ContainerId, Digest, DiskLimit, PullProgress, RegistryOptions, Result};
 
 /// A layer of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -137,6 +137,17 @@ pub struct CheckedLayer {
     pub state: LayerState,
 }
 
+/// A layer that was fetched again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RepairedLayer {
+    /// The repository that it came from.
+    pub source: String,
+    /// The containers that stand on it. Those that run have the old files until they are started again.
+    pub containers: Vec<ContainerId>,
+    /// The images that have it and are mounted; they show the old files until they are mounted again.
+    pub mounts: Vec<Digest>,
+}
+
 /// The part of an image store that people and cleaners look after it with.
 ///
 /// Safe beside everything else that happens to the store: what goes is chosen and forgotten in one transaction, so that a
@@ -165,6 +176,16 @@ pub trait ImageUpkeep: Send + Sync {
 
     /// Reads every layer and holds it against its diff id; `heard` is told each as it is done.
     fn check(&self, heard: &mut dyn FnMut(&CheckedLayer) -> Result<()>) -> Result<()>;
+
+    /// Fetches layers again, from the registries that their images' names speak of, and puts them in the place of those
+    /// that are there, whose files stay as long as somebody may have them mounted. `heard` is told of each what came of it.
+    fn repair(
+        &self,
+        layers: &[Digest],
+        options: &RegistryOptions,
+        progress: &dyn PullProgress,
+        heard: &mut dyn FnMut(&Digest, Result<RepairedLayer>) -> Result<()>,
+    ) -> Result<()>;
 
     /// Protects an image from pruning, or does so no longer.
     fn pin(&self, image: &Digest, pinned: bool) -> Result<()>;

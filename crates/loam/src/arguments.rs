@@ -207,13 +207,14 @@ mod tests {
           inspect  Print everything that is known of containers or images, as JSON
           stats    Show what running containers use
           cp       Copy files between a container and the host
+          diff     Show what a container has changed in its image's files: A added, C changed, D deleted
           pull     Fetch an image
           push     Put an image into a registry, and print its digest there
           images   List images
           rmi      Remove images
           image    Work with images
           system   Look after images and containers together
-          import   Make an image from a root file system as a tar
+          import   Make an image from a root file system, a directory or a tar
           tag      Give an image a further name
           login    Log in to a registry, and keep the login
           logout   Forget the login for a registry

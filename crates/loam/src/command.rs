@@ -3,6 +3,7 @@
 mod attach;
 mod cp;
 mod create;
+mod diff;
 mod exec;
 mod grootfs;
 mod image;
@@ -80,6 +81,8 @@ pub(crate) enum Command {
     Stats(stats::Stats),
     /// Copy files between a container and the host
     Cp(cp::Cp),
+    /// Show what a container has changed in its image's files: A added, C changed, D deleted
+    Diff(diff::Diff),
     /// Fetch an image
     Pull(pull::Pull),
     /// Put an image into a registry, and print its digest there
@@ -94,7 +97,7 @@ pub(crate) enum Command {
     /// Look after images and containers together
     #[command(subcommand)]
     System(system::SystemCommand),
-    /// Make an image from a root file system as a tar
+    /// Make an image from a root file system, a directory or a tar
     Import(import::Import),
     /// Give an image a further name
     Tag(tag::Tag),
@@ -134,6 +137,7 @@ impl Command {
             Command::Inspect(command) => command.run(wiring),
             Command::Stats(command) => command.run(wiring),
             Command::Cp(command) => command.run(wiring),
+            Command::Diff(command) => command.run(wiring),
             Command::Pull(command) => command.run(wiring),
             Command::Push(command) => command.run(wiring),
             Command::Images(command) => command.run(wiring),

@@ -6,6 +6,7 @@
 
 mod archive;
 mod arguments;
+mod bundle;
 mod command;
 mod config;
 mod exit;

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
 use loam_engine::{Engine, EngineConfig, Notes};
-use loam_image::{LayerStore, RemoteRegistries, StoreConfig, Unpacker};
+use loam_image::{ImageCopier, LayerStore, RemoteRegistries, StoreConfig, Unpacker};
 use loam_model::{
-    CgroupDriver, ErrorKind, Failure, Image, ImageArchives, ImageStore, ImageUpkeep, QuotaMechanism,
-    Registries,
+    CgroupDriver, ErrorKind, Failure, Image, ImageArchives, ImageCopies, ImageMounts, ImageStore, ImageTrees,
+    ImageUpkeep, QuotaMechanism, Registries,
 };
 use loam_state::Database;
 use loam_sys::features::{self, Feature};
@@ -86,9 +86,24 @@ impl Wiring {
         Ok(self.store()?.as_ref())
     }
 
+    /// The same store, for the files in it.
+    pub(crate) fn trees(&self) -> Result<&dyn ImageTrees, Failure> {
+        Ok(self.store()?.as_ref())
+    }
+
+    /// The same store, for images that are mounted.
+    pub(crate) fn mounts(&self) -> Result<&dyn ImageMounts, Failure> {
+        Ok(self.store()?.as_ref())
+    }
+
     /// The registries, for what needs no store.
     pub(crate) fn registries(&self) -> Box<dyn Registries> {
         Box::new(RemoteRegistries::new(render::note))
+    }
+
+    /// Copying between places that are no store.
+    pub(crate) fn copies(&self) -> Box<dyn ImageCopies> {
+        Box::new(ImageCopier::new())
     }
 
     /// Installs the image that this program carries, unless it is there already.

@@ -43,7 +43,8 @@ pub(crate) fn select(
     }
 }
 
-fn choose<'a>(entries: &'a [Descriptor], wanted: &Platform, name: &str) -> Result<&'a Descriptor> {
+/// The entry of an index for a platform.
+pub(crate) fn choose<'a>(entries: &'a [Descriptor], wanted: &Platform, name: &str) -> Result<&'a Descriptor> {
     if entries.len() > ENTRY_LIMIT {
         return Err(invalid(format!("the index of {name} has more than {ENTRY_LIMIT} entries")));
     }

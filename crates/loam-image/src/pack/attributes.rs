@@ -39,7 +39,7 @@ pub(super) fn extensions(file: Option<&OwnedFd>, status: &Stat) -> Result<Vec<(S
 }
 
 /// Whether overlayfs takes a directory for opaque.
-pub(super) fn is_opaque(directory: &OwnedFd) -> bool {
+pub(crate) fn is_opaque(directory: &OwnedFd) -> bool {
     let mut value = [0; 2];
     rustix::fs::fgetxattr(directory, OPAQUE, &mut value[..]).is_ok_and(|length| value[..length] == *b"y")
 }

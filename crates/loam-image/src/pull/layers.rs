@@ -125,6 +125,10 @@ impl Shared<'_> {
     }
 }
 
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 impl LayerStore {
     /// Fetches what neither the store nor `held` has.
     pub(crate) fn fetch_layers(
@@ -147,7 +151,7 @@ impl LayerStore {
             return Ok(());
         }
         missing.sort_by(|a, b| a.diff_id.cmp(&b.diff_id));
-        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let processors = processors();
         let threads = (processors + 1).clamp(2, 4).min(missing.len());
         let shared = Shared {
             place,
@@ -314,6 +318,27 @@ impl LayerStore {
         };
         let held = HeldLayer::new(staged, lock, streamed.unpacked, record);
         Ok(HeldLayer { base: layer.base.clone(), ..held })
+    }
+
+    /// Fetches a layer that is there already, without its lock, as nobody else does so.
+    pub(crate) fn fetch_again(
+        &self,
+        place: &dyn Source,
+        layer: &NeededLayer,
+        progress: &dyn PullProgress,
+    ) -> Result<Held> {
+        let shared = Shared {
+            place,
+            progress,
+            budget: self.budget()?,
+            stop: AtomicBool::new(false),
+            heartbeat: Heartbeat::default(),
+            processors: processors(),
+            layers: 1,
+            outcome: Mutex::default(),
+        };
+        let fetched = self.fetch_layer(layer, None, &shared)?;
+        Ok(Held { layers: BTreeMap::from([(layer.diff_id.clone(), fetched)]) })
     }
 
     pub(crate) fn has_layer(&self, diff_id: &Digest) -> Result<bool> {

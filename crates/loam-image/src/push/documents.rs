@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::layers::{Layer, Sent};
 use crate::LayerStore;
-use crate::document::{Config, Descriptor, Document, Manifest, RawDocument};
+use crate::document::{Config, Document, Manifest, RawDocument};
 use crate::error::invalid;
 use crate::hashing::sha256;
 
@@ -146,12 +146,6 @@ impl Documents {
         let own = parsed.and_then(|value| Some(value.get("mediaType")?.as_str()?.to_owned()));
         own.unwrap_or_else(|| crate::document::OCI_MANIFEST.to_owned())
     }
-}
-
-/// Whether a layer is not meant for registries (image specification, layer.md, "Non-Distributable Layers").
-pub(super) fn stays_away(blob: &Descriptor) -> bool {
-    let kind = blob.media_type.as_deref().unwrap_or_default();
-    kind.contains(".nondistributable.") || kind.contains(".foreign.")
 }
 
 fn malformed(error: serde_json::Error) -> Failure {

@@ -9,11 +9,10 @@ use loam_state::Durability;
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::runtime::Runtime;
 
-use super::documents::stays_away;
 use super::kept::KeptBlob;
 use super::packed::PackedLayer;
 use crate::catalog::{self, parsed};
-use crate::document::Descriptor;
+use crate::document::{Descriptor, stays_away};
 use crate::save::damaged;
 use crate::staging::open_directory;
 use crate::{LayerStore, names};

@@ -182,13 +182,7 @@ impl LayerStore {
                 .query_row([container.as_str()], |row| row.get(0))
                 .optional()?;
             let Some(image) = image else { return Ok(None) };
-            let condemned: bool = transaction
-                .prepare_cached("SELECT condemned FROM image WHERE id = ?1")?
-                .query_row([&image], |row| row.get(0))?;
-            if !condemned || !catalog::users(transaction, &image)?.is_empty() {
-                return Ok(None);
-            }
-            record::drop_image(transaction, &image).map(Some)
+            record::drop_condemned(transaction, &image)
         })
     }
 

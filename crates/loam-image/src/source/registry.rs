@@ -19,7 +19,8 @@ use crate::staging::Places;
 /// An image in a registry.
 pub(crate) struct Registry<'a> {
     runtime: &'a Runtime,
-    places: &'a Places,
+    /// Where large blobs are kept in part, if anywhere.
+    places: Option<&'a Places>,
     client: Client,
     reference: Reference,
     /// How the last attempt at each large blob went.
@@ -38,7 +39,7 @@ struct Attempt {
 impl<'a> Registry<'a> {
     pub(crate) fn new(
         runtime: &'a Runtime,
-        places: &'a Places,
+        places: Option<&'a Places>,
         reference: Reference,
         options: ClientOptions,
         notes: Notes,
@@ -85,7 +86,9 @@ impl Source for Registry<'_> {
 
     fn blob(&self, descriptor: &Descriptor) -> Result<(Box<dyn Blob>, Promise)> {
         let promise = Promise { digest: Some(descriptor.digest.clone()), size: Some(descriptor.size) };
-        let Some(partial) = Partial::open(self.places, &descriptor.digest, descriptor.size) else {
+        let partial =
+            self.places.and_then(|places| Partial::open(places, &descriptor.digest, descriptor.size));
+        let Some(partial) = partial else {
             return Ok((Box::new(self.transfer(descriptor, 0)), promise));
         };
         let resumed = partial.found() > 0;
@@ -100,7 +103,9 @@ impl Source for Registry<'_> {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         match attempts.remove(&descriptor.digest) {
             Some(attempt) if !attempt.broke.load(Ordering::Relaxed) => {
-                partial::forget(self.places, &descriptor.digest);
+                if let Some(places) = self.places {
+                    partial::forget(places, &descriptor.digest);
+                }
                 attempt.resumed
             }
             _ => false,

@@ -32,7 +32,7 @@ impl LayerStore {
 }
 
 /// Reads a tar to its end, and holds its digest against the diff id.
-fn compare(mut tar: impl Read, diff_id: &Digest) -> LayerState {
+pub(super) fn compare(mut tar: impl Read, diff_id: &Digest) -> LayerState {
     let mut hasher = Hasher::new(diff_id.algorithm());
     let mut piece = vec![0; PIECE];
     loop {

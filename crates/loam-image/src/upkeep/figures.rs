@@ -52,13 +52,16 @@ pub(super) fn recorded(connection: &Connection) -> rusqlite::Result<StoreUsage> 
     };
     Ok(StoreUsage {
         images: number("SELECT count(*) FROM image")?,
-        images_in_use: number("SELECT count(DISTINCT image) FROM snapshot")?,
+        images_in_use: number(
+            "SELECT count(*) FROM (SELECT image FROM snapshot UNION SELECT image FROM image_mount)",
+        )?,
         layers: number("SELECT count(*) FROM layer")?,
         layer_bytes: number("SELECT coalesce(sum(size), 0) FROM layer")?,
         reclaimable_bytes: number(
             "SELECT coalesce(sum(size), 0) FROM layer WHERE diff_id NOT IN
                 (SELECT diff_id FROM image_layer JOIN image ON image.id = image_layer.image
-                 WHERE pinned OR image.id IN (SELECT image FROM snapshot))",
+                 WHERE pinned OR image.id IN (SELECT image FROM snapshot)
+                    OR image.id IN (SELECT image FROM image_mount))",
         )?,
         snapshots: number("SELECT count(*) FROM snapshot")?,
         limit_bytes: number("SELECT coalesce(sum(quota), 0) FROM snapshot")?,

@@ -12,6 +12,7 @@ impl LayerStore {
     /// Chooses and forgets in one transaction, and then deletes what was forgotten: a crash in between leaves directories
     /// without rows to the next sweep.
     pub(super) fn prune_images(&self, request: &PruneRequest) -> Result<Pruned> {
+        self.forget_stale_mounts()?;
         let threshold = match request.threshold {
             None => None,
             Some(share) => Some(share.of(figures::capacity(&self.places.root)?.bytes)),
@@ -84,6 +85,7 @@ fn candidates(transaction: &Transaction<'_>, request: &PruneRequest) -> rusqlite
          WHERE NOT pinned AND max(added, used) <= ?1
             AND id NOT IN (SELECT image FROM snapshot)
             AND id NOT IN (SELECT image FROM image_lease)
+            AND id NOT IN (SELECT image FROM image_mount)
             AND (?2 OR id NOT IN (SELECT image FROM image_name))
          ORDER BY max(added, used), id",
     )?;

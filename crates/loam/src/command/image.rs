@@ -1,7 +1,10 @@
 //! `loam image …`.
 
+mod bundle;
+mod copy;
 mod history;
 mod load;
+mod mount;
 mod pin;
 mod prune;
 mod save;
@@ -12,7 +15,7 @@ use loam_model::{ErrorKind, Failure, Image, ImageStore};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Outcome, each, images, pull, push, remote, rmi};
+use super::{Outcome, diff, each, images, pull, push, remote, rmi};
 use crate::output;
 use crate::wiring::Wiring;
 
@@ -21,6 +24,19 @@ use crate::wiring::Wiring;
 pub(crate) enum ImageCommand {
     /// Print everything that is known of images, as JSON
     Inspect(InspectImage),
+    /// Make a bundle, which any OCI runtime runs, from an image
+    ///
+    /// The bundle has a copy of the image's files, and a configuration with few capabilities and the default seccomp
+    /// filter. What the image calls volumes are directories of the bundle.
+    #[command(override_usage = "loam image bundle [OPTIONS] IMAGE DIRECTORY [COMMAND]...")]
+    Bundle(bundle::Bundle),
+    /// Copy an image between registries, layouts and archives, without taking it in
+    ///
+    /// Everything stays byte for byte as it is, and keeps its digest; only an archive in Docker's format, which has
+    /// uncompressed layers and no manifest, changes that. What the destination has already is not sent again.
+    Copy(copy::Copy),
+    /// Show what differs in the files of images: A added, C changed, D deleted
+    Diff(diff::DiffImage),
     /// Show the steps that made an image
     History(history::History),
     /// List images
@@ -29,6 +45,11 @@ pub(crate) enum ImageCommand {
     Rm(rmi::Rmi),
     /// Take images in from an archive that this or another engine wrote
     Load(load::Load),
+    /// Mount images to look into their files, and print the paths
+    ///
+    /// The files are there read-only, with the image's owners, for root. Mounts are counted: an image stays mounted, and is
+    /// neither removed nor pruned, until it was unmounted as often as it was mounted.
+    Mount(mount::Mount),
     /// Protect images from pruning
     Pin(pin::Pin),
     /// Remove images that nothing needs
@@ -48,6 +69,9 @@ pub(crate) enum ImageCommand {
     Save(save::Save),
     /// Draw the layers of images, and what they share
     Tree(tree::Tree),
+    /// Unmount images
+    #[command(visible_alias = "umount")]
+    Unmount(mount::Unmount),
     /// Protect images from pruning no longer
     Unpin(pin::Pin),
 }
@@ -64,10 +88,14 @@ impl ImageCommand {
     pub(super) fn run(self, wiring: &Wiring) -> Outcome {
         match self {
             ImageCommand::Inspect(command) => command.run(wiring),
+            ImageCommand::Bundle(command) => command.run(wiring),
+            ImageCommand::Copy(command) => command.run(wiring),
+            ImageCommand::Diff(command) => command.run(wiring),
             ImageCommand::History(command) => command.run(wiring),
             ImageCommand::Ls(command) => command.run(wiring),
             ImageCommand::Rm(command) => command.run(wiring),
             ImageCommand::Load(command) => command.run(wiring),
+            ImageCommand::Mount(command) => command.run(wiring),
             ImageCommand::Pin(command) => command.run(wiring, true),
             ImageCommand::Prune(command) => command.run(wiring),
             ImageCommand::Pull(command) => command.run(wiring),
@@ -76,6 +104,7 @@ impl ImageCommand {
             ImageCommand::Delete(command) => command.run(wiring),
             ImageCommand::Save(command) => command.run(wiring),
             ImageCommand::Tree(command) => command.run(wiring),
+            ImageCommand::Unmount(command) => command.run(wiring),
             ImageCommand::Unpin(command) => command.run(wiring, false),
         }
     }

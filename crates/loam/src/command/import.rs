@@ -1,11 +1,11 @@
 //! `loam import`.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use loam_model::{ErrorKind, Failure, ImageConfig};
+use loam_model::{ErrorKind, Failure, Image, ImageConfig};
 
 use super::Outcome;
 use crate::exit::Exit;
@@ -19,8 +19,8 @@ pub(crate) struct Import {
     /// Set a part of the image's configuration, in the words of a Dockerfile: CMD, ENTRYPOINT, ENV, …
     #[arg(short, long = "change", value_name = "INSTRUCTION")]
     changes: Vec<String>,
-    /// The tar, plain, gzip or zstd; - for standard input
-    tar: PathBuf,
+    /// A directory with the root file system, or a tar of it, plain, gzip or zstd; - for a tar on standard input
+    source: PathBuf,
     /// The image's name
     name: String,
 }
@@ -32,13 +32,20 @@ impl Import {
             apply_change(&mut config, change)
                 .map_err(|sentence| Failure::new(ErrorKind::Invalid, sentence))?;
         }
-        let mut tar: Box<dyn Read + Send> = match self.tar.as_os_str() == "-" {
-            true => Box::new(io::stdin()),
-            false => Box::new(File::open(&self.tar).map_err(|error| unreadable(&self.tar, error))?),
-        };
-        let image = wiring.images()?.import(tar.as_mut(), &self.name, &config)?;
+        let image = self.take_in(wiring, &config)?;
         output::print_line(&image.id.to_string())?;
         Ok(Exit::SUCCESS)
+    }
+
+    fn take_in(&self, wiring: &Wiring, config: &ImageConfig) -> Result<Image, Failure> {
+        if self.source.as_os_str() == "-" {
+            return wiring.images()?.import(&mut io::stdin(), &self.name, config);
+        }
+        if self.source.is_dir() {
+            return wiring.trees()?.import_directory(&self.source, &self.name, config);
+        }
+        let mut tar = File::open(&self.source).map_err(|error| unreadable(&self.source, error))?;
+        wiring.images()?.import(&mut tar, &self.name, config)
     }
 }
 

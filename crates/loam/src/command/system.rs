@@ -11,7 +11,7 @@ use crate::wiring::Wiring;
 /// What can be done with everything at once.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SystemCommand {
-    /// Hold every layer against its digest; exits with 1 when one is damaged
+    /// Hold every layer against its digest, and repair those that are damaged; exits with 1 when one is
     Check(check::Check),
     /// Show what images and containers take on the disk
     Df(df::Df),

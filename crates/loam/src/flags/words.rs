@@ -22,7 +22,7 @@ pub(super) fn signal_text(text: &str) -> Parsed<String> {
 }
 
 /// Parses `--entrypoint`: a program, or a JSON list of words; empty drops the image's.
-pub(super) fn entrypoint(text: &str) -> Parsed<Vec<String>> {
+pub(crate) fn entrypoint(text: &str) -> Parsed<Vec<String>> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
