@@ -22,6 +22,7 @@ mod serve;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
+use loam_model::Failure;
 use loam_packet::{PacketError, receive, send};
 pub use serve::serve_unpacker;
 
@@ -30,7 +31,7 @@ use crate::error::failed;
 use crate::intake::Intake;
 use crate::staging::Destination;
 use crate::stream::{Means, Ran};
-use crate::unpack::{Budget, UnpackError, mark_opaque};
+use crate::unpack::{Budget, Spent, UnpackError, mark_opaque};
 use launch::Helper;
 use protocol::{Answer, Report, Request};
 
@@ -53,14 +54,14 @@ pub(crate) fn unpack(
 ) -> Ran {
     let (mut helper, pipe) = Helper::start(program, compression, destination, means, what)?;
     let (fed, heard) = std::thread::scope(|scope| {
-        let feeding = scope.spawn(|| feed::feed(intake, pipe, means.stop));
+        let feeding =
+            std::thread::Builder::new().spawn_scoped(scope, || feed::feed(intake, pipe, means.stop));
+        let feeding = feeding.map_err(|error| failed("a thread can't be started", error))?;
         let heard = listen(&helper, means.budget);
-        if heard.is_err() {
-            // It may wait for bytes, and the feeding for it.
-            helper.kill();
-        }
-        (feeding.join().expect("feeding does not panic"), heard)
-    });
+        // It has said what it had to say. If it has not taken all bytes, the feeding waits for it.
+        helper.kill();
+        Ok::<_, Failure>((feeding.join().expect("feeding does not panic"), heard))
+    })?;
     // Without all bytes the helper complains of what it has got; that they did not come is the truer cause.
     fed?;
     match heard {
@@ -86,6 +87,7 @@ impl From<PacketError> for Trouble {
 
 /// Answers the helper's questions until it reports.
 fn listen(helper: &Helper, budget: &Budget) -> Result<Report, Trouble> {
+    let mut used = Spent::default();
     loop {
         let (request, descriptors) = receive::<Request>(helper.control())?;
         match request {
@@ -95,13 +97,20 @@ fn listen(helper: &Helper, budget: &Budget) -> Result<Report, Trouble> {
                 mark_opaque(directory.as_fd())
                     .map_err(|error| failed("a directory can't be made opaque", error))
                     .map_err(|failure| Trouble::Said(failure.into()))?;
+                send(helper.control(), &Answer::Marked, &[])?;
             }
             Request::Space(spent) => {
+                used = used.plus(spent);
                 let space = budget.account(spent).map_err(Trouble::Said)?;
                 send(helper.control(), &Answer::Space(space), &[])?;
             }
             Request::Done(report) => {
+                used = used.plus(report.spent());
                 budget.account(report.spent()).map_err(Trouble::Said)?;
+                if !report.is_within(used) {
+                    let sentence = "the unpacker says that it made more than it used";
+                    return Err(Trouble::Said(UnpackError::malformed(sentence)));
+                }
                 return Ok(*report);
             }
             Request::Failed(failure) => return Err(Trouble::Said(UnpackError::Source(failure.into()))),

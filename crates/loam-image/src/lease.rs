@@ -41,9 +41,9 @@ impl Holder {
                 Err(Errno::EXIST) => continue,
                 opened => opened.map_err(what)?,
             };
-            rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(what)?;
-            // Somebody may have taken it for one whose holder is gone before it was locked.
-            if is_at(&file, &path) {
+            // Somebody may take it for one whose holder is gone before it is locked.
+            let is_locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+            if is_locked && is_at(&file, &path) {
                 return Ok(Self { path, name, _file: file });
             }
         }
@@ -77,7 +77,7 @@ pub(crate) fn expire(transaction: &Transaction<'_>, places: &Places) -> rusqlite
     transaction.execute("DELETE FROM image_lease WHERE until <= ?1", [now()])?;
     let mut statement = transaction.prepare("SELECT DISTINCT holder FROM image_lease")?;
     let holders: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    for holder in holders.iter().filter(|holder| !is_held(places, holder)) {
+    for holder in holders.iter().filter(|holder| matches!(held(places, holder), Held::No(_))) {
         transaction.execute("DELETE FROM image_lease WHERE holder = ?1", [holder])?;
     }
     Ok(())
@@ -87,17 +87,31 @@ pub(crate) fn expire(transaction: &Transaction<'_>, places: &Places) -> rusqlite
 pub(crate) fn sweep(places: &Places) {
     for path in crate::staging::entries(&places.leases()) {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        if !is_held(places, name) {
+        // Held until it is gone, so that nobody takes it for one's own meanwhile.
+        if let Held::No(Some(file)) = held(places, name)
+            && is_at(&file, &path)
+        {
             fs::remove_file(&path).ok();
         }
     }
 }
 
-/// Whether a holder's file is locked. When that can't be told, it is.
-fn is_held(places: &Places, holder: &str) -> bool {
+/// Whether a holder's file is locked.
+enum Held {
+    /// It is, or that can't be told.
+    Yes,
+    /// It is not; with the file, locked, if there is one.
+    No(Option<OwnedFd>),
+}
+
+fn held(places: &Places, holder: &str) -> Held {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::open(places.leases().join(holder), flags, Mode::empty()) {
-        Ok(file) => rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err(),
-        Err(errno) => errno != Errno::NOENT,
+        Ok(file) => match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Held::No(Some(file)),
+            Err(_) => Held::Yes,
+        },
+        Err(Errno::NOENT) => Held::No(None),
+        Err(_) => Held::Yes,
     }
 }

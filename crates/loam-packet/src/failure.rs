@@ -6,6 +6,9 @@ use std::fmt;
 use loam_model::{ErrorKind, Failure};
 use serde::{Deserialize, Serialize};
 
+/// The most causes that are told; what comes from the other side may have any number.
+const MOST_CAUSES: usize = 32;
+
 /// A [`Failure`] in a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WireFailure {
@@ -53,7 +56,9 @@ impl WireFailure {
 impl From<WireFailure> for Failure {
     fn from(wire: WireFailure) -> Failure {
         let mut failure = Failure::new(wire.kind.0, wire.message);
-        if let Some(cause) = Cause::chain(wire.causes) {
+        let mut causes = wire.causes;
+        causes.truncate(MOST_CAUSES);
+        if let Some(cause) = Cause::chain(causes) {
             failure = failure.caused_by(cause);
         }
         match wire.hint {

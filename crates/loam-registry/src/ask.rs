@@ -7,6 +7,7 @@ use crate::challenge::{self, Challenge};
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::{RegistryError, printable};
+use crate::home::same_origin;
 use crate::refusal::refusal;
 use crate::transport::{Reply, Send, lock};
 
@@ -133,18 +134,22 @@ impl Client {
         authorization: Option<&HeaderValue>,
     ) -> Result<Reply, RegistryError> {
         let (transport, endpoint) = (self.transport(), ask.endpoint);
+        let scheme = transport.scheme(&endpoint.home).await;
+        let home = endpoint.home.url(scheme, &endpoint.base);
         let url = match &ask.target {
             Target::Url(url) => Some(url.clone()),
-            Target::Path(path) => endpoint.url(transport.scheme(&endpoint.home).await, path),
-            Target::Root => endpoint.home.url(transport.scheme(&endpoint.home).await, &endpoint.base),
+            Target::Path(path) => endpoint.url(scheme, path),
+            Target::Root => home.clone(),
         };
         let url = url.ok_or_else(|| RegistryError::Setup {
             host: endpoint.host().to_owned(),
             source: "it is no valid host name".into(),
         })?;
-        let mut headers = endpoint.headers.clone();
+        // An address that the registry gave may be another's, who is told no secrets.
+        let is_home = home.is_some_and(|home| same_origin(&home, &url));
+        let mut headers = if is_home { endpoint.headers.clone() } else { HeaderMap::new() };
         headers.extend(ask.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
-        if let Some(value) = authorization {
+        if let Some(value) = authorization.filter(|_| is_home) {
             headers.insert(AUTHORIZATION, value.clone());
         }
         transport.request(&endpoint.home, url, headers, &ask.send).await

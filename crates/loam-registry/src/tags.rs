@@ -111,7 +111,7 @@ fn next_link(headers: &HeaderMap) -> Option<&str> {
 
 /// The address of a link, if it leads to the same registry.
 fn followed(reply: &Reply, link: &str) -> Option<Url> {
-    joined(reply.response.url(), link)
+    joined(reply.response.url(), link).filter(|_| !reply.away)
 }
 
 fn joined(asked: &Url, link: &str) -> Option<Url> {

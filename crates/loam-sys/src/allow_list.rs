@@ -50,13 +50,24 @@ fn refusal(errno: i32) -> u32 {
     ERRNO | errno.cast_unsigned()
 }
 
+/// A call that is allowed when one of its arguments, a number of 32 bits, is one of these.
+#[derive(Clone, Debug)]
+pub struct CheckedCall {
+    /// `SYS_…` of the libc crate.
+    pub number: i64,
+    /// Which argument, from 0.
+    pub argument: u32,
+    /// What it may be; fewer than 100.
+    pub values: Vec<u32>,
+}
+
 /// Lets this process, and all its threads and children, make only these system calls (`SYS_…` of the libc crate), for
 /// good. Threads may be started, processes and namespaces not. What is not allowed fails with EPERM, so that a C library
 /// that tries something newer finds its fallback; calls of a foreign architecture end the process. The process must
 /// have given up new privileges, or be allowed to administer the system.
-pub fn allow_only(calls: &[i64]) -> io::Result<()> {
+pub fn allow_only(calls: &[i64], checked: &[CheckedCall]) -> io::Result<()> {
     let mut bytes = Vec::new();
-    for step in program(calls) {
+    for step in program(calls, checked) {
         bytes.extend(step.code.to_ne_bytes());
         bytes.extend([step.if_true, step.if_false]);
         bytes.extend(step.value.to_ne_bytes());
@@ -64,7 +75,7 @@ pub fn allow_only(calls: &[i64]) -> io::Result<()> {
     load_seccomp_filter(&bytes, 0)
 }
 
-fn program(calls: &[i64]) -> Vec<Step> {
+fn program(calls: &[i64], checked: &[CheckedCall]) -> Vec<Step> {
     let namespaces = libc::CLONE_NEWNS
         | libc::CLONE_NEWUSER
         | libc::CLONE_NEWPID
@@ -80,6 +91,17 @@ fn program(calls: &[i64]) -> Vec<Step> {
     ];
     for call in calls {
         steps.extend(on_call(*call, ALLOW));
+    }
+    for CheckedCall { number, argument, values } in checked {
+        let number = u32::try_from(*number).unwrap_or(u32::MAX);
+        // A load, two steps a value, and the refusal.
+        let over = u8::try_from(2 * values.len() + 2).unwrap_or(u8::MAX);
+        steps.push(Step { if_false: over, ..step(JUMP_IF_EQUAL, number) });
+        steps.push(step(LOAD, FIRST_ARGUMENT_AT + 8 * argument));
+        for value in values {
+            steps.extend(on_call(i64::from(*value), ALLOW));
+        }
+        steps.push(step(RETURN, refusal(libc::EPERM)));
     }
     // Its flags lie in memory, where a filter can't see them; the C library then tries the older call.
     steps.extend(on_call(libc::SYS_clone3, refusal(libc::ENOSYS)));
@@ -124,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_is_listed_is_allowed_and_nothing_else() {
-        let steps = program(&[libc::SYS_read, libc::SYS_write]);
+        let steps = program(&[libc::SYS_read, libc::SYS_write], &[]);
         let ask = |number, argument| answer(&steps, ARCHITECTURE, number, argument);
         assert_eq!([libc::SYS_read, libc::SYS_write].map(|call| ask(call, 7)), [ALLOW; 2]);
         let denied = refusal(libc::EPERM);
@@ -134,8 +156,20 @@ mod tests {
     }
 
     #[test]
+    fn arguments_are_looked_at() {
+        let checked = |number, values: &[u32]| CheckedCall { number, argument: 0, values: values.to_vec() };
+        let rules = [checked(libc::SYS_tgkill, &[77]), checked(libc::SYS_fcntl, &[1, 2])];
+        let steps = program(&[libc::SYS_read], &rules);
+        let ask = |number, argument| answer(&steps, ARCHITECTURE, number, argument);
+        let denied = refusal(libc::EPERM);
+        assert_eq!([1, 2, 3].map(|value| ask(libc::SYS_fcntl, value)), [ALLOW, ALLOW, denied]);
+        assert_eq!([77, 1].map(|value| ask(libc::SYS_tgkill, value)), [ALLOW, denied]);
+        assert_eq!((ask(libc::SYS_read, 5), ask(libc::SYS_kill, 77)), (ALLOW, denied));
+    }
+
+    #[test]
     fn threads_may_be_started_and_nothing_more() {
-        let steps = program(&[]);
+        let steps = program(&[], &[]);
         let ask = |call, flags: i32| answer(&steps, ARCHITECTURE, call, flags.cast_unsigned());
         assert_eq!(ask(libc::SYS_clone3, 0), refusal(libc::ENOSYS));
         assert_eq!(ask(libc::SYS_clone, libc::CLONE_THREAD | libc::CLONE_VM), ALLOW);

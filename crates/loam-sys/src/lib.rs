@@ -30,7 +30,7 @@ mod scheduling;
 mod signal_queue;
 mod write_back;
 
-pub use allow_list::allow_only;
+pub use allow_list::{CheckedCall, allow_only};
 pub use child_signal::ChildSignal;
 pub use clone::{CloneFlags, Spawned, spawn};
 pub use confinement::{join_new_session_keyring, load_seccomp_filter};

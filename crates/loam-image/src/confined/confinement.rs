@@ -4,14 +4,14 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use loam_model::{ErrorKind, Failure, Result};
 use loam_sys::features::has_mount_api;
-use loam_sys::{MountChange, allow_only, change_mount};
+use loam_sys::{MountChange, allow_only, change_mount, magic_link};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::calls::CALLS;
+use super::calls::{CALLS, checked};
 
 /// What it takes to own files: to give them away with their modes and capabilities, and to make device files.
 const KEPT: CapabilitySet = CapabilitySet::CHOWN
@@ -39,7 +39,7 @@ pub(super) fn confine_thread(directory: OwnedFd) -> Result<OwnedFd> {
     crate::unpack::take_note_of_umask();
     let root = enter(directory).map_err(|errno| refused("making the layer its root failed", errno))?;
     give_up_rights().map_err(|errno| refused("giving up rights failed", errno))?;
-    allow_only(&CALLS).map_err(|error| {
+    allow_only(&CALLS, &checked()).map_err(|error| {
         refused("filtering its system calls failed", Errno::from_io_error(&error).unwrap_or(Errno::IO))
     })?;
     Ok(root)
@@ -65,29 +65,47 @@ fn limit() -> std::result::Result<(), Errno> {
 
 /// Makes the directory the root of a mount namespace that has nothing else.
 fn enter(directory: OwnedFd) -> std::result::Result<OwnedFd, Errno> {
-    let of_io = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     // A mount can be cloned in its own namespace alone.
-    let mount = if has_mount_api() { Some(clone_mount(&directory)?) } else { None };
-    loam_sys::new_mount_namespace().map_err(of_io)?;
-    // What is done here must not be done on the host as well.
-    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-    if let Some(mount) = mount {
-        rustix::mount::move_mount(&mount, "", rustix::fs::CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
-        rustix::process::fchdir(&mount)?;
-        // The host's root ends up on top of the new one, and is then taken off it. Where the host's root is the one that
-        // the kernel made while booting, it stays, out of reach.
-        match rustix::process::pivot_root(".", ".") {
-            Ok(()) => rustix::mount::unmount(".", UnmountFlags::DETACH)?,
-            Err(Errno::INVAL) => rustix::process::chroot(".")?,
-            Err(errno) => return Err(errno),
+    let cloned = if has_mount_api() { Some(clone_mount(&directory)?) } else { None };
+    loam_sys::new_mount_namespace().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    // What is done here must not be done on the host as well; what the host lets go of, this namespace lets go of, too.
+    // In a root that is no mount, as of chroot(2), that can't be said, and nothing is mounted.
+    let propagation = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    let may_mount = match rustix::mount::mount_change("/", propagation) {
+        Ok(()) => true,
+        Err(Errno::INVAL) if cloned.is_some() => false,
+        Err(errno) => return Err(errno),
+    };
+    let root = match cloned {
+        Some(mount) => {
+            if may_mount {
+                let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+                rustix::mount::move_mount(&mount, "", rustix::fs::CWD, "/", flags)?;
+            }
+            mount
         }
-    } else {
-        rustix::process::fchdir(&directory)?;
-        rustix::process::chroot(".")?;
-    }
+        None => bind_mount(&directory)?,
+    };
     drop(directory);
+    rustix::process::fchdir(&root)?;
+    // The host's root ends up on top of the new one, and is then taken off it. Where the host's root is none that can be
+    // moved, it stays, out of reach: there is no way back without the right to change roots.
+    match rustix::process::pivot_root(".", ".") {
+        Ok(()) => rustix::mount::unmount(".", UnmountFlags::DETACH)?,
+        Err(Errno::INVAL) => rustix::process::chroot(".")?,
+        Err(errno) => return Err(errno),
+    }
     rustix::process::chdir("/")?;
     rustix::fs::open("/", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// The same by the older calls, which know mounts by their paths.
+fn bind_mount(directory: &OwnedFd) -> std::result::Result<OwnedFd, Errno> {
+    let path = rustix::fs::readlink(magic_link(directory), Vec::new())?;
+    rustix::mount::mount_bind(&path, &path)?;
+    let flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    rustix::mount::mount_remount(&path, flags, "")?;
+    rustix::fs::open(&path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// A mount of just the directory, where programs and devices of the layer count for nothing.

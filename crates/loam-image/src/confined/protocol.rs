@@ -40,6 +40,8 @@ pub(super) enum Request {
 pub(super) enum Answer {
     /// What is free.
     Space(Space),
+    /// The directory is marked.
+    Marked,
 }
 
 /// What came of a job.
@@ -77,6 +79,13 @@ impl Report {
 
     pub(super) fn spent(&self) -> Spent {
         self.spent
+    }
+
+    /// Whether it can be true of a helper that has used so much: every byte of a file was read, every entry has a header.
+    pub(super) fn is_within(&self, used: Spent) -> bool {
+        self.size <= used.read
+            && self.entries <= used.read
+            && self.length <= used.read.saturating_add(1 << 20)
     }
 }
 

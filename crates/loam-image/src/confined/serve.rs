@@ -71,9 +71,14 @@ fn unpack(control: BorrowedFd<'_>, job: &Job, data: OwnedFd, destination: Destin
         unpacker: &Unpacker::InProcess,
     };
     let input = BufReader::with_capacity(BUFFER_SIZE, File::from(data));
-    // In order, and before the report: the other end reads one message after another.
-    let mark_opaque =
-        |directory: BorrowedFd<'_>| send(control, &Request::Opaque, &[directory]).map_err(io::Error::other);
+    // One at a time: descriptors on their way count against a limit that all processes of a user share.
+    let mark_opaque = |directory: BorrowedFd<'_>| {
+        send(control, &Request::Opaque, &[directory]).map_err(io::Error::other)?;
+        match receive::<Answer>(control).map_err(io::Error::other)?.0 {
+            Answer::Marked => Ok(()),
+            Answer::Space(_) => Err(io::Error::other("the pull gave an answer to another question")),
+        }
+    };
     match decode_and_unpack(input, job.compression, destination, means, &mark_opaque) {
         Ok(done) => Request::Done(Box::new(Report::new(done, budget.untold()))),
         Err(error) => Request::Failed(WireFailure::new(&error.into_failure(job.what.clone()))),
@@ -86,6 +91,8 @@ fn ask(control: BorrowedFd<'_>, spent: Spent) -> Result<crate::space::Space, Unp
         UnpackError::Source(Failure::new(ErrorKind::Internal, "the pull has ended").caused_by(error))
     };
     send(control, &Request::Space(spent), &[]).map_err(gone)?;
-    let Answer::Space(space) = receive::<Answer>(control).map_err(gone)?.0;
-    Ok(space)
+    match receive::<Answer>(control).map_err(gone)?.0 {
+        Answer::Space(space) => Ok(space),
+        Answer::Marked => Err(gone(PacketError::Closed)),
+    }
 }

@@ -18,7 +18,7 @@ use crate::settle::settle;
 use crate::source::Source;
 use crate::staging::{StagedLayer, open_directory};
 use crate::stream::{Means, unpack_stream, wrap};
-use crate::unpack::{Budget, Unpacked};
+use crate::unpack::{Budget, Cost, Unpacked};
 use crate::{LayerStore, catalog};
 
 /// A layer that an image needs.
@@ -269,9 +269,14 @@ impl LayerStore {
             let (blob, promise) = shared.place.blob(&layer.blob)?;
             let known_blob = promise.digest.clone();
             let staged = StagedLayer::new(&self.places)?;
-            let blob: Box<dyn Blob> = match self.config.keep_blobs {
-                true => Box::new(Copied { blob, file: staged.blob()? }),
-                false => blob,
+            // No more than its size comes: see `Intake`.
+            let (_charge, blob): (_, Box<dyn Blob>) = match self.config.keep_blobs {
+                true => {
+                    let charge = shared.budget.take(Cost::copy(layer.blob.size, shared.budget.block()));
+                    let charge = charge.map_err(|error| error.into_failure(what.clone()))?;
+                    (Some(charge), Box::new(Copied { blob, file: staged.blob()? }))
+                }
+                false => (None, blob),
             };
             let destination = match &layer.base {
                 None => staged.destination()?,

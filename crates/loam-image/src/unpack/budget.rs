@@ -28,6 +28,12 @@ pub(crate) struct Spent {
     pub(crate) written: Cost,
 }
 
+impl Spent {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self { read: self.read.saturating_add(other.read), written: self.written.plus(other.written) }
+    }
+}
+
 /// Asks the file system, or whoever may, and tells what was used since.
 type Look = Box<dyn Fn(Spent) -> Result<Space, UnpackError> + Send + Sync>;
 

@@ -56,7 +56,8 @@ impl Tree {
         let open = |resolve| loam_sys::openat2(&*self.root, path, flags, Mode::empty(), resolve);
         let opened = match open(beneath | ResolveFlags::NO_SYMLINKS) {
             Err(Errno::LOOP) => match open(beneath) {
-                Err(Errno::NOENT) => {
+                // Behind a link that leads somewhere, where just this is missing, or behind one that leads nowhere.
+                Err(Errno::NOENT) if self.is_dangling(path) => {
                     return Err(UnpackError::entry(entry, "lies behind a link that leads nowhere"));
                 }
                 other => other.map(|fd| (fd, true)),
@@ -73,6 +74,14 @@ impl Tree {
             Err(Errno::XDEV) => Err(UnpackError::entry(entry, "lies behind a link that leaves the layer")),
             Err(error) => Err(UnpackError::system(entry, "made", error)),
         }
+    }
+
+    /// Whether the last part of a path, whose way is there, is a link. Where the way is missing the link may be on it: that is
+    /// found out when the way is made.
+    fn is_dangling(&self, path: &[u8]) -> bool {
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        loam_sys::openat2(&*self.root, path, flags, Mode::empty(), beneath).is_ok()
     }
 
     /// Makes a directory in `parent`, or takes the one that is there; `None` when something else is in the way.

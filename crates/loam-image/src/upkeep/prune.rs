@@ -89,5 +89,5 @@ fn candidates(transaction: &Transaction<'_>, request: &PruneRequest) -> rusqlite
             AND (?2 OR id NOT IN (SELECT image FROM image_name))
          ORDER BY max(added, used), id",
     )?;
-    statement.query_map(params![before, request.named, record::now()], |row| row.get(0))?.collect()
+    statement.query_map(params![before, request.named], |row| row.get(0))?.collect()
 }

@@ -83,6 +83,8 @@ impl Session<'_> {
     async fn locate(&mut self) -> Result<Url, RegistryError> {
         if let Some(url) = self.url.take() {
             match self.request(Send::Get, Target::Url(url)).await {
+                // Whoever the registry redirects to does not speak for it; the upload begins anew.
+                Ok(reply) if reply.away => {}
                 Ok(reply) => {
                     self.offset = arrived(&reply).unwrap_or(0);
                     let url = location(self.place, &reply).unwrap_or_else(|_| reply.response.url().clone());
