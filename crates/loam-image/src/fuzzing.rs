@@ -5,12 +5,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
 
-use loam_model::{Digest, DigestAlgorithm, Result};
+use loam_model::{Digest, Result};
 
 use crate::archive::{Archive, Entry, Segment};
-use crate::blocks::Filler;
+use crate::blocks::Blocks;
 use crate::document::{Config, Document, RawDocument};
 use crate::hashing::sha256;
 use crate::platform::Platform;
@@ -32,10 +31,22 @@ pub struct Member {
     pub sparse: Option<(Vec<(u64, u64)>, u64)>,
 }
 
+/// The blocks of a tar in memory: as small as can be, so that everything lies across some.
+struct SmallBlocks<'a>(&'a [u8]);
+
+impl Blocks for SmallBlocks<'_> {
+    fn next(&mut self, mut spent: Vec<u8>) -> Result<Vec<u8>> {
+        let (block, rest) = self.0.split_at(self.0.len().min(512));
+        self.0 = rest;
+        spent.clear();
+        spent.extend_from_slice(block);
+        Ok(spent)
+    }
+}
+
 /// Reads a tar to its end.
 pub fn archive(bytes: &[u8], member: &mut dyn FnMut(Member)) -> Result<()> {
-    let stop = AtomicBool::new(false);
-    let mut archive = Archive::new(Filler::new(bytes, DigestAlgorithm::Sha256, &stop));
+    let mut archive = Archive::new(SmallBlocks(bytes));
     let mut entry = Entry::default();
     let mut read = || -> std::result::Result<(), UnpackError> {
         while archive.next_entry(&mut entry)? {
@@ -80,8 +91,7 @@ pub fn unpack(
         Ok(Space { block: 4096, bytes: free.0, inodes: Some(free.1) })
     };
     let budget = Budget::new(look, None)?;
-    let stop = AtomicBool::new(false);
-    let mut archive = Archive::new(Filler::new(bytes, DigestAlgorithm::Sha256, &stop));
+    let mut archive = Archive::new(SmallBlocks(bytes));
     let unwritten = |error| crate::error::failed("the record can't be written", error);
     let refused = |error: UnpackError| error.into_failure("the archive can't be unpacked".to_owned());
     let layer = into.try_clone().map_err(|error| crate::error::failed("no descriptor is left", error))?;

@@ -60,9 +60,10 @@ fn run(bytes: &[u8]) {
         }
         7 => refused(fuzzing::helper(rest).map(drop)),
         _ => {
-            let mut words = text.split('\n').map(str::to_owned);
-            let first = words.next().unwrap_or_default();
-            let joined = fuzzing::scopes(&first, &words.collect::<Vec<_>>());
+            // What a registry says, and what is added to it, a scope each.
+            let (first, further) = text.split_once('\n').unwrap_or((&text, ""));
+            let further: Vec<String> = further.split_whitespace().map(str::to_owned).collect();
+            let joined = fuzzing::scopes(first, &further);
             assert_eq!(fuzzing::scopes(&joined, &[]), joined, "scopes that are joined stay as they are");
         }
     }
