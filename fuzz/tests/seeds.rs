@@ -14,14 +14,12 @@ fn targets_hold_on_their_seeds() {
         assert!(!seeds.is_empty(), "{}", target.name);
         for seed in &seeds {
             (target.run)(seed);
-            // Cut in some places, and with a byte changed there.
-            let step = (seed.len() / 8).max(1);
-            for (position, change) in (0..seed.len()).step_by(step).zip([1, 0x80, 0xff].into_iter().cycle()) {
-                (target.run)(&seed[..position]);
-                let mut changed = seed.clone();
-                changed[position] ^= change;
-                (target.run)(&changed);
-            }
+            // Cut short, and with a byte changed: libFuzzer does more of that.
+            let middle = seed.len() / 2;
+            (target.run)(&seed[..middle]);
+            let mut changed = seed.clone();
+            changed.get_mut(middle).into_iter().for_each(|byte| *byte ^= 0x81);
+            (target.run)(&changed);
         }
         (target.run)(b"");
     }

@@ -89,7 +89,7 @@ fn parse(arguments: &[String]) -> Result<Asked> {
             "--input" => {
                 let path = value()?;
                 asked.input =
-                    Some(std::path::absolute(path).with_context(|| format!("`{path}` can't be read"))?);
+                    Some(fs::canonicalize(path).with_context(|| format!("`{path}` can't be read"))?);
             }
             option if option.starts_with('-') => bail!("`{option}` is not an option\n{USAGE}"),
             target => asked.targets.push(target.to_owned()),
