@@ -175,12 +175,20 @@ fn text(mut reader: File) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The exit code of a child, 128 and more for signals.
+/// The exit code of a child, 128 and more for signals. Others that end meanwhile are reaped, too: a container's first
+/// process goes after all that came in by exec, and what a runtime leaves of those is this process's to reap.
 fn code(process: &CreatedProcess) -> i32 {
     let pid = Pid::from_raw(process.pid).expect("positive");
-    let (_, status) =
-        rustix::process::waitpid(Some(pid), WaitOptions::empty()).expect("our child").expect("ended");
-    status.exit_status().or(status.terminating_signal().map(|signal| 128 + signal)).expect("ended")
+    loop {
+        let ended = rustix::process::wait(WaitOptions::empty()).expect("our child").expect("ended");
+        let (child, status) = ended;
+        if child == pid {
+            return status
+                .exit_status()
+                .or(status.terminating_signal().map(|signal| 128 + signal))
+                .expect("ended");
+        }
+    }
 }
 
 fn a_whole_life(program: &str, mapping: Option<&IdMapping>) {
