@@ -88,8 +88,9 @@ fn parse(arguments: &[String]) -> Result<Asked> {
             }
             "--input" => {
                 let path = value()?;
-                asked.input =
-                    Some(fs::canonicalize(path).with_context(|| format!("`{path}` can't be read"))?);
+                let unreadable = || format!("`{path}` can't be read");
+                fs::metadata(path).with_context(unreadable)?;
+                asked.input = Some(std::path::absolute(path).with_context(unreadable)?);
             }
             option if option.starts_with('-') => bail!("`{option}` is not an option\n{USAGE}"),
             target => asked.targets.push(target.to_owned()),
