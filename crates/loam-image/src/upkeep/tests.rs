@@ -135,15 +135,15 @@ fn the_least_recently_used_go_first_until_the_threshold_is_kept() {
         prune(PruneRequest { unused_for: Some(Duration::from_secs(3600)), ..ALL }),
         [images[0].id.clone()]
     );
+    // How much the disk has free is for others to change at any time.
+    let figures = store.usage().expect("figures");
     assert_eq!(
-        store.usage().expect("figures"),
+        StoreUsage { capacity_bytes: 0, available_bytes: 0, ..figures },
         StoreUsage {
             images: 1,
             layers: 1,
             layer_bytes: 3000,
             reclaimable_bytes: 3000,
-            capacity_bytes: store.usage().expect("figures").capacity_bytes,
-            available_bytes: store.usage().expect("figures").available_bytes,
             ..StoreUsage::default()
         }
     );
