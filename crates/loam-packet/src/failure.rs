@@ -98,6 +98,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn more_causes_than_anybody_reads_are_not_taken_over() {
+        let causes = vec!["x".to_owned(); 1 << 20];
+        let kind = Kind(ErrorKind::Internal);
+        let wire = WireFailure { kind, message: "m".to_owned(), hint: None, causes };
+        assert_eq!(Failure::from(wire).chain().matches('x').count(), MOST_CAUSES);
+    }
+
+    #[test]
     fn a_failure_survives_the_way() {
         let cause = std::io::Error::other("no such file");
         let failure =

@@ -1,5 +1,6 @@
 //! Lists of tags, and removal.
 
+use loam_registry::ClientOptions;
 use loam_testkit::hostile::{Answer, Request, Server};
 
 use super::{chain, client, image, quick, reference, run};
@@ -51,6 +52,25 @@ fn lists_that_lie_end_in_one_sentence() {
         assert!(told.contains(sentence), "{told}");
         assert!(server.requests().len() <= 2);
     }
+}
+
+#[test]
+fn a_page_that_came_from_elsewhere_names_no_further_one() {
+    let thief = Server::start(|_| page(&["a"], Some("/v2/a/tags/list?steal")));
+    let there = thief.host();
+    let server = Server::start(move |request| match request.header("authorization") {
+        None => Answer::new(401).header("WWW-Authenticate", "Basic realm=\"x\""),
+        Some(_) => Answer::new(307).header("Location", format!("http://{there}/tags")),
+    });
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let path = directory.path().join("auth.json");
+    let logins = format!(r#"{{"auths":{{"{}":{{"auth":"dTpw"}}}}}}"#, server.host());
+    std::fs::write(&path, logins).expect("written");
+    let (client, _) = client(ClientOptions { credentials_file: Some(path), ..quick() });
+    let told = chain(run(client.tags(&reference(&server.host(), "a"))));
+    assert!(told.contains("the next page is not on the registry"), "{told}");
+    assert_eq!(thief.paths(), ["/tags"]);
+    assert_eq!(thief.requests()[0].header("authorization"), None);
 }
 
 #[test]

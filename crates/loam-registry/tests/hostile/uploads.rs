@@ -124,6 +124,32 @@ fn an_upload_that_is_forgotten_begins_anew() {
 }
 
 #[test]
+fn an_upload_whose_state_is_told_elsewhere_begins_anew_at_home() {
+    let text = Text::new(5_000);
+    let thief = Server::start(|_| Answer::new(204).header("Location", "/steal").header("Range", "0-9"));
+    let there = thief.host();
+    let (server, held) = taking(move |request, _| match request.method.as_str() {
+        _ if request.header("authorization").is_none() => {
+            Answer::new(401).header("WWW-Authenticate", "Basic realm=\"x\"").into()
+        }
+        "PATCH" if request.number < 5 => Answer::new(500).into(),
+        "GET" => Answer::new(307).header("Location", format!("http://{there}/state")).into(),
+        _ => None,
+    });
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let path = directory.path().join("auth.json");
+    let logins = format!(r#"{{"auths":{{"{}":{{"auth":"dTpw"}}}}}}"#, server.host());
+    std::fs::write(&path, logins).expect("written");
+    let (client, _) = client(ClientOptions { credentials_file: Some(path), ..quick() });
+    run(client.push_blob(&reference(&server.host(), "a:t"), &text, "it")).expect("taken");
+    assert!(*held.lock().expect("not poisoned") == text.bytes);
+    assert!(!thief.requests().is_empty(), "the registry pointed there");
+    for request in thief.requests() {
+        assert_eq!((request.method.as_str(), request.header("authorization")), ("GET", None));
+    }
+}
+
+#[test]
 fn an_end_whose_answer_is_lost_is_found_out() {
     let text = Text::new(5_000);
     let (server, _) = taking(|request, held| match request.method.as_str() {
