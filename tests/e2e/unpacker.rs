@@ -20,9 +20,17 @@ struct Half {
 
 impl Half {
     fn begin(host: &Host) -> Self {
+        Self::begin_with(host, &[])
+    }
+
+    fn begin_with(host: &Host, variables: &[(&str, &str)]) -> Self {
         let tar = Image::tar(&[("first", b"first"), ("second", &[b'x'; 2_000_000]), ("third", b"third")]);
         let mut import = host.loam_command(&["import", "-", "half"]);
-        import.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        import
+            .envs(variables.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut import = import.spawn().unwrap();
         let mut stdin = import.stdin.take().unwrap();
         stdin.write_all(&tar[..tar.len() / 2]).unwrap();
@@ -72,16 +80,32 @@ fn nothing_is_left(host: &Host) {
     assert_eq!(left.stdout, "");
 }
 
+/// The process's root is the layer, and the one mount that it has.
+fn has_one_mount(half: &Half, staged: &Path) {
+    let of = |what: &str| PathBuf::from(format!("/proc/{}/{what}", half.unpacker));
+    assert_eq!(identity(&of("root")), identity(staged));
+    let mounts = fs::read_to_string(of("mountinfo")).unwrap();
+    let [mount] = mounts.lines().collect::<Vec<_>>()[..] else { panic!("{mounts}") };
+    assert!(mount.contains("nosuid,nodev,noexec"), "{mount}");
+}
+
+#[test]
+fn it_has_as_little_without_the_newer_mount_calls() {
+    let host = Host::new();
+    let half = Half::begin_with(&host, &[("LOAM_WITHOUT", "mount-api")]);
+    has_one_mount(&half, &first_file(&host).unwrap());
+    assert_eq!(half.finish(), (Some(0), String::new()));
+    host.loam(&["rmi", "half"]).ok();
+    host.finish();
+}
+
 #[test]
 fn the_process_that_unpacks_has_nothing_but_its_layer() {
     let host = Host::new();
     let half = Half::begin(&host);
     let staged = first_file(&host).unwrap();
     let of = |what: &str| PathBuf::from(format!("/proc/{}/{what}", half.unpacker));
-    assert_eq!(identity(&of("root")), identity(&staged));
-    let mounts = fs::read_to_string(of("mountinfo")).unwrap();
-    let [mount] = mounts.lines().collect::<Vec<_>>()[..] else { panic!("{mounts}") };
-    assert!(mount.contains("nosuid,nodev,noexec"), "{mount}");
+    has_one_mount(&half, &staged);
     let status = fs::read_to_string(of("status")).unwrap();
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));

@@ -24,6 +24,7 @@ use std::path::PathBuf;
 
 use loam_model::Failure;
 use loam_packet::{PacketError, receive, send};
+use rustix::fs::Mode;
 pub use serve::serve_unpacker;
 
 use crate::decompress::Compression;
@@ -34,6 +35,9 @@ use crate::stream::{Means, Ran};
 use crate::unpack::{Budget, Spent, UnpackError, mark_opaque};
 use launch::Helper;
 use protocol::{Answer, Report, Request};
+
+/// Both programs come from one release.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Who unpacks layers.
 #[derive(Clone, Debug)]
@@ -52,6 +56,8 @@ pub(crate) fn unpack(
     (means, program): (Means<'_>, &std::path::Path),
     what: &str,
 ) -> Ran {
+    let again = |error| failed("the record of the layer's tar can't be opened", error);
+    let split = destination.split.try_clone().map_err(again)?;
     let (mut helper, pipe) = Helper::start(program, compression, destination, means, what)?;
     let (fed, heard) = std::thread::scope(|scope| {
         let feeding =
@@ -65,7 +71,12 @@ pub(crate) fn unpack(
     // Without all bytes the helper complains of what it has got; that they did not come is the truer cause.
     fed?;
     match heard {
-        Ok(report) => Ok(report.into()),
+        Ok(report) => {
+            // The helper may own files, and this one is not the layer's.
+            rustix::fs::fchmod(&split, Mode::RUSR | Mode::WUSR)
+                .map_err(|errno| failed("the record of the layer's tar can't be kept", errno))?;
+            Ok(report.into())
+        }
         Err(Trouble::Said(error)) => Err(error),
         Err(Trouble::Broken(error)) => Err(helper.end(error).into()),
     }

@@ -24,10 +24,10 @@ use loam_registry::{Client, ClientOptions, Notes, Reference, RegistryError};
 use tokio::runtime::Runtime;
 
 use crate::document::{Descriptor, RawDocument};
-use crate::error::failed;
 use crate::platform::Platform;
 use crate::pull::{shown_source, with_notes};
 use crate::source::{self, Registry, Source};
+use crate::store::transfer_runtime;
 use blobs::Incoming;
 use graph::Graph;
 use to_docker::ToDockerArchive;
@@ -75,12 +75,7 @@ impl fmt::Debug for ImageCopier {
 
 impl ImageCopies for ImageCopier {
     fn copy(&self, request: &CopyRequest<'_>, progress: &dyn PullProgress) -> Result<CopiedImage> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("transfer")
-            .enable_all()
-            .build()
-            .map_err(|error| failed("the threads for transfers can't be started", error))?;
+        let runtime = transfer_runtime()?;
         let copied = with_notes(progress, |notes| {
             Copying { options: &self.options, runtime: &runtime, notes, request, progress }.run()
         });

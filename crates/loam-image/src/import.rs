@@ -54,7 +54,6 @@ impl LayerStore {
             entries: streamed.unpacked.entries,
             blob: None,
             blob_size: streamed.length,
-            blob_kept: false,
         };
         let mut held = Held::default();
         if !self.has_layer(&diff_id)? {

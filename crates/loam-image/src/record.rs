@@ -28,8 +28,6 @@ pub(crate) struct NewLayer {
     pub(crate) entries: u64,
     pub(crate) blob: Option<Digest>,
     pub(crate) blob_size: u64,
-    /// Whether the blob lies beside the files.
-    pub(crate) blob_kept: bool,
 }
 
 /// What is to be deleted from the disk because the database no longer knows it.
@@ -54,8 +52,8 @@ fn number(value: u64) -> i64 {
 /// Records a layer.
 pub(crate) fn layer(transaction: &Transaction<'_>, layer: &NewLayer) -> Result<()> {
     transaction.execute(
-        "INSERT INTO layer (diff_id, directory, size, entries, blob, blob_size, blob_kept, added, used)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?8, ?7, ?7)",
+        "INSERT INTO layer (diff_id, directory, size, entries, blob, blob_size, added, used)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)",
         params![
             layer.diff_id.to_string(),
             layer.directory,
@@ -64,7 +62,6 @@ pub(crate) fn layer(transaction: &Transaction<'_>, layer: &NewLayer) -> Result<(
             layer.blob.as_ref().map(Digest::to_string),
             number(layer.blob_size),
             now(),
-            layer.blob_kept,
         ],
     )?;
     Ok(())

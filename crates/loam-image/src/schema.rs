@@ -100,6 +100,9 @@ CREATE TABLE packed_layer (
 ";
 
 const FIFTH: &str = "
+-- Whether a blob is kept, its file says.
+ALTER TABLE layer DROP COLUMN blob_kept;
+
 -- Images that a running process has pulled, until a time in seconds since the epoch; see `lease`. The table of this name
 -- before was never used.
 DROP TABLE image_lease;

@@ -103,13 +103,7 @@ impl LayerStore {
         if let Some(runtime) = self.runtime.get() {
             return Ok(runtime);
         }
-        // The transfers are a fraction of a processor's work; unpacking has threads of its own.
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("transfer")
-            .enable_all()
-            .build()
-            .map_err(|error| failed("the threads for transfers can't be started", error))?;
+        let runtime = transfer_runtime()?;
         Ok(self.runtime.get_or_init(|| runtime))
     }
 
@@ -256,6 +250,16 @@ impl ImageStore for LayerStore {
         lease::sweep(&self.places);
         layer_lock::sweep(&self.places);
     }
+}
+
+/// The threads for transfers. Those are a fraction of a processor's work; unpacking has threads of its own.
+pub(crate) fn transfer_runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("transfer")
+        .enable_all()
+        .build()
+        .map_err(|error| failed("the threads for transfers can't be started", error))
 }
 
 pub(crate) fn no_image(image: &Digest) -> Failure {

@@ -14,6 +14,8 @@ use loam_model::{
     ProcessSpec, Result, Slice, shown,
 };
 
+pub use namespaces::id_mappings;
+
 use crate::cgroup::Cgroup;
 use crate::lsm::{apparmor, selinux};
 use crate::mounts::{self, Mounts};
@@ -110,7 +112,7 @@ fn bundle(input: &BundleInput<'_>, host: &Host) -> Result<Bundle> {
     let fixed_projects = spec.limits.disk.is_some() && input.mapping.is_none();
     linux.set_seccomp(security::seccomp(&spec.security.seccomp, &bounding, fixed_projects)?);
     linux.set_sysctl(namespaces::sysctl(input));
-    let ids = input.mapping.map(namespaces::id_mappings);
+    let ids = input.mapping.map(id_mappings);
     linux.set_uid_mappings(ids.clone());
     linux.set_gid_mappings(ids);
     let root = RootBuilder::default()

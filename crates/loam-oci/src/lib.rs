@@ -21,7 +21,7 @@ mod user;
 pub mod lsm;
 pub mod seccomp;
 
-pub use bundle::OciBundler;
+pub use bundle::{OciBundler, id_mappings};
 pub use cgroup::{Cgroup, CgroupLayout, CgroupMount, CgroupVersion, cgroup_driver};
 pub use embedded::{EmbeddedRuntime, Step, hasten_cgroup_joins};
 pub use external::ExecRuntime;

@@ -11,6 +11,7 @@ use loam_packet::{PacketError, send};
 use loam_sys::features;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
+use super::VERSION;
 use super::protocol::Job;
 use crate::decompress::Compression;
 use crate::error::failed;
@@ -50,6 +51,7 @@ impl Helper {
         let child = command.spawn().map_err(|error| not_run(program, error))?;
         let helper = Self { program: program.to_owned(), control, child };
         let job = Job {
+            version: VERSION.to_owned(),
             compression,
             algorithm: means.algorithm,
             own_thread: means.own_thread,

@@ -12,6 +12,8 @@ use crate::unpack::{DanglingLink, Spent, Unpacked};
 /// What the helper is to do. Beside it come the blob's pipe, the layer's directory, and the file for its record.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Job {
+    /// The version of the program that asks.
+    pub(super) version: String,
     pub(super) compression: Compression,
     /// The algorithm of the diff id.
     pub(super) algorithm: DigestAlgorithm,

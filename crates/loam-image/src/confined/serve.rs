@@ -10,9 +10,9 @@ use loam_model::{ErrorKind, Failure};
 use loam_packet::{PacketError, WireFailure, receive, send};
 use loam_sys::features;
 
-use super::Unpacker;
 use super::confinement::confine;
 use super::protocol::{Answer, Job, Report, Request};
+use super::{Unpacker, VERSION};
 use crate::staging::Destination;
 use crate::stream::{Means, decode_and_unpack};
 use crate::unpack::{Budget, Spent, UnpackError};
@@ -38,6 +38,12 @@ fn serve(control: BorrowedFd<'_>) -> Result<(), PacketError> {
     let Ok([data, files, split]) = <[OwnedFd; 3]>::try_from(descriptors) else {
         return Err(PacketError::Closed);
     };
+    if job.version != VERSION {
+        let message = format!("the unpacker is of version {VERSION}, and {} is wanted", job.version);
+        let failure = Failure::new(ErrorKind::Unavailable, message)
+            .hint("install `loam-unpack` and `loam` of one release");
+        return send(control, &Request::Failed(WireFailure::new(&failure)), &[]);
+    }
     let request = match confine(files) {
         Ok(files) => {
             let destination = Destination { files, split: split.into() };

@@ -319,7 +319,6 @@ impl LayerStore {
             entries: streamed.unpacked.entries,
             blob: known_blob,
             blob_size: streamed.blob_size,
-            blob_kept: self.config.keep_blobs,
         };
         let held = HeldLayer::new(staged, lock, streamed.unpacked, record);
         Ok(HeldLayer { base: layer.base.clone(), ..held })

@@ -30,8 +30,8 @@ pub(super) fn list(input: &BundleInput<'_>) -> Vec<LinuxNamespace> {
     list
 }
 
-/// The id mappings, the same for users and groups.
-pub(super) fn id_mappings(mapping: &IdMapping) -> Vec<LinuxIdMapping> {
+/// An id mapping in the words of the runtime specification (config-linux.md, "User namespace mappings").
+pub fn id_mappings(mapping: &IdMapping) -> Vec<LinuxIdMapping> {
     let one = |range: &loam_model::IdRange| {
         LinuxIdMappingBuilder::default()
             .container_id(range.container)

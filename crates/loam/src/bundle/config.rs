@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use loam_model::oci_spec::runtime::{LinuxIdMapping, LinuxIdMappingBuilder, Mount, RootBuilder, Spec};
+use loam_model::oci_spec::runtime::{Mount, RootBuilder, Spec};
 use loam_model::{
     BundleInput, Bundler, CgroupPlace, ContainerId, ContainerSpec, ErrorKind, Failure, IdMapping, Image,
     Namespace, SelinuxOptions, shown,
 };
-use loam_oci::{OciBundler, finish_process, resolve_user};
+use loam_oci::{OciBundler, finish_process, id_mappings, resolve_user};
 use serde::Deserialize;
 
 use super::{BundleMaker, working_directory};
@@ -68,7 +68,7 @@ impl BundleMaker<'_> {
             // Runtimes choose one by the container's name.
             linux.set_cgroups_path(None);
             if let Some(users) = &self.owners.users {
-                linux.set_uid_mappings(Some(mappings(users)));
+                linux.set_uid_mappings(Some(id_mappings(users)));
             }
         }
         self.finish_user(&mut config, root, bundle.user.as_deref())?;
@@ -123,18 +123,6 @@ impl BundleMaker<'_> {
         }
         Ok(())
     }
-}
-
-fn mappings(mapping: &IdMapping) -> Vec<LinuxIdMapping> {
-    let one = |range: &loam_model::IdRange| {
-        LinuxIdMappingBuilder::default()
-            .container_id(range.container)
-            .host_id(range.host)
-            .size(range.size)
-            .build()
-            .expect("every member of a mapping has a default")
-    };
-    mapping.ranges.iter().map(one).collect()
 }
 
 /// Adds the implicit annotations, which labels go before, and says which labels were left out.
