@@ -29,10 +29,14 @@ use crate::delegate::call_ipam;
 use crate::firewall::{Firewall, NetworkRecord};
 use crate::namespace::NamespaceError;
 use crate::netlink::{Link, NetlinkError, RouteSocket};
-use crate::protocol::{CniError, CniResult, Command, Context, Interface, code};
+use crate::plugin::{Plugin, Role};
+use crate::protocol::{CniError, CniResult, Command, Context, Interface, Version, code};
+use check::check;
 use config::Config;
 
-pub use check::check;
+/// The plugin.
+pub const PLUGIN: Plugin =
+    Plugin { name: "bridge", role: Role::Interface, oldest: Version::V0_1_0, add, del, check, gc, status };
 
 fn failed(what: impl Into<String>) -> impl FnOnce(NetlinkError) -> CniError {
     let what = what.into();
@@ -84,7 +88,7 @@ impl Derived {
 }
 
 /// Attaches a namespace to the bridge.
-pub fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
+fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
     let config = Config::read(context)?;
     let namespace = context.open_namespace()?;
     let addresses = match &config.ipam_type {
@@ -179,7 +183,7 @@ fn interfaces(
 }
 
 /// Removes the attachment; success when there is nothing.
-pub fn del(context: &Context<'_>) -> Result<(), CniError> {
+fn del(context: &Context<'_>) -> Result<(), CniError> {
     let config = Config::read_for_removal(context)?;
     let derived = Derived::new(&context.container_id, &context.interface);
     let mut socket = RouteSocket::open().map_err(failed("opening a socket"))?;
@@ -213,7 +217,7 @@ pub fn del(context: &Context<'_>) -> Result<(), CniError> {
 }
 
 /// Removes the bridge's ports, and the addresses, of all attachments that are not valid.
-pub fn gc(context: &Context<'_>) -> Result<(), CniError> {
+fn gc(context: &Context<'_>) -> Result<(), CniError> {
     let config = Config::read_for_removal(context)?;
     let valid: Vec<String> = context
         .config
@@ -236,7 +240,7 @@ pub fn gc(context: &Context<'_>) -> Result<(), CniError> {
 }
 
 /// Verifies the configuration and asks the address plugin.
-pub fn status(context: &Context<'_>) -> Result<(), CniError> {
+fn status(context: &Context<'_>) -> Result<(), CniError> {
     let config = Config::read(context)?;
     match &config.ipam_type {
         Some(kind) => call_ipam(context, kind, Command::Status).map(drop),

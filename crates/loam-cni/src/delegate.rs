@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 
-use crate::plugin::Plugin;
+use crate::plugin::{Plugin, Role};
 use crate::protocol::{CniError, CniResult, Command, Context, Version, check_plugin_type, code};
 
 /// How long a program may take. Some wait for a DHCP server or a cloud's interface.
@@ -26,7 +26,7 @@ pub(crate) fn call_ipam(
 ) -> Result<Option<CniResult>, CniError> {
     check_plugin_type(kind)?;
     match Plugin::from_type(kind) {
-        Some(plugin @ Plugin::HostLocal) => plugin.call(command, context),
+        Some(plugin) if plugin.role == Role::Addresses => plugin.call(command, context),
         _ => {
             let program = find(kind, &context.plugin_directories)?;
             let input = serde_json::to_vec(&context.config.raw)

@@ -19,11 +19,24 @@ mod store;
 
 use ipnet::IpNet;
 
-use crate::protocol::{CniError, CniResult, Context, IpConfig, code};
+use crate::plugin::{Plugin, Role};
+use crate::protocol::{CniError, CniResult, Context, IpConfig, Version, code};
 use config::Config;
 use store::{Store, StoreError};
 
 pub use range::{Range, RangeSet};
+
+/// The plugin.
+pub const PLUGIN: Plugin = Plugin {
+    name: "host-local",
+    role: Role::Addresses,
+    oldest: Version::V0_1_0,
+    add,
+    del,
+    check,
+    gc,
+    status,
+};
 
 fn stored<T>(result: Result<T, StoreError>) -> Result<T, CniError> {
     result.map_err(|error| {
@@ -44,7 +57,7 @@ fn open(context: &Context<'_>, config: &Config) -> Result<Store, CniError> {
 }
 
 /// Takes one address from each range set.
-pub fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
+fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
     let config = Config::read(context)?;
     let mut store = open(context, &config)?;
     let mut requested = config.requested.clone();
@@ -79,7 +92,7 @@ pub fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
 }
 
 /// Gives the addresses of an attachment back.
-pub fn del(context: &Context<'_>) -> Result<(), CniError> {
+fn del(context: &Context<'_>) -> Result<(), CniError> {
     let config = Config::read_for_removal(context)?;
     let directory = config.data_directory.as_ref().unwrap_or(&context.host.address_directory);
     let Some(mut store) = stored(Store::open_existing(directory.join(&context.config.name)))? else {
@@ -89,7 +102,7 @@ pub fn del(context: &Context<'_>) -> Result<(), CniError> {
 }
 
 /// Verifies that the attachment has an address.
-pub fn check(context: &Context<'_>) -> Result<(), CniError> {
+fn check(context: &Context<'_>) -> Result<(), CniError> {
     let config = Config::read(context)?;
     let mut store = open(context, &config)?;
     if stored(store.owns_any((&context.container_id, &context.interface)))? {
@@ -102,7 +115,7 @@ pub fn check(context: &Context<'_>) -> Result<(), CniError> {
 }
 
 /// Gives back the addresses of all attachments that are not valid.
-pub fn gc(context: &Context<'_>) -> Result<(), CniError> {
+fn gc(context: &Context<'_>) -> Result<(), CniError> {
     let config = Config::read_for_removal(context)?;
     let valid = context.config.valid_attachments()?;
     let directory = config.data_directory.as_ref().unwrap_or(&context.host.address_directory);
@@ -117,6 +130,6 @@ pub fn gc(context: &Context<'_>) -> Result<(), CniError> {
 }
 
 /// Verifies that the configuration is sound.
-pub fn status(context: &Context<'_>) -> Result<(), CniError> {
+fn status(context: &Context<'_>) -> Result<(), CniError> {
     Config::read(context).map(drop)
 }

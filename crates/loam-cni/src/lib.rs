@@ -23,5 +23,5 @@ pub mod program;
 pub mod protocol;
 mod sysctl;
 
-pub use plugin::Plugin;
+pub use plugin::{Plugin, Role};
 pub use protocol::{CniError, CniResult, Command, Context, Host};

@@ -3,7 +3,20 @@
 use std::net::IpAddr;
 
 use crate::netlink::{Batch, NetlinkError, RouteSocket};
-use crate::protocol::{CniError, CniResult, Context, Interface, IpConfig, code};
+use crate::plugin::{Plugin, Role, nothing};
+use crate::protocol::{CniError, CniResult, Context, Interface, IpConfig, Version, code};
+
+/// The plugin.
+pub const PLUGIN: Plugin = Plugin {
+    name: "loopback",
+    role: Role::Interface,
+    oldest: Version::V0_1_0,
+    add,
+    del,
+    check,
+    gc: nothing,
+    status: nothing,
+};
 
 /// The interface; the one that the runtime names is ignored.
 const LOOPBACK: &str = "lo";
@@ -36,7 +49,7 @@ fn change(socket: &mut RouteSocket, batch: Batch) -> Result<(), CniError> {
 }
 
 /// Brings loopback up and reports its addresses, or passes the result of the plugins before on.
-pub fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
+fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
     let addresses = inside(context, |socket, index| {
         let mut batch = Batch::new();
         batch.link_up(index);
@@ -67,7 +80,7 @@ pub fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
 }
 
 /// Takes loopback down.
-pub fn del(context: &Context<'_>) -> Result<(), CniError> {
+fn del(context: &Context<'_>) -> Result<(), CniError> {
     if context.open_namespace_if_alive()?.is_none() {
         return Ok(());
     }
@@ -79,7 +92,7 @@ pub fn del(context: &Context<'_>) -> Result<(), CniError> {
 }
 
 /// Verifies that loopback is up.
-pub fn check(context: &Context<'_>) -> Result<(), CniError> {
+fn check(context: &Context<'_>) -> Result<(), CniError> {
     let up = inside(context, |socket, index| {
         let link = socket.link_by_index(index).map_err(|cause| failed(&cause))?;
         Ok(link.is_some_and(|link| link.up))

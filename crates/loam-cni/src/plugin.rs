@@ -1,63 +1,71 @@
-//! The plugins by name.
+//! The plugins by name. Each module of a plugin has its entry, [`Plugin`], with the functions of its verbs.
 
-use crate::protocol::{CniError, CniResult, Command, Context};
+use crate::protocol::{CniError, CniResult, Command, Context, Version};
 use crate::{bridge, host_local, loopback, portmap};
 
-/// A built-in plugin.
+/// The function of a verb that gives nothing.
+type Verb = fn(&Context<'_>) -> Result<(), CniError>;
+
+/// What a plugin is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plugin {
-    /// A veth pair between a namespace and a bridge.
-    Bridge,
-    /// Addresses from ranges, kept on this host.
-    HostLocal,
-    /// The loopback interface.
-    Loopback,
-    /// Ports published on the host.
-    Portmap,
+pub enum Role {
+    /// It makes an interface.
+    Interface,
+    /// It gives addresses to a plugin that makes an interface.
+    Addresses,
+    /// It changes what plugins before it in a chain have made.
+    Chained,
+}
+
+/// A built-in plugin.
+#[derive(Debug)]
+pub struct Plugin {
+    /// The `type` of its configuration, and the name that the program is called by.
+    pub name: &'static str,
+    /// What it is for.
+    pub role: Role,
+    /// The oldest version of the specification that it speaks.
+    pub oldest: Version,
+    pub(crate) add: fn(&Context<'_>) -> Result<CniResult, CniError>,
+    pub(crate) del: Verb,
+    pub(crate) check: Verb,
+    pub(crate) gc: Verb,
+    pub(crate) status: Verb,
 }
 
 impl Plugin {
-    /// All plugins.
-    pub const ALL: [Plugin; 4] = [Plugin::Bridge, Plugin::HostLocal, Plugin::Loopback, Plugin::Portmap];
+    /// All plugins, by name.
+    pub const ALL: [&'static Plugin; 4] =
+        [&bridge::PLUGIN, &host_local::PLUGIN, &loopback::PLUGIN, &portmap::PLUGIN];
 
     /// The plugin of a configuration's `type`.
-    pub fn from_type(kind: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|plugin| plugin.as_str() == kind)
+    pub fn from_type(kind: &str) -> Option<&'static Self> {
+        Self::ALL.into_iter().find(|plugin| plugin.name == kind)
     }
 
-    /// The `type` of its configuration, and the name that the program is called by.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Plugin::Bridge => "bridge",
-            Plugin::HostLocal => "host-local",
-            Plugin::Loopback => "loopback",
-            Plugin::Portmap => "portmap",
-        }
+    /// The versions of the specification that it speaks, the oldest first.
+    pub fn versions(&self) -> impl Iterator<Item = Version> {
+        Version::ALL.into_iter().filter(|version| *version >= self.oldest)
     }
 
     /// Calls the plugin. Only ADD gives a result.
-    pub fn call(self, command: Command, context: &Context<'_>) -> Result<Option<CniResult>, CniError> {
-        let result = match (self, command) {
-            (Plugin::Bridge, Command::Add) => return bridge::add(context).map(Some),
-            (Plugin::HostLocal, Command::Add) => return host_local::add(context).map(Some),
-            (Plugin::Loopback, Command::Add) => return loopback::add(context).map(Some),
-            (Plugin::Portmap, Command::Add) => return portmap::add(context).map(Some),
-            (Plugin::Bridge, Command::Del) => bridge::del(context),
-            (Plugin::HostLocal, Command::Del) => host_local::del(context),
-            (Plugin::Loopback, Command::Del) => loopback::del(context),
-            (Plugin::Portmap, Command::Del) => portmap::del(context),
-            (Plugin::Bridge, Command::Check) => bridge::check(context),
-            (Plugin::HostLocal, Command::Check) => host_local::check(context),
-            (Plugin::Loopback, Command::Check) => loopback::check(context),
-            (Plugin::Portmap, Command::Check) => portmap::check(context),
-            (Plugin::Bridge, Command::Gc) => bridge::gc(context),
-            (Plugin::HostLocal, Command::Gc) => host_local::gc(context),
-            (Plugin::Portmap, Command::Gc) => portmap::gc(context),
-            (Plugin::Bridge, Command::Status) => bridge::status(context),
-            (Plugin::HostLocal, Command::Status) => host_local::status(context),
-            (Plugin::Portmap, Command::Status) => portmap::status(context),
-            (Plugin::Loopback, Command::Gc | Command::Status) | (_, Command::Version) => Ok(()),
+    pub fn call(&self, command: Command, context: &Context<'_>) -> Result<Option<CniResult>, CniError> {
+        if context.config.version < self.oldest {
+            return Err(Version::incompatible(context.config.version.as_str(), self.versions()));
+        }
+        let verb = match command {
+            Command::Add => return (self.add)(context).map(Some),
+            Command::Del => self.del,
+            Command::Check => self.check,
+            Command::Gc => self.gc,
+            Command::Status => self.status,
+            Command::Version => return Ok(None),
         };
-        result.map(|()| None)
+        verb(context).map(|()| None)
     }
+}
+
+/// For verbs that have nothing to do.
+pub(crate) fn nothing(_context: &Context<'_>) -> Result<(), CniError> {
+    Ok(())
 }

@@ -12,8 +12,13 @@ use crate::conntrack::Forget;
 use crate::firewall::{Firewall, FirewallError, Mapping, Owner, PortsRecord, TransportProtocol};
 use crate::netlink::RouteSocket;
 use crate::nftables::NftablesError;
-use crate::protocol::{CniError, CniResult, Context, IpConfig, code};
+use crate::plugin::{Plugin, Role};
+use crate::protocol::{CniError, CniResult, Context, IpConfig, Version, code};
 use crate::sysctl;
+
+/// The plugin.
+pub const PLUGIN: Plugin =
+    Plugin { name: "portmap", role: Role::Chained, oldest: Version::V0_1_0, add, del, check, gc, status };
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -123,7 +128,7 @@ fn open(context: &Context<'_>) -> Result<Firewall, CniError> {
 }
 
 /// Publishes the ports.
-pub fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
+fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
     let config = Config::read(context)?;
     let previous = context.config.require_previous()?.clone();
     if config.mappings.is_empty() {
@@ -183,7 +188,7 @@ fn forget_flows(
 }
 
 /// Withdraws the ports.
-pub fn del(context: &Context<'_>) -> Result<(), CniError> {
+fn del(context: &Context<'_>) -> Result<(), CniError> {
     let config = Config::read(context)?;
     let given = match &context.config.previous {
         Some(previous) => {
@@ -199,7 +204,7 @@ pub fn del(context: &Context<'_>) -> Result<(), CniError> {
 }
 
 /// Verifies that the ports are published.
-pub fn check(context: &Context<'_>) -> Result<(), CniError> {
+fn check(context: &Context<'_>) -> Result<(), CniError> {
     let config = Config::read(context)?;
     let previous = context.config.require_previous()?;
     if config.mappings.is_empty() {
@@ -218,7 +223,7 @@ pub fn check(context: &Context<'_>) -> Result<(), CniError> {
 }
 
 /// Withdraws the ports of all attachments of the network that are not valid.
-pub fn gc(context: &Context<'_>) -> Result<(), CniError> {
+fn gc(context: &Context<'_>) -> Result<(), CniError> {
     let valid = context.config.valid_attachments()?;
     let mut firewall = open(context)?;
     for (container, interface) in firewall.published(&context.config.name).map_err(refused)? {
@@ -232,7 +237,7 @@ pub fn gc(context: &Context<'_>) -> Result<(), CniError> {
 }
 
 /// Verifies the configuration, and that the kernel has nf_tables.
-pub fn status(context: &Context<'_>) -> Result<(), CniError> {
+fn status(context: &Context<'_>) -> Result<(), CniError> {
     Config::read(context)?;
     let unavailable =
         |cause: FirewallError| CniError::new(code::UNAVAILABLE, "nf_tables can't be used").because(&cause);

@@ -31,7 +31,7 @@ pub fn run<V: Fn(&str) -> Option<String>>(
     let mut arguments = call.arguments.iter();
     let called = arguments.next().and_then(|argument| name(argument));
     let Some(plugin) = called.or_else(|| arguments.next().and_then(|argument| name(argument))) else {
-        let names: Vec<_> = Plugin::ALL.into_iter().map(Plugin::as_str).collect();
+        let names = Plugin::ALL.map(|plugin| plugin.name);
         writeln!(
             errors,
             "loam-cni is called by the name of one of its plugins, or with it as first argument:"
@@ -41,12 +41,9 @@ pub fn run<V: Fn(&str) -> Option<String>>(
     };
     match answer(plugin, call, input) {
         Ok(Answer::About) => {
-            writeln!(errors, "CNI {} plugin of Loam {}", plugin.as_str(), env!("CARGO_PKG_VERSION"))?;
-            writeln!(
-                errors,
-                "CNI protocol versions supported: {}",
-                Version::ALL.map(Version::as_str).join(", ")
-            )?;
+            writeln!(errors, "CNI {} plugin of Loam {}", plugin.name, env!("CARGO_PKG_VERSION"))?;
+            let versions: Vec<_> = plugin.versions().map(Version::as_str).collect();
+            writeln!(errors, "CNI protocol versions supported: {}", versions.join(", "))?;
             Ok(0)
         }
         Ok(Answer::Value(value)) => {
@@ -71,7 +68,7 @@ enum Answer {
 
 /// In the order of the reference library: environment, input, name and version, verb (SPEC.md; `pkg/skel`).
 fn answer<V: Fn(&str) -> Option<String>>(
-    plugin: Plugin,
+    plugin: &Plugin,
     call: &Call<'_, V>,
     input: &mut dyn Read,
 ) -> Result<Answer, CniError> {
@@ -79,7 +76,7 @@ fn answer<V: Fn(&str) -> Option<String>>(
     if environment.command == Command::Version {
         let value = json!({
             "cniVersion": Version::NEWEST.as_str(),
-            "supportedVersions": Version::ALL.map(Version::as_str),
+            "supportedVersions": plugin.versions().map(Version::as_str).collect::<Vec<_>>(),
         });
         return Ok(Answer::Value(value));
     }

@@ -11,7 +11,7 @@ fn wrong(message: String) -> CniError {
 }
 
 /// Verifies an attachment.
-pub fn check(context: &Context<'_>) -> Result<(), CniError> {
+pub(super) fn check(context: &Context<'_>) -> Result<(), CniError> {
     let config = Config::read(context)?;
     let namespace = context.open_namespace()?;
     if let Some(kind) = &config.ipam_type {

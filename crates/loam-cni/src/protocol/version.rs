@@ -56,11 +56,18 @@ impl Version {
         if text.is_empty() {
             return Ok(Version::V0_1_0);
         }
-        Self::ALL.into_iter().find(|version| version.as_str() == text).ok_or_else(|| CniError {
+        let found = Self::ALL.into_iter().find(|version| version.as_str() == text);
+        found.ok_or_else(|| Self::incompatible(text, Self::ALL))
+    }
+
+    /// The error of a configuration whose version is none of those that are spoken.
+    pub(crate) fn incompatible(text: &str, spoken: impl IntoIterator<Item = Version>) -> CniError {
+        let spoken: Vec<_> = spoken.into_iter().map(Version::as_str).collect();
+        CniError {
             code: code::INCOMPATIBLE_VERSION,
             message: "incompatible CNI versions".into(),
-            details: format!("config is {text:?}, plugin supports {:?}", Self::ALL.map(Version::as_str)),
-        })
+            details: format!("config is {text:?}, plugin supports {spoken:?}"),
+        }
     }
 }
 
