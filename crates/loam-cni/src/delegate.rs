@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 
-use crate::plugin::{Plugin, Role};
+use crate::plugins::{Plugin, Role};
 use crate::protocol::{CniError, CniResult, Command, Context, Version, check_plugin_type, code};
 
 /// How long a program may take. Some wait for a DHCP server or a cloud's interface.

@@ -1,27 +1,23 @@
-//! The built-in CNI plugins: `bridge`, `loopback`, `host-local` and `portmap`.
+//! The built-in CNI plugins, see [`plugins`], and the ground that they stand on.
 //!
 //! What comes in: one call of the Container Network Interface ([`Context`]: a verb's container, namespace, interface
 //! and configuration). What goes out: links, addresses and routes over [`netlink`], rules as elements of one static
 //! [`nftables`] table ([`firewall`]), and a [`CniResult`]. [`Plugin`] names the plugins; the same functions are called
 //! in-process by Loam's own CNI runtime and by the multi-call program `loam-cni` for any other runtime.
 //!
-//! State on disk: addresses in the format of the reference plugin ([`host_local`]), and what the firewall must hold in
-//! [`Host::state_directory`] ([`firewall`]). Everything else is looked up in the kernel.
+//! State on disk: addresses in the format of the reference plugin ([`plugins::host_local`]), and what the firewall must
+//! hold in [`Host::state_directory`] ([`firewall`]). Everything else is looked up in the kernel.
 
-pub mod bridge;
 pub mod conntrack;
 pub mod delegate;
 pub mod firewall;
-pub mod host_local;
-pub mod loopback;
 pub mod namespace;
 pub mod netlink;
 pub mod nftables;
-mod plugin;
-pub mod portmap;
+pub mod plugins;
 pub mod program;
 pub mod protocol;
 mod sysctl;
 
-pub use plugin::{Plugin, Role};
+pub use plugins::{Plugin, Role};
 pub use protocol::{CniError, CniResult, Command, Context, Host};

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::plugin::Plugin;
+use crate::plugins::Plugin;
 use crate::protocol::{CniError, Command, Context, Environment, Host, PluginConfig, Version, code};
 
 /// What a call of the program sees of its process.

@@ -10,7 +10,7 @@
 //! CACHE_DIR/
 //!   attachments/CONTAINER       the intent: what an attachment consists of, written before its first effect
 //!   results/NETWORK-CONTAINER-IFNAME   the result, in the format of libcni's cache
-//! DATA_DIR/                     addresses, see `loam_cni::host_local`
+//! DATA_DIR/                     addresses, see `loam_cni::plugins::host_local`
 //! RUN_DIR/                      what the firewall must hold, see `loam_cni::firewall`
 //! ```
 //!

@@ -1,7 +1,11 @@
-//! The plugins by name. Each module of a plugin has its entry, [`Plugin`], with the functions of its verbs.
+//! The plugins. Each module has its entry, a [`Plugin`] with the functions of its verbs.
+
+pub mod bridge;
+pub mod host_local;
+pub mod loopback;
+pub mod portmap;
 
 use crate::protocol::{CniError, CniResult, Command, Context, Version};
-use crate::{bridge, host_local, loopback, portmap};
 
 /// The function of a verb that gives nothing.
 type Verb = fn(&Context<'_>) -> Result<(), CniError>;

@@ -29,7 +29,7 @@ use crate::delegate::call_ipam;
 use crate::firewall::{Firewall, NetworkRecord};
 use crate::namespace::NamespaceError;
 use crate::netlink::{Link, NetlinkError, RouteSocket};
-use crate::plugin::{Plugin, Role};
+use crate::plugins::{Plugin, Role};
 use crate::protocol::{CniError, CniResult, Command, Context, Interface, Version, code};
 use check::check;
 use config::Config;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::netlink::{Batch, NetlinkError, RouteSocket};
-use crate::plugin::{Plugin, Role, nothing};
+use crate::plugins::{Plugin, Role, nothing};
 use crate::protocol::{CniError, CniResult, Context, Interface, IpConfig, Version, code};
 
 /// The plugin.

@@ -12,7 +12,7 @@ use crate::conntrack::Forget;
 use crate::firewall::{Firewall, FirewallError, Mapping, Owner, PortsRecord, TransportProtocol};
 use crate::netlink::RouteSocket;
 use crate::nftables::NftablesError;
-use crate::plugin::{Plugin, Role};
+use crate::plugins::{Plugin, Role};
 use crate::protocol::{CniError, CniResult, Context, IpConfig, Version, code};
 use crate::sysctl;
 

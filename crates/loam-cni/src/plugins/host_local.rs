@@ -19,7 +19,7 @@ mod store;
 
 use ipnet::IpNet;
 
-use crate::plugin::{Plugin, Role};
+use crate::plugins::{Plugin, Role};
 use crate::protocol::{CniError, CniResult, Context, IpConfig, Version, code};
 use config::Config;
 use store::{Store, StoreError};
