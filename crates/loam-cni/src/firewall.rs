@@ -9,6 +9,7 @@
 //! chain guard                  drops 127.0.0.0/8 that comes in over those bridges (CVE-2020-8558)
 //! chain published              looks the maps up; reached only for addresses of this host (CVE-2025-67499)
 //! chain prerouting, output, postrouting
+//! chain egress, to-host, …     what containers may reach, see [`egress`]
 //! ```
 //!
 //! Elements carry their container's id and interface as comment. A key that is taken is refused by the kernel, so that
@@ -18,6 +19,7 @@
 //! ```text
 //! networks/NETWORK         the subnets that are masqueraded
 //! ports/CONTAINER:IFNAME   the published ports
+//! egress/CONTAINER         what the container may reach
 //! ```
 //!
 //! From these records DEL knows what to take back, and the table is made anew when somebody has flushed it. They are
@@ -26,6 +28,7 @@
 //!
 //! [`Host::state_directory`]: crate::Host::state_directory
 
+pub mod egress;
 mod elements;
 mod records;
 mod ruleset;
@@ -245,11 +248,14 @@ impl Firewall {
 
     /// Whether every rule of the table is there.
     fn is_whole(&mut self) -> Result<bool, FirewallError> {
-        match self.socket.count_rules(TABLE) {
-            Ok(counts) => Ok(counts == ruleset::rule_counts()),
-            Err(NftablesError::Missing) => Ok(false),
-            Err(error) => Err(FirewallError::Read(error)),
+        for (chain, count) in ruleset::rule_counts() {
+            match self.socket.count_rules(TABLE, chain) {
+                Ok(found) if found == count => {}
+                Ok(_) | Err(NftablesError::Missing) => return Ok(false),
+                Err(error) => return Err(FirewallError::Read(error)),
+            }
         }
+        Ok(true)
     }
 
     /// Makes a change to sets and maps, and before it, or when it fails for lack of them, the table itself.
@@ -288,6 +294,7 @@ impl Firewall {
             parts.push(elements::surroundings(&record));
             parts.push(elements::ports(&record.mappings, &owner.as_owner().comment()));
         }
+        self.restore_egress()?;
         for part in parts {
             let mut batch = Batch::new(TABLE);
             elements::add(&mut batch, &part, false);

@@ -11,8 +11,8 @@ mod socket;
 
 pub(crate) use batch::message;
 pub use batch::{Batch, Chain, Hook};
-pub use expression::{Comparison, Expression, Field, Verdict};
-pub use set::{Element, SetDefinition, SetKind};
+pub use expression::{Comparison, Expression, Field, Limit, Refusal, Verdict};
+pub use set::{Element, MeterDefinition, SetDefinition, SetKind};
 pub use socket::{NftablesError, NftablesSocket, SocketPool};
 
 /// The family of the tables here: IPv4 and IPv6 together (`NFPROTO_INET`).

@@ -69,7 +69,7 @@ impl fmt::Display for Mapping {
     }
 }
 
-fn address_bytes(address: IpAddr) -> Vec<u8> {
+pub(super) fn address_bytes(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
@@ -95,7 +95,7 @@ pub(super) fn port(mapping: &Mapping, comment: &str) -> (&'static str, Element) 
         (false, IpAddr::V4(_)) => PORTS4,
         (false, IpAddr::V6(_)) => PORTS6,
     };
-    (set, Element { key, value: Some(value), comment: Some(comment.to_owned()), interval_end: false })
+    (set, Element { key, value: Some(value), comment: Some(comment.to_owned()), ..Element::default() })
 }
 
 /// The elements of published ports.

@@ -78,6 +78,17 @@ impl Records {
         self.directory.join("ports").join(format!("{}:{}", owner.container, owner.interface))
     }
 
+    pub(super) fn egress_path(&self, container: &str) -> PathBuf {
+        self.directory.join("egress").join(container)
+    }
+
+    /// The containers that have rules on what they may reach.
+    pub(super) fn egress(&self) -> Result<Vec<String>, RecordError> {
+        // A name with a dot before is a record that is just written.
+        let names = names(&self.directory.join("egress"))?;
+        Ok(names.into_iter().filter(|name| !name.starts_with('.')).collect())
+    }
+
     pub(super) fn keep_network(&self, network: &str, record: &NetworkRecord) -> Result<(), RecordError> {
         let path = self.directory.join("networks").join(network);
         if read::<NetworkRecord>(&path)?.as_ref() == Some(record) {
@@ -101,11 +112,7 @@ impl Records {
     }
 
     pub(super) fn forget_ports(&self, owner: &Owner<'_>) -> Result<(), RecordError> {
-        let path = self.ports_path(owner);
-        match fs::remove_file(&path) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(RecordError::Remove(path, cause)),
-            _ => Ok(()),
-        }
+        remove(&self.ports_path(owner))
     }
 
     pub(super) fn all_ports(&self) -> Result<Vec<(StoredOwner, PortsRecord)>, RecordError> {
@@ -146,12 +153,30 @@ fn names(directory: &Path) -> Result<Vec<String>, RecordError> {
 }
 
 /// Reads a record. One that is gone, or that a crash of the machine left empty, is none.
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordError> {
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordError> {
     match fs::read(path) {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(cause) => Err(RecordError::Read(path.to_owned(), cause)),
     }
+}
+
+/// Removes a record; success when there is none.
+pub(super) fn remove(path: &Path) -> Result<(), RecordError> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(RecordError::Remove(path.to_owned(), cause))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a record beside and renames it, so that nobody ever sees half of it.
+pub(super) fn replace<T: Serialize>(path: &Path, record: &T) -> Result<(), RecordError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{name}"));
+    write(&beside, record)?;
+    fs::rename(&beside, path).map_err(|cause| RecordError::Write(path.to_owned(), cause))
 }
 
 /// Writes a record, and makes the directory only when it is missing. A reader who sees half of it takes it for none,

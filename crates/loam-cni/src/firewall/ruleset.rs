@@ -1,7 +1,6 @@
 //! The table's definition: what never changes.
 
-use std::collections::BTreeMap;
-
+use super::egress::ruleset as egress;
 use crate::nftables::{Batch, Chain, Comparison, Expression, Field, Hook, SetDefinition, SetKind, Verdict};
 
 pub(super) const TABLE: &str = "loam";
@@ -38,17 +37,17 @@ const CHAINS: [Chain; 5] = [
     Chain { name: "postrouting", hook: Some(("nat", Hook::Postrouting, 100)) },
 ];
 
-const INET4: u8 = 2;
-const INET6: u8 = 10;
+pub(super) const INET4: u8 = 2;
+pub(super) const INET6: u8 = 10;
 /// `RTN_LOCAL`, in the host's byte order.
 const LOCAL: [u8; 4] = 2u32.to_ne_bytes();
 /// `IPS_DST_NAT`, in the host's byte order.
 const REDIRECTED: [u8; 4] = 0x20u32.to_ne_bytes();
-const SOURCE4: Field = Field::Network(12, 4);
-const DESTINATION4: Field = Field::Network(16, 4);
-const SOURCE6: Field = Field::Network(8, 16);
-const DESTINATION6: Field = Field::Network(24, 16);
-const DESTINATION_PORT: Field = Field::Transport(2, 2);
+pub(super) const SOURCE4: Field = Field::Network(12, 4);
+pub(super) const DESTINATION4: Field = Field::Network(16, 4);
+pub(super) const SOURCE6: Field = Field::Network(8, 16);
+pub(super) const DESTINATION6: Field = Field::Network(24, 16);
+pub(super) const DESTINATION_PORT: Field = Field::Transport(2, 2);
 /// `::1`.
 const LOOPBACK6: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
@@ -63,7 +62,7 @@ const fn not_in_set(set: &'static str) -> Expression<'static> {
     Member { register: 1, set, inverted: true }
 }
 
-type Rule = (&'static str, &'static [Expression<'static>]);
+pub(super) type Rule = (&'static str, &'static [Expression<'static>]);
 
 /// The rules, chain and expressions. Registers: see [`Expression`].
 const RULES: [Rule; 12] = [
@@ -227,22 +226,20 @@ const JUMP_IF_LOCAL: &[Expression<'static>] = &[
 /// Fills a batch with all that makes the table, whatever of it exists already; elements stay.
 pub(super) fn define(batch: &mut Batch) {
     batch.add_table();
-    for set in &SETS {
+    for set in SETS.iter().chain(&egress::SETS) {
         batch.add_set(set);
     }
-    for chain in &CHAINS {
+    for chain in CHAINS.iter().chain(&egress::CHAINS) {
         batch.add_chain(chain).flush_chain(chain.name);
     }
-    for (chain, rule) in RULES {
+    for (chain, rule) in RULES.iter().chain(&egress::RULES) {
         batch.add_rule(chain, rule);
     }
 }
 
 /// How many rules each chain has when the table is whole.
-pub(super) fn rule_counts() -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    for (chain, _) in RULES {
-        *counts.entry(chain.to_owned()).or_insert(0) += 1;
-    }
-    counts
+pub(super) fn rule_counts() -> impl Iterator<Item = (&'static str, usize)> {
+    let rules = || RULES.iter().chain(&egress::RULES);
+    let chains = CHAINS.iter().chain(&egress::CHAINS);
+    chains.map(move |chain| (chain.name, rules().filter(|(name, _)| *name == chain.name).count()))
 }

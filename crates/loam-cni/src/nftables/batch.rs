@@ -1,17 +1,19 @@
 //! A batch: changes that happen together or not at all.
 
 use super::expression::Expression;
-use super::set::{Element, SetDefinition};
+use super::set::{Element, MeterDefinition, SetDefinition};
 use super::{FAMILY_INET, SUBSYSTEM, header};
 use crate::netlink::Attributes;
 
 pub(super) const NFT_MSG_NEWTABLE: u8 = 0;
 pub(super) const NFT_MSG_DELTABLE: u8 = 2;
 pub(super) const NFT_MSG_NEWCHAIN: u8 = 3;
+pub(super) const NFT_MSG_DELCHAIN: u8 = 5;
 pub(super) const NFT_MSG_NEWRULE: u8 = 6;
 pub(super) const NFT_MSG_GETRULE: u8 = 7;
 pub(super) const NFT_MSG_DELRULE: u8 = 8;
 pub(super) const NFT_MSG_NEWSET: u8 = 9;
+pub(super) const NFT_MSG_DELSET: u8 = 11;
 pub(super) const NFT_MSG_NEWSETELEM: u8 = 12;
 pub(super) const NFT_MSG_GETSETELEM: u8 = 13;
 pub(super) const NFT_MSG_DELSETELEM: u8 = 14;
@@ -29,6 +31,10 @@ const NFNL_MSG_BATCH_END: u16 = 0x11;
 pub enum Hook {
     /// Packets that came in, before routing.
     Prerouting,
+    /// Packets for this host.
+    Input,
+    /// Packets that this host passes on.
+    Forward,
     /// Packets of this host's own, before routing.
     Output,
     /// Packets that go out, after routing.
@@ -92,6 +98,22 @@ impl Batch {
         self
     }
 
+    /// Makes a set that packets fill, unless it exists.
+    pub fn add_meter(&mut self, meter: &MeterDefinition<'_>) -> &mut Self {
+        self.sets += 1;
+        let id = self.sets;
+        self.push(NFT_MSG_NEWSET, NLM_F_CREATE, |attributes| meter.write(id, attributes));
+        self
+    }
+
+    /// Removes a set; one that a rule uses fails the batch.
+    pub fn delete_set(&mut self, name: &str) -> &mut Self {
+        self.push(NFT_MSG_DELSET, 0, |attributes| {
+            attributes.text(2, name);
+        });
+        self
+    }
+
     /// Makes a chain unless it exists.
     pub fn add_chain(&mut self, chain: &Chain) -> &mut Self {
         self.push(NFT_MSG_NEWCHAIN, NLM_F_CREATE, |attributes| {
@@ -99,12 +121,30 @@ impl Batch {
             let Some((kind, hook, priority)) = chain.hook else { return };
             let number = match hook {
                 Hook::Prerouting => 0,
+                Hook::Input => 1,
+                Hook::Forward => 2,
                 Hook::Output => 3,
                 Hook::Postrouting => 4,
             };
             attributes.text(7, kind).nested(4, |inner| {
                 inner.be32(1, number).bytes(2, &priority.to_be_bytes());
             });
+        });
+        self
+    }
+
+    /// Makes a chain that is jumped to, unless it exists.
+    pub fn add_inner_chain(&mut self, name: &str) -> &mut Self {
+        self.push(NFT_MSG_NEWCHAIN, NLM_F_CREATE, |attributes| {
+            attributes.text(3, name);
+        });
+        self
+    }
+
+    /// Removes a chain with its rules; one that something jumps to fails the batch.
+    pub fn delete_chain(&mut self, name: &str) -> &mut Self {
+        self.push(NFT_MSG_DELCHAIN, 0, |attributes| {
+            attributes.text(3, name);
         });
         self
     }

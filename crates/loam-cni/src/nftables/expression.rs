@@ -16,8 +16,10 @@ pub enum Field {
     InputLink,
     /// The name of the link that it goes out by (`oifname`).
     OutputLink,
-    /// The state bits of its connection (`ct status`).
+    /// The status bits of its connection (`ct status`).
     ConnectionStatus,
+    /// The state of its connection, one bit (`ct state`).
+    ConnectionState,
     /// The kind of its destination address: local, broadcast and so on (`fib daddr type`).
     DestinationKind,
     /// Bytes of the network header: offset, length.
@@ -33,6 +35,10 @@ pub enum Comparison {
     Equal,
     /// Not the same.
     NotEqual,
+    /// The same or before, byte by byte.
+    AtMost,
+    /// The same or after, byte by byte.
+    AtLeast,
 }
 
 /// What is done with a packet.
@@ -40,8 +46,34 @@ pub enum Comparison {
 pub enum Verdict<'a> {
     /// It is dropped.
     Drop,
+    /// It passes this base chain.
+    Accept,
     /// It goes on in another chain, and comes back.
     Jump(&'a str),
+    /// It goes on in another chain, and what that does not decide is decided as the chain before would have at its end.
+    Goto(&'a str),
+}
+
+/// How the sender of a packet that may not pass is told (`nft_reject`, for both families).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The connection is reset, of TCP only. Messages of ICMP the kernel sends one a second or so to each address.
+    Reset,
+    /// Nobody listens there.
+    PortUnreachable,
+    /// It is not allowed.
+    Prohibited,
+}
+
+/// A limit on how often a rule goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Packets a second.
+    pub per_second: u64,
+    /// Packets beyond that at once.
+    pub burst: u32,
+    /// Whether the rule goes on above the limit, rather than below it.
+    pub over: bool,
 }
 
 /// One step of a rule.
@@ -77,6 +109,28 @@ pub enum Expression<'a> {
     Masquerade,
     /// Ends with a verdict.
     Verdict(Verdict<'a>),
+    /// Ends with the verdict that the map holds for the register; ends the rule if it holds none.
+    VerdictMap {
+        /// The register with the key.
+        register: u32,
+        /// The map.
+        set: &'a str,
+    },
+    /// Refuses the packet, and tells the sender.
+    Reject(Refusal),
+    /// Writes a line to the kernel's log, which begins with this text of at most 127 bytes.
+    Log(&'a str),
+    /// Ends the rule at a limit for all packets.
+    Limit(Limit),
+    /// Ends the rule at a limit for each key in the register; a dynamic set keeps the counts.
+    Meter {
+        /// The register with the key.
+        register: u32,
+        /// The set.
+        set: &'a str,
+        /// The limit of each key.
+        limit: Limit,
+    },
 }
 
 impl Expression<'_> {
@@ -93,7 +147,12 @@ impl Expression<'_> {
         let name = match *self {
             Expression::Load(field, register) => return load(field, register),
             Expression::Compare(register, comparison, value) => {
-                let operator = if comparison == Comparison::Equal { 0 } else { 1 };
+                let operator = match comparison {
+                    Comparison::Equal => 0,
+                    Comparison::NotEqual => 1,
+                    Comparison::AtMost => 3,
+                    Comparison::AtLeast => 5,
+                };
                 data.be32(1, register).be32(2, operator).nested(3, |inner| {
                     inner.bytes(1, value);
                 });
@@ -127,6 +186,34 @@ impl Expression<'_> {
                 "nat"
             }
             Expression::Masquerade => "masq",
+            Expression::VerdictMap { register, set } => {
+                data.text(1, set).be32(2, register).be32(3, 0);
+                "lookup"
+            }
+            Expression::Reject(refusal) => {
+                // NFT_REJECT_TCP_RST, and NFT_REJECT_ICMPX_UNREACH, which is right for both families.
+                match refusal {
+                    Refusal::Reset => data.be32(1, 1),
+                    Refusal::PortUnreachable => data.be32(1, 2).u8(2, 1),
+                    Refusal::Prohibited => data.be32(1, 2).u8(2, 3),
+                };
+                "reject"
+            }
+            Expression::Log(prefix) => {
+                data.text(2, prefix);
+                "log"
+            }
+            Expression::Limit(limit) => {
+                limit.write(&mut data);
+                "limit"
+            }
+            Expression::Meter { register, set, limit } => {
+                // NFT_DYNSET_OP_ADD
+                data.text(1, set).be32(3, 0).be32(4, register).nested(7, |inner| {
+                    inner.text(1, "limit").nested(2, |inner| limit.write(inner));
+                });
+                "dynset"
+            }
             Expression::Verdict(verdict) => {
                 data.be32(1, 0).nested(2, |inner| {
                     inner.nested(2, |inner| write_verdict(verdict, inner));
@@ -138,11 +225,20 @@ impl Expression<'_> {
     }
 }
 
+impl Limit {
+    fn write(&self, data: &mut Attributes) {
+        const SECOND: u64 = 1;
+        data.bytes(1, &self.per_second.to_be_bytes()).bytes(2, &SECOND.to_be_bytes()).be32(3, self.burst);
+        data.be32(4, 0).be32(5, u32::from(self.over));
+    }
+}
+
 fn load(field: Field, register: u32) -> (&'static str, Attributes) {
     const NFT_META_IIFNAME: u32 = 6;
     const NFT_META_OIFNAME: u32 = 7;
     const NFT_META_NFPROTO: u32 = 15;
     const NFT_META_L4PROTO: u32 = 16;
+    const NFT_CT_STATE: u32 = 0;
     const NFT_CT_STATUS: u32 = 2;
     const NFT_FIB_RESULT_ADDRTYPE: u32 = 3;
     const NFTA_FIB_F_DADDR: u32 = 2;
@@ -158,6 +254,10 @@ fn load(field: Field, register: u32) -> (&'static str, Attributes) {
         Field::OutputLink => meta(NFT_META_OIFNAME),
         Field::ConnectionStatus => {
             data.be32(1, register).be32(2, NFT_CT_STATUS);
+            "ct"
+        }
+        Field::ConnectionState => {
+            data.be32(1, register).be32(2, NFT_CT_STATE);
             "ct"
         }
         Field::DestinationKind => {
@@ -176,11 +276,15 @@ fn load(field: Field, register: u32) -> (&'static str, Attributes) {
     (name, data)
 }
 
-fn write_verdict(verdict: Verdict<'_>, into: &mut Attributes) {
+pub(super) fn write_verdict(verdict: Verdict<'_>, into: &mut Attributes) {
     const NF_DROP: u32 = 0;
+    const NF_ACCEPT: u32 = 1;
     const NFT_JUMP: i32 = -3;
+    const NFT_GOTO: i32 = -4;
     match verdict {
         Verdict::Drop => into.be32(1, NF_DROP),
+        Verdict::Accept => into.be32(1, NF_ACCEPT),
         Verdict::Jump(chain) => into.bytes(1, &NFT_JUMP.to_be_bytes()).text(2, chain),
+        Verdict::Goto(chain) => into.bytes(1, &NFT_GOTO.to_be_bytes()).text(2, chain),
     };
 }

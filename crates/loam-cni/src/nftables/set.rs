@@ -1,6 +1,7 @@
 //! Sets and maps, and their elements.
 
-use crate::netlink::{Attributes, attributes, be32};
+use super::expression::{Verdict, write_verdict};
+use crate::netlink::{Attributes, attributes, be32, text};
 
 /// The parts that keys and values are made of, as `nft` numbers them so that it can show them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub enum SetKind {
     Port,
     /// The name of a link.
     LinkName,
+    /// A verdict, which only a map's values can be.
+    Verdict,
 }
 
 impl SetKind {
@@ -25,6 +28,7 @@ impl SetKind {
             SetKind::Protocol => 12,
             SetKind::Port => 13,
             SetKind::LinkName => 41,
+            SetKind::Verdict => 0xffff_ff00,
         }
     }
 
@@ -32,7 +36,7 @@ impl SetKind {
     fn length(self) -> u32 {
         match self {
             SetKind::Ipv4 | SetKind::Protocol | SetKind::Port => 4,
-            SetKind::Ipv6 | SetKind::LinkName => 16,
+            SetKind::Ipv6 | SetKind::LinkName | SetKind::Verdict => 16,
         }
     }
 }
@@ -86,6 +90,37 @@ impl SetDefinition {
     }
 }
 
+/// A set that the packets themselves fill: one count for each key, forgotten when it was not needed for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MeterDefinition<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What its keys are made of.
+    pub key: &'a [SetKind],
+    /// Milliseconds after which an unused key is forgotten.
+    pub timeout: u64,
+    /// The most keys.
+    pub size: u32,
+}
+
+impl MeterDefinition<'_> {
+    const TIMEOUT: u32 = 0x10;
+    const DYNAMIC: u32 = 0x20;
+
+    /// Writes the definition, as [`SetDefinition`] does.
+    pub(super) fn write(&self, id: u32, into: &mut Attributes) {
+        into.text(2, self.name).be32(3, Self::TIMEOUT | Self::DYNAMIC);
+        into.be32(4, kind_number(self.key)).be32(5, total_length(self.key));
+        into.nested(9, |description| {
+            description.be32(1, self.size);
+        });
+        into.be32(10, id).bytes(11, &self.timeout.to_be_bytes());
+        let mut hint = vec![0, 4];
+        hint.extend_from_slice(&2u32.to_ne_bytes());
+        into.bytes(13, &hint);
+    }
+}
+
 /// An element of a set or map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Element {
@@ -93,6 +128,8 @@ pub struct Element {
     pub key: Vec<u8>,
     /// The value's bytes, in a map.
     pub value: Option<Vec<u8>>,
+    /// The chain to go on in, in a map of verdicts.
+    pub chain: Option<String>,
     /// Whether it is the end of a range, which does not belong to it.
     pub interval_end: bool,
     /// The comment, at most 127 bytes; `nft` shows it.
@@ -115,6 +152,11 @@ impl Element {
             if let Some(value) = &self.value {
                 element.nested(2, |data| {
                     data.bytes(1, value);
+                });
+            }
+            if let Some(chain) = &self.chain {
+                element.nested(2, |data| {
+                    data.nested(2, |verdict| write_verdict(Verdict::Goto(chain), verdict));
                 });
             }
             if let Some(comment) = &self.comment {
@@ -145,7 +187,10 @@ impl Element {
         for (kind, value) in attributes(bytes) {
             match kind {
                 1 => element.key = data(value)?,
-                2 => element.value = data(value),
+                2 => {
+                    element.value = data(value);
+                    element.chain = chain(value);
+                }
                 3 => element.interval_end = be32(value)? & 1 != 0,
                 6 => element.comment = comment(value),
                 _ => {}
@@ -153,6 +198,12 @@ impl Element {
         }
         Some(element)
     }
+}
+
+/// The chain of a verdict.
+fn chain(data: &[u8]) -> Option<String> {
+    let (_, verdict) = attributes(data).find(|(kind, _)| *kind == 2)?;
+    attributes(verdict).find(|(kind, _)| *kind == 2).map(|(_, name)| text(name))
 }
 
 fn comment(bytes: &[u8]) -> Option<String> {
@@ -187,13 +238,15 @@ mod tests {
             value: Some(vec![5; 8]),
             interval_end: true,
             comment: Some("abc eth0".into()),
+            chain: None,
         };
+        let verdict = Element { key: vec![9; 4], chain: Some("elsewhere".into()), ..Element::default() };
         let mut message = Attributes::default();
         message.nested(3, |list| {
             element.write(list);
-            element.write(list);
+            verdict.write(list);
         });
-        assert_eq!(Element::read_all(message.as_bytes()), [element.clone(), element]);
+        assert_eq!(Element::read_all(message.as_bytes()), [element, verdict]);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The socket to nf_tables.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
@@ -117,20 +116,16 @@ impl NftablesSocket {
         failure.map_or(Ok(()), |refusal| Err(refusal.into()))
     }
 
-    /// How many rules each chain of a table has.
-    pub fn count_rules(&mut self, table: &str) -> Result<BTreeMap<String, usize>, NftablesError> {
+    /// How many rules a chain of a table has; none when there is no such chain.
+    pub fn count_rules(&mut self, table: &str, chain: &str) -> Result<usize, NftablesError> {
         let mut request = Attributes::after(&header(FAMILY_INET, 0));
-        request.text(1, table);
-        let mut counts = BTreeMap::new();
-        for rule in self.list(NFT_MSG_GETRULE, &request)? {
-            let of = |wanted: u16| attributes(&rule).find(|(kind, _)| *kind == wanted).map(|(_, v)| text(v));
-            if of(1).as_deref() == Some(table)
-                && let Some(chain) = of(2)
-            {
-                *counts.entry(chain).or_insert(0) += 1;
-            }
-        }
-        Ok(counts)
+        request.text(1, table).text(2, chain);
+        let rules = self.list(NFT_MSG_GETRULE, &request)?;
+        // A kernel that does not know the filter lists all rules.
+        let is_of = |rule: &[u8], wanted: u16, name: &str| {
+            attributes(rule).any(|(kind, value)| kind == wanted && text(value) == name)
+        };
+        Ok(rules.iter().filter(|rule| is_of(rule, 1, table) && is_of(rule, 2, chain)).count())
     }
 
     /// Lists the elements of a set or map.

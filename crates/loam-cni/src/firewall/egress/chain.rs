@@ -1,0 +1,261 @@
+//! A list of rules as a chain of the kernel's.
+
+use std::net::IpAddr;
+
+use sha2::{Digest, Sha256};
+
+use super::super::elements::address_bytes;
+use super::super::ruleset::{DESTINATION_PORT, DESTINATION4, DESTINATION6, INET4, INET6, SOURCE4, SOURCE6};
+use super::list::{Action, AddressRange, ConnectionRate, Icmp, PortRange, Protocol, Rule, RuleList};
+use crate::nftables::{
+    Batch, Comparison, Expression, Field, Limit, MeterDefinition, Refusal, SetKind, Verdict,
+};
+
+use Comparison::{AtLeast, AtMost, Equal, NotEqual};
+use Expression::{Compare, Load, Mask};
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+/// `ct state new`, in the host's byte order.
+const NEW: [u8; 4] = 8u32.to_ne_bytes();
+/// `ct state new,invalid,untracked`, in the host's byte order.
+const NOT_KNOWN: [u8; 4] = 73u32.to_ne_bytes();
+const NOTHING: [u8; 4] = [0; 4];
+/// The most connections that are counted at once.
+const METER_SIZE: u32 = 65_535;
+/// The longest text before a line of the log (`NF_LOG_PREFIXLEN`, with its zero).
+const LONGEST_PREFIX: usize = 127;
+
+/// A chain: its name follows from what is in it.
+pub(super) struct RuleChain {
+    pub(super) name: String,
+    list: RuleList,
+    refusal: Refusal,
+}
+
+/// One condition of a rule: what is loaded, and what it is compared with.
+type Matches = Vec<(Field, Vec<(Comparison, Vec<u8>)>)>;
+
+impl RuleChain {
+    /// The chain for what is passed on.
+    pub(super) fn to_others(list: &RuleList) -> Self {
+        Self::new("others", list, Refusal::PortUnreachable)
+    }
+
+    /// The chain for what is for this host.
+    pub(super) fn to_host(list: &RuleList) -> Self {
+        Self::new("host", list, Refusal::Prohibited)
+    }
+
+    fn new(kind: &str, list: &RuleList, refusal: Refusal) -> Self {
+        let mut list = list.clone();
+        if list.logs() {
+            let length = list.log_prefix.floor_char_boundary(LONGEST_PREFIX);
+            list.log_prefix.truncate(length);
+        } else {
+            (list.log_prefix, list.logs_per_second) = (String::new(), None);
+        }
+        let text = serde_json::to_vec(&list).expect("a list of rules has only text keys");
+        let digits: String = Sha256::digest(text)[..12].iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { name: format!("{kind}-{digits}"), list, refusal }
+    }
+
+    /// The sets that it counts connections in.
+    pub(super) fn meters(&self) -> Vec<String> {
+        let names = |rate: ConnectionRate| {
+            [4, 6].map(|family| format!("rate{family}-{}-{}", rate.per_second, rate.burst))
+        };
+        self.list.rate.map(|rate| names(rate).to_vec()).unwrap_or_default()
+    }
+
+    /// How many rules it has.
+    pub(super) fn rules(&self) -> usize {
+        let mut count = 0;
+        self.each_rule(|_| count += 1);
+        count
+    }
+
+    /// Makes the chain, whatever of it exists.
+    pub(super) fn define(&self, batch: &mut Batch) {
+        if let (Some(rate), [four, six]) = (self.list.rate, self.meters().as_slice()) {
+            // As long as a bucket takes to be full again.
+            let timeout = u64::from(rate.burst.div_ceil(rate.per_second).max(1)) * 1000;
+            let meter = |name, key| MeterDefinition { name, key, timeout, size: METER_SIZE };
+            batch.add_meter(&meter(four, &[SetKind::Ipv4, SetKind::Ipv4, SetKind::Port]));
+            batch.add_meter(&meter(six, &[SetKind::Ipv6, SetKind::Ipv6, SetKind::Port]));
+        }
+        batch.add_inner_chain(&self.name).flush_chain(&self.name);
+        self.each_rule(|rule| {
+            batch.add_rule(&self.name, rule);
+        });
+    }
+
+    fn each_rule(&self, mut each: impl FnMut(&[Expression<'_>])) {
+        let meters = self.meters();
+        if let (Some(rate), [four, six]) = (self.list.rate, meters.as_slice()) {
+            each(&limit_connections(rate, four, (INET4, SOURCE4, DESTINATION4), [1, 9, 10]));
+            each(&limit_connections(rate, six, (INET6, SOURCE6, DESTINATION6), [1, 2, 3]));
+        }
+        for rule in &self.list.rules {
+            for matches in combinations(rule) {
+                self.one(&matches, rule.action, rule.log, &mut each);
+            }
+        }
+        let log = self.list.log_refused && self.list.otherwise == Action::Reject;
+        self.one(&Matches::new(), self.list.otherwise, log, &mut each);
+    }
+
+    /// The rule that decides, before it the one that logs, and for what is refused the one that resets connections.
+    fn one(&self, matches: &Matches, action: Action, log: bool, each: &mut impl FnMut(&[Expression<'_>])) {
+        let mut expressions = Vec::with_capacity(12);
+        for (field, comparisons) in matches {
+            expressions.push(Load(*field, 1));
+            expressions.extend(comparisons.iter().map(|(how, value)| Compare(1, *how, value)));
+        }
+        if log {
+            let mut logged = expressions.clone();
+            logged.extend([
+                Load(Field::ConnectionState, 1),
+                Mask(1, &NOT_KNOWN),
+                Compare(1, NotEqual, &NOTHING),
+            ]);
+            logged.extend(self.list.logs_per_second.map(|rate| {
+                Expression::Limit(Limit { per_second: rate.max(1).into(), burst: rate.max(5), over: false })
+            }));
+            logged.push(Expression::Log(&self.list.log_prefix));
+            each(&logged);
+        }
+        if action == Action::Allow {
+            expressions.push(Expression::Verdict(Verdict::Accept));
+            return each(&expressions);
+        }
+        let protocol = matches.iter().find(|(field, _)| *field == Field::TransportProtocol);
+        let is_tcp = protocol.map(|(_, comparisons)| comparisons[0].1 == [TCP]);
+        if is_tcp != Some(false) {
+            let mut reset = expressions.clone();
+            if is_tcp.is_none() {
+                reset.extend([Load(Field::TransportProtocol, 1), Compare(1, Equal, &[TCP])]);
+            }
+            reset.push(Expression::Reject(Refusal::Reset));
+            each(&reset);
+        }
+        if is_tcp != Some(true) {
+            expressions.push(Expression::Reject(self.refusal));
+            each(&expressions);
+        }
+    }
+}
+
+/// Every network with every range of ports.
+fn combinations(rule: &Rule) -> Vec<Matches> {
+    let protocols = protocol(&rule.protocol);
+    let networks: Vec<Matches> =
+        if rule.networks.is_empty() { vec![Vec::new()] } else { rule.networks.iter().map(network).collect() };
+    let with = |network: &Matches, protocol: &Matches| [network.as_slice(), protocol.as_slice()].concat();
+    networks.iter().flat_map(|network| protocols.iter().map(|protocol| with(network, protocol))).collect()
+}
+
+fn between(first: Vec<u8>, last: Vec<u8>) -> Vec<(Comparison, Vec<u8>)> {
+    if first == last { vec![(Equal, first)] } else { vec![(AtLeast, first), (AtMost, last)] }
+}
+
+fn network(range: &AddressRange) -> Matches {
+    let (family, destination) = match range.first {
+        IpAddr::V4(_) => (INET4, DESTINATION4),
+        IpAddr::V6(_) => (INET6, DESTINATION6),
+    };
+    let mut matches = vec![(Field::Family, vec![(Equal, vec![family])])];
+    if *range != AddressRange::all(range.first.is_ipv4()) {
+        matches.push((destination, between(address_bytes(range.first), address_bytes(range.last))));
+    }
+    matches
+}
+
+/// The alternatives of a protocol.
+fn protocol(protocol: &Protocol) -> Vec<Matches> {
+    let number = |number: u8| (Field::TransportProtocol, vec![(Equal, vec![number])]);
+    let bytes = |port: u16| port.to_be_bytes().to_vec();
+    let ports = |kind: u8, ranges: &[PortRange]| -> Vec<Matches> {
+        if ranges.is_empty() {
+            return vec![vec![number(kind)]];
+        }
+        let with = |range: &PortRange| (DESTINATION_PORT, between(bytes(range.first), bytes(range.last)));
+        ranges.iter().map(|range| vec![number(kind), with(range)]).collect()
+    };
+    let messages = |kind: u8, icmp: &Option<Icmp>| {
+        let mut matches = vec![number(kind)];
+        if let Some(icmp) = icmp {
+            matches.push((Field::Transport(0, 1), vec![(Equal, vec![icmp.kind])]));
+            matches.extend(icmp.code.map(|code| (Field::Transport(1, 1), vec![(Equal, vec![code])])));
+        }
+        vec![matches]
+    };
+    match protocol {
+        Protocol::All => vec![Vec::new()],
+        Protocol::Tcp(ranges) => ports(TCP, ranges),
+        Protocol::Udp(ranges) => ports(UDP, ranges),
+        Protocol::Icmp(icmp) => messages(ICMP, icmp),
+        Protocol::IcmpV6(icmp) => messages(ICMPV6, icmp),
+    }
+}
+
+/// The rule that refuses connections beyond a rate, counted for each source, destination and port.
+fn limit_connections<'a>(
+    rate: ConnectionRate,
+    meter: &'a str,
+    (family, source, destination): (u8, Field, Field),
+    registers: [u32; 3],
+) -> Vec<Expression<'a>> {
+    const FAMILIES: [[u8; 1]; 2] = [[INET4], [INET6]];
+    let limit = Limit { per_second: rate.per_second.into(), burst: rate.burst, over: true };
+    vec![
+        Load(Field::Family, 1),
+        Compare(1, Equal, &FAMILIES[usize::from(family != INET4)]),
+        Load(Field::TransportProtocol, 1),
+        Compare(1, Equal, &[TCP]),
+        Load(Field::ConnectionState, 1),
+        Mask(1, &NEW),
+        Compare(1, NotEqual, &NOTHING),
+        Load(source, registers[0]),
+        Load(destination, registers[1]),
+        Load(DESTINATION_PORT, registers[2]),
+        Expression::Meter { register: 1, set: meter, limit },
+        Expression::Reject(Refusal::Reset),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_follows_from_what_decides() {
+        let name = |list: &RuleList| RuleChain::to_others(list).name;
+        let list = RuleList { log_prefix: "one".into(), ..RuleList::reject() };
+        let other = RuleList { log_prefix: "two".into(), ..RuleList::reject() };
+        assert_eq!(name(&list), name(&other), "nothing is logged");
+        let logged = |list: RuleList| RuleList { log_refused: true, ..list };
+        assert_ne!(name(&logged(list.clone())), name(&logged(other)));
+        assert_ne!(name(&list), name(&RuleList::allow()));
+        assert!(RuleChain::to_host(&list).name.starts_with("host-"));
+    }
+
+    #[test]
+    fn networks_and_ports_are_combined_and_logging_has_rules_of_its_own() {
+        let net = |text: &str| AddressRange::from(text.parse::<ipnet::IpNet>().expect("valid"));
+        let ports = vec![PortRange { first: 80, last: 80 }, PortRange { first: 8000, last: 8099 }];
+        let rule = Rule {
+            protocol: Protocol::Tcp(ports),
+            networks: vec![net("10.0.0.0/8"), net("fd00::/8"), net("0.0.0.0/0")],
+            log: true,
+            ..Rule::default()
+        };
+        let list = RuleList { rules: vec![rule], ..RuleList::reject() };
+        assert_eq!(RuleChain::to_others(&list).rules(), 3 * 2 * 2 + 2);
+        let rate = Some(ConnectionRate { per_second: 5, burst: 9 });
+        let limited = RuleChain::to_others(&RuleList { rate, ..RuleList::allow() });
+        assert_eq!((limited.rules(), limited.meters()), (3, vec!["rate4-5-9".into(), "rate6-5-9".into()]));
+    }
+}
