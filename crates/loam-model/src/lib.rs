@@ -14,6 +14,7 @@ mod cgroup;
 mod container;
 mod copy;
 mod disk;
+mod egress;
 mod error;
 mod id;
 mod image;
@@ -36,6 +37,10 @@ pub use container::{
     UserNamespace,
 };
 pub use copy::{CopiedImage, CopyRequest, ImageCopies};
+pub use egress::{
+    AddressRange, ConnectionRate, EgressAction, EgressList, EgressPolicy, EgressProtocol, EgressRule,
+    IcmpMessages, NetworkRules, PortRange,
+};
 pub use error::{ErrorKind, Failure, Reason, Result};
 pub use id::{ContainerId, ContainerName, Digest, DigestAlgorithm, InvalidName, NetworkName};
 pub use image::{

@@ -27,6 +27,7 @@ mod default_network;
 mod failure;
 mod network;
 mod reservation;
+mod rules;
 
 pub use config::NetworkConfig;
 pub use default_network::DEFAULT_NETWORK;

@@ -79,10 +79,11 @@ impl CniNetwork {
         };
         let failures: Vec<Failure> =
             intents.iter().rev().filter_map(|intent| self.undo_one(intent, id, namespace).err()).collect();
-        match Failure::join(failures) {
-            Some(failure) => Err(failure),
-            None => file.remove().map_err(|error| of_files("forgetting the attachment failed", error)),
+        if let Some(failure) = Failure::join(failures) {
+            return Err(failure);
         }
+        self.lift(id)?;
+        file.remove().map_err(|error| of_files("forgetting the attachment failed", error))
     }
 
     fn undo_one(&self, intent: &Intent, id: &ContainerId, namespace: Option<&Path>) -> Result<()> {
@@ -214,7 +215,15 @@ impl Network for CniNetwork {
 }
 
 impl CniNetwork {
-    fn open(&self, id: &ContainerId, create: bool) -> Result<Option<AttachmentFile>> {
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    pub(crate) fn open(&self, id: &ContainerId, create: bool) -> Result<Option<AttachmentFile>> {
         self.attachments.open(id, create).map_err(|error| of_files("opening the attachment failed", error))
     }
 }

@@ -26,9 +26,10 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::elements::address_bytes;
-use super::records::{self, RecordError};
+use super::records::{self, RecordError, Records};
 use super::{ATTEMPTS, Firewall, FirewallError, TABLE};
 use crate::nftables::{Batch, Element, NftablesError};
+use crate::protocol::Host;
 use chain::RuleChain;
 pub use list::{
     Action, AddressRange, ConnectionRate, Icmp, InvalidRules, PortRange, Protocol, Rule, RuleList,
@@ -109,6 +110,11 @@ impl Firewall {
             self.sweep(container, &before, None)?;
         }
         Ok(records::remove(&path)?)
+    }
+
+    /// Whether something is set for a container, asked without the kernel.
+    pub fn has_restrictions(host: &Host, container: &str) -> bool {
+        Records::new(host.state_directory.clone()).egress_path(container).exists()
     }
 
     /// What a container may reach, if that was set.

@@ -4,4 +4,5 @@ mod bench;
 mod claims;
 mod lists;
 mod reach;
+mod rules;
 mod undo;

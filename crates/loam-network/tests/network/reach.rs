@@ -9,7 +9,7 @@ use loam_testkit::lab::{Sandbox, ask_tcp, ask_udp, inside, succeed};
 use crate::bench::{Engine, addresses, at, id, port};
 
 /// A second machine on a wire to the host: 192.0.2.2 there, 192.0.2.1 here.
-fn outside() -> Sandbox {
+pub(crate) fn outside() -> Sandbox {
     let outside = Sandbox::new();
     let netns = outside.path();
     let pid = netns.to_str().and_then(|path| path.split('/').nth(2)).expect("a process id").to_owned();

@@ -52,7 +52,8 @@ impl RuleChain {
     fn new(kind: &str, list: &RuleList, refusal: Refusal) -> Self {
         let mut list = list.clone();
         if list.logs() {
-            let length = list.log_prefix.floor_char_boundary(LONGEST_PREFIX);
+            let ends = list.log_prefix.char_indices().map(|(at, character)| at + character.len_utf8());
+            let length = ends.take_while(|end| *end <= LONGEST_PREFIX).last().unwrap_or(0);
             list.log_prefix.truncate(length);
         } else {
             (list.log_prefix, list.logs_per_second) = (String::new(), None);

@@ -1,0 +1,119 @@
+//! What containers may reach: the seam's rules as those of the firewall.
+
+use std::net::IpAddr;
+
+use loam_cni::firewall::egress::{self, EgressRecord, RuleList};
+use loam_cni::firewall::{Firewall, FirewallError};
+use loam_cni::nftables::NftablesError;
+use loam_model::{
+    AddressRange, ContainerId, EgressAction, EgressList, EgressPolicy, EgressProtocol, EgressRule, ErrorKind,
+    Failure, IcmpMessages, NetworkRules, PortRange, Result,
+};
+
+use crate::cache::Key;
+use crate::failure::of_files;
+use crate::network::CniNetwork;
+
+impl NetworkRules for CniNetwork {
+    fn restrict(&self, container: &ContainerId, policy: &EgressPolicy) -> Result<()> {
+        let invalid = |error: egress::InvalidRules| {
+            Failure::new(ErrorKind::Invalid, "the rules can't be used").caused_by(error)
+        };
+        let (to_others, to_host) = (list(&policy.to_others), list(&policy.to_host));
+        to_others.validate().map_err(invalid)?;
+        to_host.validate().map_err(invalid)?;
+        let ends = self.ends(container)?;
+        let guarded = ends.links.into_iter().next().filter(|_| policy.guarded);
+        let record = EgressRecord { addresses: ends.addresses, to_others, to_host, guarded };
+        let set = Firewall::open(self.host()).and_then(|mut wall| wall.restrict(container.as_str(), &record));
+        set.map_err(|error| refused(container, error))
+    }
+}
+
+/// An attachment as the host sees it.
+struct Ends {
+    /// The container's addresses.
+    addresses: Vec<IpAddr>,
+    /// The links that what it sends comes in by: bridges, or the ends of its own pairs.
+    links: Vec<String>,
+}
+
+impl CniNetwork {
+    fn ends(&self, container: &ContainerId) -> Result<Ends> {
+        let unknown = || {
+            let message = format!("container `{}` is attached to no network", container.short());
+            Failure::new(ErrorKind::NotFound, message)
+        };
+        let mut file = self.open(container, false)?.ok_or_else(unknown)?;
+        let intents = file.read().map_err(|error| of_files("reading the attachment failed", error))?;
+        let mut ends = Ends { addresses: Vec::new(), links: Vec::new() };
+        for intent in intents.ok_or_else(unknown)? {
+            let key =
+                Key { network: &intent.network, container: container.as_str(), interface: &intent.interface };
+            let Some(cached) = self.cache().read(key) else { continue };
+            ends.addresses.extend(cached.result.addresses_of(&intent.interface).map(|ip| ip.address.addr()));
+            let host_end = cached.result.interfaces.iter().find(|interface| interface.sandbox.is_empty());
+            ends.links.extend(host_end.map(|interface| interface.name.clone()));
+        }
+        if ends.addresses.is_empty() { Err(unknown()) } else { Ok(ends) }
+    }
+
+    /// Withdraws what was set for a container, if anything was.
+    pub(crate) fn lift(&self, container: &ContainerId) -> Result<()> {
+        if !Firewall::has_restrictions(self.host(), container.as_str()) {
+            return Ok(());
+        }
+        let lifted = Firewall::open(self.host()).and_then(|mut wall| wall.unrestrict(container.as_str()));
+        lifted.map_err(|error| refused(container, error))
+    }
+}
+
+fn refused(container: &ContainerId, error: FirewallError) -> Failure {
+    let kind = match &error {
+        FirewallError::Change(NftablesError::Unsupported(_))
+        | FirewallError::Read(NftablesError::Unsupported(_)) => ErrorKind::Unsupported,
+        _ => ErrorKind::Internal,
+    };
+    let message = format!("the rules of container `{}` can't be set", container.short());
+    Failure::new(kind, message).caused_by(error)
+}
+
+fn list(list: &EgressList) -> RuleList {
+    RuleList {
+        rules: list.rules.iter().map(rule).collect(),
+        otherwise: action(list.otherwise),
+        rate: list.rate.map(|rate| egress::ConnectionRate { per_second: rate.per_second, burst: rate.burst }),
+        log_prefix: list.log_prefix.clone(),
+        logs_per_second: list.logs_per_second,
+        log_refused: list.log_refused,
+    }
+}
+
+fn action(action: EgressAction) -> egress::Action {
+    match action {
+        EgressAction::Allow => egress::Action::Allow,
+        EgressAction::Reject => egress::Action::Reject,
+    }
+}
+
+fn rule(rule: &EgressRule) -> egress::Rule {
+    let ports = |ranges: &[PortRange]| {
+        ranges.iter().map(|range| egress::PortRange { first: range.first, last: range.last }).collect()
+    };
+    let messages =
+        |icmp: &Option<IcmpMessages>| icmp.map(|icmp| egress::Icmp { kind: icmp.kind, code: icmp.code });
+    let protocol = match &rule.protocol {
+        EgressProtocol::All => egress::Protocol::All,
+        EgressProtocol::Tcp(ranges) => egress::Protocol::Tcp(ports(ranges)),
+        EgressProtocol::Udp(ranges) => egress::Protocol::Udp(ports(ranges)),
+        EgressProtocol::Icmp(icmp) => egress::Protocol::Icmp(messages(icmp)),
+        EgressProtocol::IcmpV6(icmp) => egress::Protocol::IcmpV6(messages(icmp)),
+    };
+    let range = |range: &AddressRange| egress::AddressRange { first: range.first, last: range.last };
+    egress::Rule {
+        action: action(rule.action),
+        protocol,
+        networks: rule.networks.iter().map(range).collect(),
+        log: rule.log,
+    }
+}

@@ -1,0 +1,58 @@
+//! Rules on what attached containers may reach.
+
+use std::net::SocketAddr;
+
+use loam_model::{
+    AddressRange, EgressAction, EgressList, EgressPolicy, EgressProtocol, EgressRule, ErrorKind,
+    NetworkRules, PortRange,
+};
+use loam_testkit::lab::{Sandbox, inside, succeed};
+
+use crate::bench::{Engine, addresses, id};
+use crate::reach::outside;
+
+fn tcp(first: u16, last: u16) -> EgressProtocol {
+    EgressProtocol::Tcp(vec![PortRange { first, last }])
+}
+
+fn only(protocol: EgressProtocol, network: &str) -> EgressPolicy {
+    let networks = vec![AddressRange::from(network.parse::<ipnet::IpNet>().expect("valid"))];
+    let rules = vec![EgressRule { protocol, networks, ..EgressRule::default() }];
+    let reject = EgressList { otherwise: EgressAction::Reject, ..EgressList::default() };
+    EgressPolicy { to_others: EgressList { rules, ..reject.clone() }, to_host: reject, guarded: true }
+}
+
+#[test]
+fn an_attached_container_reaches_what_it_may_until_it_is_detached() {
+    inside("rules::an_attached_container_reaches_what_it_may_until_it_is_detached", || {
+        let engine = Engine::new();
+        let outside = outside();
+        outside.serve_tcp("[::]:7");
+        outside.serve_tcp("[::]:8");
+        let one = Sandbox::new();
+        let failure = engine.network.restrict(&id(1), &EgressPolicy::default()).expect_err("not attached");
+        assert_eq!(failure.kind(), ErrorKind::NotFound);
+        let attached = engine.attach(&id(1), &one, &[]).expect("attachable");
+        let reaches = |from: &Sandbox, to: &str| from.ask_tcp(to.parse().expect("valid")).is_some();
+        assert!(reaches(&one, "192.0.2.2:7") && reaches(&one, "192.0.2.2:8"));
+        engine.network.restrict(&id(1), &only(tcp(7, 7), "192.0.2.0/24")).expect("settable");
+        assert!(reaches(&one, "192.0.2.2:7") && !reaches(&one, "192.0.2.2:8"));
+        let backwards = engine.network.restrict(&id(1), &only(tcp(9, 8), "192.0.2.0/24"));
+        assert_eq!(backwards.expect_err("no range").kind(), ErrorKind::Invalid);
+        assert!(reaches(&one, "192.0.2.2:7"), "nothing has changed");
+        // What others begin is answered.
+        one.serve_tcp("[::]:9");
+        assert!(loam_testkit::lab::ask_tcp(SocketAddr::new(addresses(&attached).0, 9)).is_some());
+        // Another container on the guarded bridge has no rules, and so nothing.
+        let two = Sandbox::new();
+        engine.attach(&id(2), &two, &[]).expect("attachable");
+        assert!(!reaches(&two, "192.0.2.2:7"));
+        engine.network.restrict(&id(2), &EgressPolicy::default()).expect("settable");
+        assert!(reaches(&two, "192.0.2.2:8"));
+
+        engine.detach(&id(1), Some(&one));
+        engine.detach(&id(2), Some(&two));
+        let left = succeed(&["nft", "list", "table", "inet", "loam"]);
+        assert!(!left.contains("goto"), "{left}");
+    });
+}
