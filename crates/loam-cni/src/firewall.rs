@@ -134,12 +134,17 @@ impl Firewall {
         })
     }
 
-    /// Publishes the ports of an attachment. A port that somebody else has is an error, and then none is published.
+    /// Publishes the ports of an attachment, besides those that it has. A port that somebody else has is an error, and
+    /// then none is added.
     pub fn publish(&mut self, owner: &Owner<'_>, record: &PortsRecord) -> Result<(), FirewallError> {
+        let before = self.records.ports(owner)?;
         self.records.keep_ports(owner, record)?;
         let published = self.publish_recorded(owner, record);
         if published.is_err() {
-            self.records.forget_ports(owner)?;
+            match before {
+                Some(before) => self.records.keep_ports(owner, &before)?,
+                None => self.records.forget_ports(owner)?,
+            }
         }
         published
     }

@@ -1,5 +1,6 @@
 //! What containers may reach, tried with packets: two containers on a bridge of the host, and a machine outside.
 
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -7,7 +8,8 @@ use std::time::{Duration, Instant};
 use loam_cni::Host;
 use loam_cni::firewall::Firewall;
 use loam_cni::firewall::egress::{
-    Action, AddressRange, ConnectionRate, EgressRecord, Icmp, PortRange, Protocol, Rule, RuleList,
+    Action, AddressRange, ConnectionRate, EgressRecord, GuardedLink, Icmp, PortRange, Protocol, Rule,
+    RuleList,
 };
 use loam_testkit::lab::{Sandbox, inside, succeed};
 
@@ -186,10 +188,9 @@ fn the_host_has_a_list_of_its_own() {
         for port in [80, 81] {
             let listener = std::net::TcpListener::bind(("::", port)).expect("a free port");
             std::thread::spawn(move || {
-                listener.incoming().for_each(|stream| {
-                    use std::io::Write;
+                for stream in listener.incoming() {
                     write!(stream.expect("a client"), "192.0.2.1").expect("writable");
-                })
+                }
             });
         }
         machine.restrict("one", 5, RuleList::allow(), only(vec![allow(tcp(81), &["10.7.0.1/32"])]));
@@ -276,8 +277,10 @@ fn over_a_guarded_bridge_nothing_passes_without_a_list() {
     inside("over_a_guarded_bridge_nothing_passes_without_a_list", || {
         let mut machine = Machine::new();
         let (one, two) = (machine.container(5), machine.container(6));
-        let guarded =
-            EgressRecord { guarded: Some("br7".into()), ..record(5, RuleList::allow(), RuleList::allow()) };
+        let guarded = EgressRecord {
+            guarded: Some(GuardedLink { name: "br7".into(), own: false }),
+            ..record(5, RuleList::allow(), RuleList::allow())
+        };
         machine.firewall.restrict("one", &guarded).expect("settable");
         assert!(reaches(&one, "192.0.2.2:80") && reaches(&one, "[fd99::2]:80"));
         assert!(!reaches(&two, "192.0.2.2:80") && !reaches(&two, "[fd99::2]:80"));
@@ -285,6 +288,16 @@ fn over_a_guarded_bridge_nothing_passes_without_a_list() {
         one.command(&["ip", "addr", "add", "10.7.0.77/24", "dev", "eth0"]);
         one.command(&["ip", "route", "replace", "default", "via", "10.7.0.1", "src", "10.7.0.77"]);
         assert!(!reaches(&one, "192.0.2.2:80"));
+
+        let shown = || succeed(&["nft", "list", "set", "inet", "loam", "guarded"]);
+        machine.firewall.unrestrict("one").expect("removable");
+        assert!(shown().contains("br7"), "a bridge stays guarded");
+        let own = Some(GuardedLink { name: "port5".into(), own: true });
+        let guarded = EgressRecord { guarded: own, ..record(5, RuleList::allow(), RuleList::allow()) };
+        machine.firewall.restrict("one", &guarded).expect("settable");
+        assert!(shown().contains("port5"));
+        machine.firewall.unrestrict("one").expect("removable");
+        assert!(!shown().contains("port5"), "an end of a pair goes with its container");
     });
 }
 

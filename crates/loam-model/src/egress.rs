@@ -1,10 +1,11 @@
 //! The network seam's rules: what a container may reach.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerId, Network, Result};
+use crate::{ContainerId, Network, PortMapping, Result};
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,4 +124,8 @@ pub trait NetworkRules: Network {
     /// attachment. Rules that contradict themselves are [`crate::ErrorKind::Invalid`], a container that is not attached
     /// is [`crate::ErrorKind::NotFound`], and then nothing has changed.
     fn restrict(&self, container: &ContainerId, policy: &EgressPolicy) -> Result<()>;
+
+    /// Publishes more ports of an attached container, whose network namespace is at the path. Host ports must be given,
+    /// and are not kept from other programs. Either all are published or none.
+    fn publish(&self, container: &ContainerId, namespace: &Path, ports: &[PortMapping]) -> Result<()>;
 }

@@ -48,7 +48,8 @@ impl Call<'_> {
         of_plugin(doing, &self.list.name, kind(plugin), error)
     }
 
-    fn one(
+    /// Calls one plugin.
+    pub(crate) fn one(
         &self,
         command: Command,
         plugin: &Map<String, Value>,

@@ -26,6 +26,7 @@ mod conflist;
 mod default_network;
 mod failure;
 mod network;
+mod publication;
 mod reservation;
 mod rules;
 

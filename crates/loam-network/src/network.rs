@@ -22,7 +22,7 @@ use crate::failure::of_files;
 use crate::reservation;
 
 /// The capability of plugins that publish ports.
-const PORT_MAPPINGS: &str = "portMappings";
+pub(crate) const PORT_MAPPINGS: &str = "portMappings";
 
 /// The network seam over CNI.
 #[derive(Debug)]
@@ -58,7 +58,12 @@ impl CniNetwork {
         conflist::find(&self.config.conf_dir, name.as_str()).map_err(invalid)?.ok_or_else(unknown)
     }
 
-    fn call<'a>(&'a self, intent: &'a Intent, list: &'a NetworkList, id: &'a ContainerId) -> Call<'a> {
+    pub(crate) fn call<'a>(
+        &'a self,
+        intent: &'a Intent,
+        list: &'a NetworkList,
+        id: &'a ContainerId,
+    ) -> Call<'a> {
         Call {
             list,
             container: id.as_str(),
@@ -228,6 +233,11 @@ impl CniNetwork {
     }
 }
 
+/// A container that no attachment is known of.
+pub(crate) fn unattached(id: &ContainerId) -> Failure {
+    Failure::new(ErrorKind::NotFound, format!("container `{}` is attached to no network", id.short()))
+}
+
 fn unlocked(id: &ContainerId) -> Failure {
     Failure::new(ErrorKind::Internal, format!("the attachment of container `{}` can't be opened", id.short()))
 }
@@ -250,7 +260,7 @@ fn plan_one(index: usize, mut list: NetworkList, ports: &[PortMapping]) -> (Inte
     (intent, list)
 }
 
-fn port_value(port: &PortMapping) -> Value {
+pub(crate) fn port_value(port: &PortMapping) -> Value {
     let mut value = json!({
         "hostPort": port.host_port,
         "containerPort": port.container_port,
@@ -275,7 +285,7 @@ fn without_default_route(plugin: &mut Map<String, Value>) {
 }
 
 /// A port that another container has in the kernel's table, told as one that another program has.
-fn name_owner(failure: Failure, ports: &[PortMapping], host: &Host) -> Failure {
+pub(crate) fn name_owner(failure: Failure, ports: &[PortMapping], host: &Host) -> Failure {
     if failure.kind() != ErrorKind::AlreadyExists {
         return failure;
     }

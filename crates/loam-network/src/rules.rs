@@ -1,18 +1,19 @@
 //! What containers may reach: the seam's rules as those of the firewall.
 
 use std::net::IpAddr;
+use std::path::Path;
 
-use loam_cni::firewall::egress::{self, EgressRecord, RuleList};
+use loam_cni::firewall::egress::{self, EgressRecord, GuardedLink, RuleList};
 use loam_cni::firewall::{Firewall, FirewallError};
 use loam_cni::nftables::NftablesError;
 use loam_model::{
     AddressRange, ContainerId, EgressAction, EgressList, EgressPolicy, EgressProtocol, EgressRule, ErrorKind,
-    Failure, IcmpMessages, NetworkRules, PortRange, Result,
+    Failure, IcmpMessages, NetworkRules, PortMapping, PortRange, Result,
 };
 
 use crate::cache::Key;
 use crate::failure::of_files;
-use crate::network::CniNetwork;
+use crate::network::{CniNetwork, unattached};
 
 impl NetworkRules for CniNetwork {
     fn restrict(&self, container: &ContainerId, policy: &EgressPolicy) -> Result<()> {
@@ -28,6 +29,10 @@ impl NetworkRules for CniNetwork {
         let set = Firewall::open(self.host()).and_then(|mut wall| wall.restrict(container.as_str(), &record));
         set.map_err(|error| refused(container, error))
     }
+
+    fn publish(&self, container: &ContainerId, namespace: &Path, ports: &[PortMapping]) -> Result<()> {
+        self.publish_more(container, namespace, ports)
+    }
 }
 
 /// An attachment as the host sees it.
@@ -35,27 +40,27 @@ struct Ends {
     /// The container's addresses.
     addresses: Vec<IpAddr>,
     /// The links that what it sends comes in by: bridges, or the ends of its own pairs.
-    links: Vec<String>,
+    links: Vec<GuardedLink>,
 }
 
 impl CniNetwork {
     fn ends(&self, container: &ContainerId) -> Result<Ends> {
-        let unknown = || {
-            let message = format!("container `{}` is attached to no network", container.short());
-            Failure::new(ErrorKind::NotFound, message)
-        };
-        let mut file = self.open(container, false)?.ok_or_else(unknown)?;
+        let mut file = self.open(container, false)?.ok_or_else(|| unattached(container))?;
         let intents = file.read().map_err(|error| of_files("reading the attachment failed", error))?;
         let mut ends = Ends { addresses: Vec::new(), links: Vec::new() };
-        for intent in intents.ok_or_else(unknown)? {
+        for intent in intents.ok_or_else(|| unattached(container))? {
             let key =
                 Key { network: &intent.network, container: container.as_str(), interface: &intent.interface };
             let Some(cached) = self.cache().read(key) else { continue };
             ends.addresses.extend(cached.result.addresses_of(&intent.interface).map(|ip| ip.address.addr()));
-            let host_end = cached.result.interfaces.iter().find(|interface| interface.sandbox.is_empty());
-            ends.links.extend(host_end.map(|interface| interface.name.clone()));
+            let mut on_host =
+                cached.result.interfaces.iter().filter(|interface| interface.sandbox.is_empty()).peekable();
+            // A bridge comes before the port on it (CNI SPEC.md, "Success"); alone it is an end of a pair.
+            if let Some(first) = on_host.next() {
+                ends.links.push(GuardedLink { name: first.name.clone(), own: on_host.peek().is_none() });
+            }
         }
-        if ends.addresses.is_empty() { Err(unknown()) } else { Ok(ends) }
+        if ends.addresses.is_empty() { Err(unattached(container)) } else { Ok(ends) }
     }
 
     /// Withdraws what was set for a container, if anything was.

@@ -45,9 +45,18 @@ pub struct EgressRecord {
     pub to_others: RuleList,
     /// The rules for this host itself.
     pub to_host: RuleList,
-    /// The bridge over which nothing shall pass that is of no container with rules.
+    /// The link over which nothing shall pass that is of no container with rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub guarded: Option<String>,
+    pub guarded: Option<GuardedLink>,
+}
+
+/// A link that what containers send comes in by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardedLink {
+    /// Its name.
+    pub name: String,
+    /// Whether it is of this container alone, and goes with it: its end of a pair rather than a bridge.
+    pub own: bool,
 }
 
 /// The elements and chains of a record.
@@ -77,8 +86,8 @@ impl EgressRecord {
                 ));
             }
         }
-        let guarded = self.guarded.as_ref().map(|bridge| {
-            let mut key = bridge.as_bytes().to_vec();
+        let guarded = self.guarded.as_ref().map(|link| {
+            let mut key = link.name.as_bytes().to_vec();
             key.resize(16, 0);
             Element { key, ..Element::default() }
         });
@@ -198,6 +207,13 @@ impl Firewall {
                 batch.delete_elements(map, &[Element { key: gone.key.clone(), ..Element::default() }]);
                 self.attempt(&batch)?;
             }
+        }
+        if let (Some(link), Some(element), None) = (&before.guarded, &old.guarded, after)
+            && link.own
+        {
+            let mut batch = Batch::new(TABLE);
+            batch.delete_elements(GUARDED, std::slice::from_ref(element));
+            self.attempt(&batch)?;
         }
         for chain in &old.chains {
             if kept.as_ref().is_some_and(|kept| kept.chains.iter().any(|other| other.name == chain.name)) {

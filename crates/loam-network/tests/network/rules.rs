@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use loam_model::{
     AddressRange, EgressAction, EgressList, EgressPolicy, EgressProtocol, EgressRule, ErrorKind,
-    NetworkRules, PortRange,
+    NetworkRules, PortRange, Protocol,
 };
-use loam_testkit::lab::{Sandbox, inside, succeed};
+use loam_testkit::lab::{Sandbox, ask_tcp, inside, succeed};
 
-use crate::bench::{Engine, addresses, id};
+use crate::bench::{Engine, addresses, at, id, port};
 use crate::reach::outside;
 
 fn tcp(first: u16, last: u16) -> EgressProtocol {
@@ -42,7 +42,7 @@ fn an_attached_container_reaches_what_it_may_until_it_is_detached() {
         assert!(reaches(&one, "192.0.2.2:7"), "nothing has changed");
         // What others begin is answered.
         one.serve_tcp("[::]:9");
-        assert!(loam_testkit::lab::ask_tcp(SocketAddr::new(addresses(&attached).0, 9)).is_some());
+        assert!(ask_tcp(SocketAddr::new(addresses(&attached).0, 9)).is_some());
         // Another container on the guarded bridge has no rules, and so nothing.
         let two = Sandbox::new();
         engine.attach(&id(2), &two, &[]).expect("attachable");
@@ -54,5 +54,37 @@ fn an_attached_container_reaches_what_it_may_until_it_is_detached() {
         engine.detach(&id(2), Some(&two));
         let left = succeed(&["nft", "list", "table", "inet", "loam"]);
         assert!(!left.contains("goto"), "{left}");
+    });
+}
+
+#[test]
+fn ports_are_added_to_an_attached_container() {
+    inside("rules::ports_are_added_to_an_attached_container", || {
+        let engine = Engine::new();
+        let (one, two) = (Sandbox::new(), Sandbox::new());
+        let publish = |number: u8, sandbox: &Sandbox, host: u16, container: u16| {
+            engine.network.publish(&id(number), &sandbox.path(), &[port(host, container, Protocol::Tcp)])
+        };
+        assert_eq!(publish(1, &one, 8080, 80).expect_err("not attached").kind(), ErrorKind::NotFound);
+        // What reserves the first port lets go of it again with the attachment.
+        let attached = engine.attach(&id(1), &one, &[port(8080, 80, Protocol::Tcp)]).expect("attachable");
+        engine.attach(&id(2), &two, &[]).expect("attachable");
+        one.serve_tcp("[::]:80");
+        two.serve_tcp("[::]:80");
+        publish(1, &one, 8081, 80).expect("free");
+        publish(2, &two, 8082, 80).expect("free");
+        for host in ["127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8082"] {
+            assert!(ask_tcp(at(host)).is_some(), "{host}");
+        }
+        let taken = publish(2, &two, 8081, 80).expect_err("the other's");
+        assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
+        assert!(taken.to_string().starts_with("host port `8081/tcp` is taken by container"), "{taken}");
+        assert!(ask_tcp(at("127.0.0.1:8082")).is_some(), "what it had it has");
+        drop(attached);
+        engine.detach(&id(1), Some(&one));
+        engine.detach(&id(2), Some(&two));
+        for host in ["127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8082"] {
+            assert!(ask_tcp(at(host)).is_none(), "{host}");
+        }
     });
 }

@@ -1,0 +1,219 @@
+//! The actions.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use loam_model::{AttachRequest, Attachment, DetachRequest, NetworkRules};
+
+use crate::Host;
+use crate::arguments::{Action, Arguments};
+use crate::error::NetworkerError;
+use crate::handles::{HandleFile, HandleRecord, Handles, container_id};
+use crate::messages::{
+    BulkNetOutInputs, MappedPort, NetIn, NetInInputs, NetOutInputs, NetOutRule, UpInputs, UpOutputs, read,
+};
+use crate::policy::policy;
+use crate::ports::{choose, mappings};
+
+/// Does what the words say; gives what goes to standard output.
+pub(crate) fn run(
+    arguments: &Arguments,
+    host: &dyn Host,
+    input: &mut dyn Read,
+) -> Result<Option<String>, NetworkerError> {
+    let session = Session { arguments, host, handles: Handles::below(&arguments.network.root) };
+    match arguments.action {
+        Action::Up => session.up(read("up", input)?).map(|outputs| Some(json(&outputs))),
+        Action::Down => session.down().map(|()| None),
+        Action::NetIn => session.net_in(&read("net-in", input)?).map(|port| Some(json(&port))),
+        Action::NetOut => {
+            let inputs: NetOutInputs = read("net-out", input)?;
+            session.net_out(vec![inputs.netout_rule]).map(|()| None)
+        }
+        Action::BulkNetOut => {
+            let inputs: BulkNetOutInputs = read("bulk-net-out", input)?;
+            session.net_out(inputs.netout_rules.unwrap_or_default()).map(|()| None)
+        }
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("the values have text keys")
+}
+
+fn namespace_of(pid: u32) -> PathBuf {
+    format!("/proc/{pid}/ns/net").into()
+}
+
+/// Device and inode of a process's network namespace; `None` when there is no such process.
+fn identity(pid: u32) -> Option<(u64, u64)> {
+    rustix::fs::stat(namespace_of(pid)).ok().map(|found| (found.st_dev, found.st_ino))
+}
+
+struct Session<'a> {
+    arguments: &'a Arguments,
+    host: &'a dyn Host,
+    handles: Handles,
+}
+
+impl Session<'_> {
+    fn network(&self) -> Result<Box<dyn NetworkRules>, NetworkerError> {
+        Ok(self.host.network(&self.arguments.network)?)
+    }
+
+    fn up(&self, inputs: UpInputs) -> Result<UpOutputs, NetworkerError> {
+        let handle = &self.arguments.handle;
+        let rules = inputs.netout_rules.unwrap_or_default();
+        let servers = &self.arguments.dns_servers;
+        let policy = policy(handle, &rules, &self.arguments.policy, servers)?;
+        let network = self.network()?;
+        let mut file = self.handles.open(handle, true)?.ok_or_else(|| self.unknown())?;
+        if file.read()?.is_some() {
+            return Err(NetworkerError::Up(handle.clone()));
+        }
+        let record = HandleRecord {
+            ports: inputs.netin.unwrap_or_default(),
+            rules,
+            namespace: identity(inputs.pid),
+            pid: inputs.pid,
+        };
+        let record = match self.write_with_ports(&mut file, record) {
+            Ok(record) => record,
+            Err(error) => return Err(after(error, file.remove())),
+        };
+        let container = container_id(handle);
+        let attached = network.attach(&AttachRequest {
+            container: &container,
+            name: handle,
+            namespace: namespace_of(record.pid),
+            networks: std::slice::from_ref(&self.arguments.network.network),
+            ports: &mappings(&record.ports, &self.arguments.ports),
+        });
+        let restricted = match &attached {
+            Ok(_) => network.restrict(&container, &policy),
+            Err(_) => Ok(()),
+        };
+        match (attached, restricted) {
+            (Ok(attachment), Ok(())) => Ok(self.outputs(&attachment, &record.ports)),
+            (Err(failure), _) => Err(after(failure.into(), file.remove())),
+            (_, Err(failure)) => {
+                let undone = self.detach(&*network, &record).and_then(|()| file.remove());
+                Err(after(failure.into(), undone))
+            }
+        }
+    }
+
+    /// Chooses the ports that are left open, and writes the record that has them, so that nobody else chooses them.
+    fn write_with_ports(
+        &self,
+        file: &mut HandleFile,
+        record: HandleRecord,
+    ) -> Result<HandleRecord, NetworkerError> {
+        let (lock, taken) = self.handles.lock_ports()?;
+        let ports = choose(&record.ports, &taken, &self.arguments.ports)?;
+        let record = HandleRecord { ports, ..record };
+        file.write(&record)?;
+        drop(lock);
+        Ok(record)
+    }
+
+    fn outputs(&self, attachment: &Attachment, ports: &[NetIn]) -> UpOutputs {
+        let interfaces = attachment.interfaces.first();
+        let address = |four: bool| {
+            let mut addresses = interfaces.iter().flat_map(|interface| &interface.addresses);
+            addresses.find(|net| net.addr().is_ipv4() == four).map(|net| net.addr().to_string())
+        };
+        let gateway = interfaces.and_then(|interface| interface.gateways.first()).map(IpAddr::to_string);
+        let mapped: Vec<MappedPort> = ports
+            .iter()
+            .map(|port| MappedPort { host_port: port.host_port, container_port: port.container_port })
+            .collect();
+        let known = [
+            ("garden.network.container-ip", address(true)),
+            ("garden.network.container-ipv6", address(false)),
+            ("garden.network.host-ip", gateway),
+            ("garden.network.mapped-ports", Some(json(&mapped))),
+            ("garden.network.interface", interfaces.map(|interface| interface.name.clone())),
+        ];
+        let properties: BTreeMap<_, _> =
+            known.into_iter().filter_map(|(key, value)| value.map(|value| (key, value))).collect();
+        let servers = [self.arguments.dns_servers.as_slice(), &attachment.name_servers].concat();
+        let domains = [self.arguments.search_domains.as_slice(), &attachment.search_domains].concat();
+        UpOutputs {
+            properties,
+            dns_servers: Some(servers).filter(|servers| !servers.is_empty()),
+            search_domains: domains,
+        }
+    }
+
+    fn down(&self) -> Result<(), NetworkerError> {
+        let Some(mut file) = self.handles.open(&self.arguments.handle, false)? else { return Ok(()) };
+        let record = file.read()?.unwrap_or_default();
+        self.detach(&*self.network()?, &record)?;
+        file.remove()
+    }
+
+    fn detach(&self, network: &dyn NetworkRules, record: &HandleRecord) -> Result<(), NetworkerError> {
+        let lives = record.namespace.is_some() && identity(record.pid) == record.namespace;
+        let namespace = lives.then(|| namespace_of(record.pid));
+        let container = container_id(&self.arguments.handle);
+        Ok(network.detach(&DetachRequest { container: &container, namespace })?)
+    }
+
+    fn unknown(&self) -> NetworkerError {
+        NetworkerError::Unknown(self.arguments.handle.clone())
+    }
+
+    /// The file of a container that is up.
+    fn opened(&self) -> Result<(HandleFile, HandleRecord), NetworkerError> {
+        let mut file = self.handles.open(&self.arguments.handle, false)?.ok_or_else(|| self.unknown())?;
+        let record = file.read()?.ok_or_else(|| self.unknown())?;
+        Ok((file, record))
+    }
+
+    fn net_out(&self, more: Vec<NetOutRule>) -> Result<(), NetworkerError> {
+        let (mut file, before) = self.opened()?;
+        let mut record = before.clone();
+        // Later rules come first.
+        record.rules.splice(0..0, more);
+        let servers = &self.arguments.dns_servers;
+        let policy = policy(&self.arguments.handle, &record.rules, &self.arguments.policy, servers)?;
+        file.write(&record)?;
+        let set = self.network()?.restrict(&container_id(&self.arguments.handle), &policy);
+        set.map_err(|failure| after(failure.into(), file.write(&before)))
+    }
+
+    fn net_in(&self, inputs: &NetInInputs) -> Result<NetIn, NetworkerError> {
+        let (mut file, before) = self.opened()?;
+        let wanted = NetIn { host_port: inputs.host_port, container_port: inputs.container_port };
+        let (lock, taken) = self.handles.lock_ports()?;
+        let chosen = choose(&[wanted], &taken, &self.arguments.ports)?;
+        let mut record = before.clone();
+        record.ports.extend(&chosen);
+        file.write(&record)?;
+        drop(lock);
+        let container = container_id(&self.arguments.handle);
+        let published = self.network()?.publish(
+            &container,
+            &namespace_of(record.pid),
+            &mappings(&chosen, &self.arguments.ports),
+        );
+        match published {
+            Ok(()) => Ok(chosen[0]),
+            Err(failure) => Err(after(failure.into(), file.write(&before))),
+        }
+    }
+}
+
+/// A failure, and what came of undoing it.
+fn after(first: NetworkerError, undone: Result<(), NetworkerError>) -> NetworkerError {
+    match undone {
+        Ok(()) => first,
+        Err(second) => NetworkerError::Undo { first: Box::new(first), second: Box::new(second) },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! The actions over a network that only takes note.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use loam_model::{
+    AttachedInterface, ContainerId, EgressPolicy, ErrorKind, Failure, Network, NetworkName, PortMapping,
+    Result,
+};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{ExitCode, NetworkOptions};
+
+/// What was asked of the network, in order; and what it shall refuse.
+#[derive(Clone, Debug, Default)]
+struct Notes {
+    calls: Arc<Mutex<Vec<String>>>,
+    refuse: Arc<Mutex<Option<&'static str>>>,
+}
+
+impl Notes {
+    fn note(&self, call: &str, what: String) -> Result<()> {
+        self.calls.lock().expect("no test failed before").push(format!("{call} {what}"));
+        match *self.refuse.lock().expect("no test failed before") {
+            Some(refused) if refused == call => {
+                Err(Failure::new(ErrorKind::Internal, format!("no {call} today")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Network for Notes {
+    fn attach(&self, request: &AttachRequest<'_>) -> Result<Attachment> {
+        let ports: Vec<String> =
+            request.ports.iter().map(|port| format!("{}:{}", port.host_port, port.container_port)).collect();
+        self.note("attach", format!("{} {} {}", request.name, request.networks[0], ports.join(" ")))?;
+        Ok(Attachment {
+            interfaces: vec![AttachedInterface {
+                network: request.networks[0].clone(),
+                name: "eth0".into(),
+                mac: None,
+                addresses: vec![
+                    "10.254.0.2/22".parse().expect("valid"),
+                    "fd00::2/64".parse().expect("valid"),
+                ],
+                gateways: vec!["10.254.0.1".parse().expect("valid")],
+            }],
+            ..Attachment::default()
+        })
+    }
+
+    fn detach(&self, request: &DetachRequest<'_>) -> Result<()> {
+        self.note("detach", request.namespace.is_some().to_string())
+    }
+
+    fn attached(&self) -> Result<Vec<ContainerId>> {
+        Ok(Vec::new())
+    }
+
+    fn exists(&self, _name: &NetworkName) -> Result<bool> {
+        Ok(true)
+    }
+}
+
+impl NetworkRules for Notes {
+    fn restrict(&self, _container: &ContainerId, policy: &EgressPolicy) -> Result<()> {
+        self.note("restrict", policy.to_others.rules.len().to_string())
+    }
+
+    fn publish(&self, _container: &ContainerId, _namespace: &Path, ports: &[PortMapping]) -> Result<()> {
+        self.note("publish", format!("{}:{}", ports[0].host_port, ports[0].container_port))
+    }
+}
+
+impl Host for Notes {
+    fn network(&self, _options: &NetworkOptions) -> Result<Box<dyn NetworkRules>> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+struct Door {
+    directory: tempfile::TempDir,
+    notes: Notes,
+    said: RefCell<String>,
+}
+
+impl Door {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        Self { directory, notes: Notes::default(), said: RefCell::default() }
+    }
+
+    fn call(&self, action: &str, handle: &str, input: &Value) -> (ExitCode, Value) {
+        let root = self.directory.path().to_str().expect("text");
+        let words = ["--root", root, "--port-pool-size", "2", "--action", action, "--handle", handle];
+        let (mut output, mut errors) = (Vec::new(), Vec::new());
+        let input = input.to_string();
+        let words = words.map(Into::into);
+        let exit = crate::run(words, &self.notes, &mut input.as_bytes(), &mut output, &mut errors);
+        *self.said.borrow_mut() = String::from_utf8(errors).expect("text").trim_end().to_owned();
+        (exit, serde_json::from_slice(&output).unwrap_or(Value::Null))
+    }
+
+    fn calls(&self) -> Vec<String> {
+        std::mem::take(&mut *self.notes.calls.lock().expect("no test failed before"))
+    }
+
+    fn refuse(&self, call: Option<&'static str>) {
+        *self.notes.refuse.lock().expect("no test failed before") = call;
+    }
+
+    fn handles(&self) -> usize {
+        let handles = self.directory.path().join("garden-network/handles");
+        std::fs::read_dir(handles).map(Iterator::count).unwrap_or(0)
+    }
+}
+
+fn up() -> Value {
+    let pid = std::process::id();
+    json!({ "Pid": pid, "Properties": {}, "netin": [{"host_port": 0, "container_port": 8080}],
+            "netout_rules": [{"protocol": 1}] })
+}
+
+#[test]
+fn a_container_goes_up_and_down() {
+    let door = Door::new();
+    let (exit, given) = door.call("up", "some-handle", &up());
+    assert_eq!((exit, door.said.borrow().as_str()), (0, ""));
+    assert_eq!(
+        given,
+        json!({ "properties": {
+            "garden.network.container-ip": "10.254.0.2",
+            "garden.network.container-ipv6": "fd00::2",
+            "garden.network.host-ip": "10.254.0.1",
+            "garden.network.interface": "eth0",
+            "garden.network.mapped-ports": "[{\"HostPort\":61001,\"ContainerPort\":8080}]",
+        }})
+    );
+    assert_eq!(door.calls(), ["attach some-handle garden 61001:8080", "restrict 1"]);
+    assert_eq!(door.call("up", "some-handle", &up()).0, 1);
+    assert_eq!(*door.said.borrow(), "container `some-handle` is up already");
+    assert_eq!(door.call("down", "some-handle", &Value::Null), (0, Value::Null));
+    assert_eq!(door.calls(), ["detach true"]);
+    assert_eq!((door.call("down", "some-handle", &Value::Null).0, door.handles()), (0, 0), "idempotent");
+    assert!(door.calls().is_empty());
+}
+
+#[test]
+fn rules_and_ports_are_added_to_what_is_there() {
+    let door = Door::new();
+    door.call("up", "h", &up());
+    assert_eq!(door.call("net-out", "h", &json!({"container_ip": "x", "netout_rule": {}})).0, 0);
+    let more = json!({"container_ip": "x", "netout_rules": [{}, {"protocol": 2}]});
+    assert_eq!(door.call("bulk-net-out", "h", &more).0, 0);
+    let port = json!({"HostIP": "x", "HostPort": 0, "ContainerIP": "x", "ContainerPort": 0});
+    assert_eq!(door.call("net-in", "h", &port), (0, json!({"host_port": 61002, "container_port": 61002})));
+    assert_eq!(door.calls()[2..], ["restrict 2", "restrict 4", "publish 61002:61002"]);
+    assert_eq!(door.call("net-in", "h", &port).0, 1);
+    assert_eq!(*door.said.borrow(), "port pool is exhausted: ports 61001 to 61002 are all taken");
+    for action in ["net-in", "net-out", "bulk-net-out"] {
+        assert_eq!(door.call(action, "other", &json!({})).0, 1, "{action}");
+        assert_eq!(*door.said.borrow(), "cannot find container [other]");
+    }
+}
+
+#[test]
+fn what_fails_leaves_nothing() {
+    let door = Door::new();
+    door.refuse(Some("attach"));
+    assert_eq!((door.call("up", "h", &up()).0, door.handles()), (1, 0));
+    assert_eq!(*door.said.borrow(), "no attach today");
+    door.refuse(Some("restrict"));
+    assert_eq!((door.call("up", "h", &up()).0, door.handles()), (1, 0));
+    assert_eq!(door.calls()[1..], ["attach h garden 61001:8080", "restrict 1", "detach true"]);
+    door.refuse(None);
+    door.call("up", "h", &up());
+    door.refuse(Some("publish"));
+    let port = json!({"HostPort": 0, "ContainerPort": 1});
+    assert_eq!(door.call("net-in", "h", &port).0, 1);
+    door.refuse(None);
+    assert_eq!(
+        door.call("net-in", "h", &port).1,
+        json!({"host_port": 61002, "container_port": 1}),
+        "not lost"
+    );
+}
+
+#[test]
+fn bad_input_is_one_sentence() {
+    let door = Door::new();
+    for (action, handle, input, said) in [
+        ("up", "../x", up(), "`../x` is no handle"),
+        (
+            "up",
+            "h",
+            json!({}),
+            "the input of action `up` is not as it must be: missing field `Pid` at line 1 column 2",
+        ),
+        (
+            "up",
+            "h",
+            json!({"Pid": 1, "netout_rules": [{"protocol": 7}]}),
+            "rule 1 can't be used: invalid protocol: 7",
+        ),
+        ("fly", "h", json!({}), "invalid value 'fly' for '--action <ACTION>'"),
+    ] {
+        assert_eq!(door.call(action, handle, &input).0, 1, "{action} {handle}");
+        assert_eq!(*door.said.borrow(), said);
+    }
+    assert_eq!((door.handles(), door.calls()), (0, vec![]));
+}

@@ -1,0 +1,82 @@
+//! Why an action failed.
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+
+use loam_model::Failure;
+
+/// Why an action failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NetworkerError {
+    /// The command line is not right; the text is whole.
+    #[error("{0}")]
+    Usage(String),
+    /// The handle can't name a file.
+    #[error("`{0}` is no handle")]
+    Handle(String),
+    /// Standard input can't be read.
+    #[error("the input can't be read")]
+    Input(#[source] io::Error),
+    /// Standard input is longer than any sensible one.
+    #[error("the input is longer than {0} bytes")]
+    TooLong(u64),
+    /// Standard input is not what the action takes.
+    #[error("the input of action `{0}` is not as it must be")]
+    Decode(&'static str, #[source] serde_json::Error),
+    /// A rule can't be used.
+    #[error("rule {number} can't be used: {why}")]
+    Rule {
+        /// Which one, from 1.
+        number: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The container is up already.
+    #[error("container `{0}` is up already")]
+    Up(String),
+    /// The container is not up.
+    #[error("cannot find container [{0}]")]
+    Unknown(String),
+    /// No host port is left.
+    #[error("port pool is exhausted: ports {first} to {last} are all taken")]
+    PortsExhausted {
+        /// The first port of the pool.
+        first: u16,
+        /// The last.
+        last: u32,
+    },
+    /// A port is named twice.
+    #[error("host port {0} is asked for twice")]
+    PortTwice(u16),
+    /// What is kept can't be read or written.
+    #[error("`{0}` can't be kept")]
+    State(PathBuf, #[source] io::Error),
+    /// The network did not do what it was asked.
+    #[error(transparent)]
+    Network(#[from] Failure),
+    /// It did not, and undoing failed as well.
+    #[error("{first}; undoing it failed too: {second}")]
+    Undo {
+        /// The failure.
+        first: Box<NetworkerError>,
+        /// What failed after it.
+        second: Box<NetworkerError>,
+    },
+}
+
+impl NetworkerError {
+    /// The error with its causes, in one line.
+    pub(crate) fn chain(&self) -> String {
+        if let Self::Network(failure) = self {
+            return failure.chain();
+        }
+        let mut text = self.to_string();
+        let mut next = self.source();
+        while let Some(cause) = next {
+            text = format!("{text}: {cause}");
+            next = cause.source();
+        }
+        text
+    }
+}
