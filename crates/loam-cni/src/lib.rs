@@ -11,6 +11,7 @@
 pub mod conntrack;
 pub mod delegate;
 pub mod firewall;
+mod interface;
 pub mod namespace;
 pub mod netlink;
 pub mod nftables;

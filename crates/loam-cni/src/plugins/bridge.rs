@@ -21,16 +21,14 @@ mod config;
 mod dying;
 mod gateway;
 mod host;
-mod sandbox;
-
-use sha2::{Digest, Sha256};
 
 use crate::delegate::call_ipam;
-use crate::firewall::{Firewall, NetworkRecord};
-use crate::namespace::NamespaceError;
-use crate::netlink::{Link, NetlinkError, RouteSocket};
+use crate::interface::{
+    Derived, configure, container_interface, failed, masquerade, remove_pair, remove_with_mac, with_addresses,
+};
+use crate::netlink::{Link, RouteSocket};
 use crate::plugins::{Plugin, Role};
-use crate::protocol::{CniError, CniResult, Command, Context, Interface, Version, code};
+use crate::protocol::{CniError, CniResult, Command, Context, Interface, Version};
 use check::check;
 use config::Config;
 
@@ -38,72 +36,13 @@ use config::Config;
 pub const PLUGIN: Plugin =
     Plugin { name: "bridge", role: Role::Interface, oldest: Version::V0_1_0, add, del, check, gc, status };
 
-fn failed(what: impl Into<String>) -> impl FnOnce(NetlinkError) -> CniError {
-    let what = what.into();
-    move |cause| match cause.errno() {
-        Some(rustix::io::Errno::OPNOTSUPP) => {
-            CniError::new(code::UNSUPPORTED_KERNEL, format!("{what} failed: this kernel lacks the link type"))
-                .because(&cause)
-        }
-        _ => CniError::internal(format!("{what} failed"), &cause),
-    }
-}
-
-fn not_entered(cause: &NamespaceError) -> CniError {
-    CniError::new(code::INVALID_NAMESPACE, "the network namespace can't be entered").because(cause)
-}
-
-/// What follows from container id and interface: the name of the host's end, and both hardware addresses.
-///
-/// Addresses that are set when a link is made are left alone by device managers, which else change them later.
-struct Derived {
-    host_name: String,
-    host_mac: [u8; 6],
-    mac: [u8; 6],
-}
-
-impl Derived {
-    fn new(container_id: &str, interface: &str) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(container_id.as_bytes());
-        hash.update([0]);
-        hash.update(interface.as_bytes());
-        let hash = hash.finalize();
-        let digits: String = hash[..6].iter().map(|byte| format!("{byte:02x}")).collect();
-        let mac = |at: usize| {
-            let mut mac = [0; 6];
-            mac.copy_from_slice(&hash[at..at + 6]);
-            // Locally administered, not a group (IEEE 802, clause 8.4).
-            mac[0] = (mac[0] & 0xfc) | 0x02;
-            mac
-        };
-        Self { host_name: format!("veth{}", &digits[..11]), host_mac: mac(8), mac: mac(16) }
-    }
-
-    /// Whether a name is of the form that this plugin gives.
-    fn is_host_name(name: &str) -> bool {
-        let digits = name.strip_prefix("veth").unwrap_or_default();
-        digits.len() == 11 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    }
-}
-
 /// Attaches a namespace to the bridge.
 fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
     let config = Config::read(context)?;
     let namespace = context.open_namespace()?;
-    let addresses = match &config.ipam_type {
-        None => CniResult::default(),
-        Some(kind) => call_ipam(context, kind, Command::Add)?.unwrap_or_default(),
-    };
-    let result = attach(context, &config, &namespace, addresses);
-    if let (Err(error), Some(kind)) = (&result, &config.ipam_type)
-        && let Err(second) = call_ipam(context, kind, Command::Del)
-    {
-        let mut error = error.clone();
-        error.details = format!("{}; giving the address back failed too: {second}", error.details);
-        return Err(error);
-    }
-    result
+    with_addresses(context, config.ipam_type.as_deref(), |addresses| {
+        attach(context, &config, &namespace, addresses)
+    })
 }
 
 fn attach(
@@ -112,9 +51,6 @@ fn attach(
     namespace: &crate::namespace::Namespace,
     mut result: CniResult,
 ) -> Result<CniResult, CniError> {
-    if config.ipam_type.is_some() && result.ips.is_empty() {
-        return Err(CniError::invalid_config("IPAM plugin returned missing IP config"));
-    }
     gateway::complete(config, &mut result)?;
     for ip in &mut result.ips {
         ip.interface = Some(2);
@@ -131,10 +67,10 @@ fn attach(
     derived.mac = config.mac.unwrap_or(derived.mac);
     dying::forget(context.host, &derived.host_name);
     host::make_pair(&mut socket, context, config, &bridge, namespace, &derived, &result)?;
-    let link = match sandbox::configure(context, config, namespace, &result) {
+    let link = match configure(context, &config.setup(), namespace, &result) {
         Ok(link) => link,
         Err(error) => {
-            host::remove_pair(&mut socket, &derived.host_name)?;
+            remove_pair(&mut socket, &derived.host_name)?;
             return Err(error);
         }
     };
@@ -144,13 +80,6 @@ fn attach(
     }
     dying::sweep(&mut socket, context.host);
     Ok(result)
-}
-
-fn masquerade(context: &Context<'_>, result: &CniResult) -> Result<(), CniError> {
-    let record = NetworkRecord { sources: result.ips.iter().map(|ip| ip.address.trunc()).collect() };
-    Firewall::open(context.host)
-        .and_then(|mut firewall| firewall.masquerade(&context.config.name, &record))
-        .map_err(|cause| CniError::internal("masquerading failed", &cause))
 }
 
 /// The result's interfaces: the bridge, the end on the host, the end in the namespace.
@@ -172,14 +101,7 @@ fn interfaces(
         mtu: Some(link.mtu),
         ..Interface::default()
     };
-    let container_end = Interface {
-        name: context.interface.clone(),
-        mac: link.mac_text(),
-        mtu: Some(link.mtu),
-        sandbox: context.namespace_path()?.display().to_string(),
-        ..Interface::default()
-    };
-    Ok(vec![bridge, host_end, container_end])
+    Ok(vec![bridge, host_end, container_interface(context, link)?])
 }
 
 /// Removes the attachment; success when there is nothing.
@@ -194,10 +116,10 @@ fn del(context: &Context<'_>) -> Result<(), CniError> {
                 let mut ends = previous.interfaces.iter().filter(|end| !end.sandbox.is_empty());
                 ends.find(|end| end.name == context.interface).map(|end| end.mac.as_str())
             });
-            if !host::remove_pair(&mut socket, &derived.host_name)?
+            if !remove_pair(&mut socket, &derived.host_name)?
                 && let Some(mac) = known
             {
-                sandbox::remove(&namespace, &context.interface, mac)?;
+                remove_with_mac(&namespace, &context.interface, mac)?;
             }
         }
         None if context.host.leave_dying_links => {
@@ -207,7 +129,7 @@ fn del(context: &Context<'_>) -> Result<(), CniError> {
         }
         None => {
             host::shut_port(&mut socket, &derived.host_name)?;
-            host::remove_pair(&mut socket, &derived.host_name)?;
+            remove_pair(&mut socket, &derived.host_name)?;
         }
     }
     match &config.ipam_type {
@@ -230,7 +152,7 @@ fn gc(context: &Context<'_>) -> Result<(), CniError> {
     let bridge = links.iter().find(|link| link.name == config.bridge).map(|link| link.index);
     for link in links.iter().filter(|link| bridge.is_some() && link.controller == bridge) {
         if link.kind == "veth" && Derived::is_host_name(&link.name) && !valid.contains(&link.name) {
-            host::remove_pair(&mut socket, &link.name)?;
+            remove_pair(&mut socket, &link.name)?;
         }
     }
     match &config.ipam_type {
@@ -245,24 +167,5 @@ fn status(context: &Context<'_>) -> Result<(), CniError> {
     match &config.ipam_type {
         Some(kind) => call_ipam(context, kind, Command::Status).map(drop),
         None => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_follow_from_the_attachment() {
-        let one = Derived::new("abc", "eth0");
-        let two = Derived::new("abc", "eth1");
-        assert_eq!(one.host_name.len(), 15);
-        assert_ne!(one.host_name, two.host_name);
-        assert_ne!(Derived::new("abce", "th0").host_name, one.host_name);
-        assert_eq!(one.mac[0] & 3, 2);
-        assert!(Derived::is_host_name(&one.host_name));
-        for other in ["veth0", "vethABCDEF01234", "br0", "veth0123456789g"] {
-            assert!(!Derived::is_host_name(other), "{other}");
-        }
     }
 }

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::interface::{Setup, check_masquerade_backend, wanted_mac};
 use crate::protocol::{CniError, Context, Dns, check_interface_name, check_plugin_type};
 
 #[derive(Debug, Default, Deserialize)]
@@ -61,13 +62,18 @@ impl Config {
         let keys: Keys = context.config.decode()?;
         refuse_unsupported(&keys)?;
         let mut config = Self::from_keys(keys)?;
-        config.mac = mac(context)?;
+        config.mac = wanted_mac(context, &[&["runtimeConfig", "mac"], &["args", "cni", "mac"], &[]])?;
         Ok(config)
     }
 
     /// Reads what DEL and GC need.
     pub(super) fn read_for_removal(context: &Context<'_>) -> Result<Self, CniError> {
         Self::from_keys(context.config.decode()?)
+    }
+
+    /// How the container's end is set up.
+    pub(super) fn setup(&self) -> Setup {
+        Setup { probe: self.probe_addresses, keep_down: self.keep_down, ..Setup::HOST_ONLY }
     }
 
     fn from_keys(keys: Keys) -> Result<Self, CniError> {
@@ -120,51 +126,12 @@ fn refuse_unsupported(keys: &Keys) -> Result<(), CniError> {
     if keys.macspoofchk {
         return Err(CniError::unsupported_field("macspoofchk", true));
     }
-    match keys.ip_masq_backend.as_deref() {
-        None | Some("" | "nftables") => Ok(()),
-        Some(other) => Err(CniError::unsupported_field("ipMasqBackend", other)),
-    }
-}
-
-/// The hardware address that is asked for: of the runtime, else of `args`, else of `CNI_ARGS`.
-fn mac(context: &Context<'_>) -> Result<Option<[u8; 6]>, CniError> {
-    let mut wanted: Option<String> = None;
-    for path in [&["runtimeConfig", "mac"][..], &["args", "cni", "mac"]] {
-        wanted = wanted.or(context.config.get(path)?).filter(|text: &String| !text.is_empty());
-    }
-    let wanted = wanted.or_else(|| context.argument("MAC").map(str::to_owned));
-    wanted.map(|text| parse_mac(&text)).transpose()
-}
-
-fn parse_mac(text: &str) -> Result<[u8; 6], CniError> {
-    let invalid =
-        || CniError::invalid_config(format!("`{}` is not a hardware address", text.escape_default()));
-    let mut mac = [0; 6];
-    let mut parts = text.split([':', '-']);
-    for byte in &mut mac {
-        let two_digits = |part: &&str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let part = parts.next().filter(two_digits).ok_or_else(invalid)?;
-        *byte = u8::from_str_radix(part, 16).map_err(|_| invalid())?;
-    }
-    if parts.next().is_some() || mac[0] & 1 == 1 {
-        return Err(invalid());
-    }
-    Ok(mac)
+    check_masquerade_backend(keys.ip_masq_backend.as_deref())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hardware_addresses_are_read() {
-        assert_eq!(parse_mac("c2:11:22:33:44:5f").expect("valid"), [0xc2, 0x11, 0x22, 0x33, 0x44, 0x5f]);
-        for bad in
-            ["", "c2:11:22:33:44", "c2:11:22:33:44:55:66", "+2:11:22:33:44:55", "01:00:5e:00:00:01", "zz"]
-        {
-            assert!(parse_mac(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn contradictions_and_unknown_forms_are_refused() {
