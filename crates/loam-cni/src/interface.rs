@@ -14,7 +14,7 @@ mod routing;
 pub(crate) use check::{check_link, wrong};
 pub(crate) use configure::{Setup, configure};
 pub(crate) use derived::Derived;
-pub(crate) use hardware_address::wanted_mac;
+pub(crate) use hardware_address::{parse_hardware_address, wanted_mac};
 pub(crate) use lifecycle::{Addresses, InterfaceConfig, attach, check, detach, gc, status};
 pub(crate) use link_in_place::{LinkRequest, Parent, make_link};
 pub(crate) use pair::{done, make_pair, remove_pair};

@@ -15,7 +15,7 @@ mod socket;
 pub use address::{Address, AddressOptions};
 pub(crate) use attribute::{Attributes, attributes, be16, be32, text};
 pub use batch::Batch;
-pub use child_link::{ChildLink, LinkKind};
+pub use child_link::{ChildLink, LinkKind, LinkSettings};
 pub(crate) use link::mac_text;
 pub use link::{Link, PortSettings, Veth};
 pub use route::RouteEntry;

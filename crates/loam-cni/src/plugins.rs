@@ -2,6 +2,7 @@
 
 pub mod bridge;
 pub mod dummy;
+pub mod host_device;
 pub mod host_local;
 pub mod ipvlan;
 pub mod loopback;
@@ -9,6 +10,7 @@ pub mod macvlan;
 pub mod portmap;
 pub mod ptp;
 pub mod static_addresses;
+pub mod tap;
 pub mod vlan;
 
 use crate::protocol::{CniError, CniResult, Command, Context, Version};
@@ -45,9 +47,10 @@ pub struct Plugin {
 
 impl Plugin {
     /// All plugins, by name.
-    pub const ALL: [&'static Plugin; 10] = [
+    pub const ALL: [&'static Plugin; 12] = [
         &bridge::PLUGIN,
         &dummy::PLUGIN,
+        &host_device::PLUGIN,
         &host_local::PLUGIN,
         &ipvlan::PLUGIN,
         &loopback::PLUGIN,
@@ -55,6 +58,7 @@ impl Plugin {
         &portmap::PLUGIN,
         &ptp::PLUGIN,
         &static_addresses::PLUGIN,
+        &tap::PLUGIN,
         &vlan::PLUGIN,
     ];
 

@@ -17,21 +17,25 @@ pub(crate) fn wanted_mac(context: &Context<'_>, places: &[&[&str]]) -> Result<Op
     Ok(None)
 }
 
+/// Reads any hardware address; links that are not Ethernet have longer ones.
+pub(crate) fn parse_hardware_address(text: &str) -> Option<Vec<u8>> {
+    let byte = |part: &str| match part.as_bytes() {
+        [high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+            u8::from_str_radix(part, 16).ok()
+        }
+        _ => None,
+    };
+    let bytes: Vec<u8> = text.split([':', '-']).map(byte).collect::<Option<_>>()?;
+    [6, 8, 20].contains(&bytes.len()).then_some(bytes)
+}
+
 /// Reads the address of one machine's link, six bytes.
-pub(crate) fn parse_mac(text: &str) -> Result<[u8; 6], CniError> {
-    let invalid =
-        || CniError::invalid_config(format!("`{}` is not a hardware address", text.escape_default()));
-    let mut mac = [0; 6];
-    let mut parts = text.split([':', '-']);
-    for byte in &mut mac {
-        let two_digits = |part: &&str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let part = parts.next().filter(two_digits).ok_or_else(invalid)?;
-        *byte = u8::from_str_radix(part, 16).map_err(|_| invalid())?;
-    }
-    if parts.next().is_some() || mac[0] & 1 == 1 {
-        return Err(invalid());
-    }
-    Ok(mac)
+fn parse_mac(text: &str) -> Result<[u8; 6], CniError> {
+    let mac = parse_hardware_address(text).and_then(|bytes| <[u8; 6]>::try_from(bytes).ok());
+    // Not that of a group (IEEE 802, clause 8.2.2).
+    mac.filter(|mac| mac[0] & 1 == 0).ok_or_else(|| {
+        CniError::invalid_config(format!("`{}` is not a hardware address", text.escape_default()))
+    })
 }
 
 #[cfg(test)]

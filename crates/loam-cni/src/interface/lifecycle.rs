@@ -2,9 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{
-    Setup, check_link, configure, container_interface, not_entered, remove_by_kind, with_addresses, wrong,
-};
+use super::{Setup, check_link, configure, container_interface, not_entered, with_addresses, wrong};
 use crate::delegate::{call_ipam, is_built_in_ipam};
 use crate::namespace::Namespace;
 use crate::netlink::Link;
@@ -64,16 +62,16 @@ pub(crate) enum Addresses<'a> {
     None,
 }
 
-/// ADD, after the link was made: gives it addresses, routes and state. When that fails the link is removed again.
+/// ADD, after the link was made: gives it addresses, routes and state. When that fails, `undo` takes the link back.
 ///
 /// The link comes before the addresses, because an address plugin may need it to ask for them (`dhcp`).
 pub(crate) fn attach(
     context: &Context<'_>,
     namespace: &Namespace,
-    kind: &str,
     config: &InterfaceConfig,
     addresses: Addresses<'_>,
     setup: &Setup,
+    undo: impl FnOnce(&Namespace) -> Result<(), CniError>,
 ) -> Result<CniResult, CniError> {
     let finish = |mut result: CniResult| {
         for ip in &mut result.ips {
@@ -90,8 +88,8 @@ pub(crate) fn attach(
         Addresses::None => with_addresses(context, None, finish),
     };
     attached.map_err(|mut error| {
-        if let Err(second) = remove_by_kind(namespace, &context.interface, kind) {
-            error.details = format!("{}; removing the interface failed too: {second}", error.details);
+        if let Err(second) = undo(namespace) {
+            error.details = format!("{}; undoing it failed too: {second}", error.details);
         }
         error
     })

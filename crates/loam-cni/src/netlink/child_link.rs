@@ -1,7 +1,8 @@
 //! Links over others, and links that hang on nothing, made in place in a namespace.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
+use netlink_packet_core::DefaultNla;
 use netlink_packet_route::link::{
     InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVlan, LinkAttribute, LinkInfo,
 };
@@ -93,6 +94,43 @@ impl Batch {
         let mut message = by_index(index);
         message.attributes.push(LinkAttribute::IfName(name.to_owned()));
         self.change_link(message);
+        self
+    }
+}
+
+/// What a link gets after it was made; what is `None` is left alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkSettings {
+    /// Its MTU.
+    pub mtu: Option<u32>,
+    /// Its hardware address.
+    pub mac: Option<[u8; 6]>,
+    /// The index of the bridge that it becomes a port of.
+    pub controller: Option<u32>,
+}
+
+impl Batch {
+    /// Changes a link, by name.
+    pub fn set_link_settings(&mut self, name: &str, settings: LinkSettings) -> &mut Self {
+        let mut message = by_name(name);
+        message.attributes.extend(settings.mtu.map(LinkAttribute::Mtu));
+        message.attributes.extend(settings.mac.map(|mac| LinkAttribute::Address(mac.to_vec())));
+        message.attributes.extend(settings.controller.map(LinkAttribute::Controller));
+        self.change_link(message);
+        self
+    }
+
+    /// Moves a link to another namespace, where it gets a name and an alias; an empty alias removes the one that it has.
+    /// It is down there. All in one message: the kernel does it, or fails at a step of which nothing is left but the move.
+    pub fn move_link(&mut self, index: u32, namespace: BorrowedFd<'_>, name: &str, alias: &str) -> &mut Self {
+        const IFLA_IFALIAS: u16 = 20;
+        let mut message = by_index(index);
+        message.attributes.push(LinkAttribute::NetNsFd(namespace.as_raw_fd()));
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        message
+            .attributes
+            .push(LinkAttribute::Other(DefaultNla::new(IFLA_IFALIAS, alias.as_bytes().to_vec())));
+        self.set_link(message);
         self
     }
 }

@@ -4,6 +4,7 @@ use crate::interface::{
     Addresses, InterfaceConfig, LinkRequest, Setup, attach, check as check_interface, detach, gc, make_link,
     remove_by_kind, status,
 };
+use crate::namespace::Namespace;
 use crate::netlink::LinkKind;
 use crate::plugins::{Plugin, Role};
 use crate::protocol::{CniError, CniResult, Context, Version};
@@ -21,7 +22,8 @@ fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
     let namespace = context.open_namespace()?;
     let request = LinkRequest { kind: LinkKind::Dummy, parent: None, mtu: None, mac: None };
     make_link(context, &namespace, &request)?;
-    attach(context, &namespace, KIND, &config, Addresses::Plugin(ipam), &Setup::HOST_ONLY)
+    let undo = |namespace: &Namespace| remove_by_kind(namespace, &context.interface, KIND);
+    attach(context, &namespace, &config, Addresses::Plugin(ipam), &Setup::HOST_ONLY, undo)
 }
 
 /// Removes the link and gives the addresses back.

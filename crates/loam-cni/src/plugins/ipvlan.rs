@@ -8,6 +8,7 @@ use crate::interface::{
     Addresses, InterfaceConfig, LinkRequest, Parent, Setup, attach, check as check_interface, detach, gc,
     make_link, remove_by_kind, status as forward_status,
 };
+use crate::namespace::Namespace;
 use crate::netlink::LinkKind;
 use crate::plugins::{Plugin, Role};
 use crate::protocol::{CniError, CniResult, Context, Version, check_interface_name};
@@ -96,7 +97,8 @@ fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
         mac: None,
     };
     make_link(context, &namespace, &request)?;
-    attach(context, &namespace, KIND, &config.interface, addresses, &Setup::OPEN)
+    let undo = |namespace: &Namespace| remove_by_kind(namespace, &context.interface, KIND);
+    attach(context, &namespace, &config.interface, addresses, &Setup::OPEN, undo)
 }
 
 /// Removes the link and gives the addresses back. Needs no master.

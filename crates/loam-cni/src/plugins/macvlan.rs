@@ -6,6 +6,7 @@ use crate::interface::{
     Addresses, InterfaceConfig, LinkRequest, Parent, Setup, attach, check as check_interface, detach, gc,
     make_link, remove_by_kind, status as forward_status, wanted_mac,
 };
+use crate::namespace::Namespace;
 use crate::netlink::LinkKind;
 use crate::plugins::{Plugin, Role};
 use crate::protocol::{CniError, CniResult, Context, Version, check_interface_name};
@@ -82,7 +83,8 @@ fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
     };
     make_link(context, &namespace, &request)?;
     let addresses = config.interface.ipam_type().map_or(Addresses::None, Addresses::Plugin);
-    attach(context, &namespace, KIND, &config.interface, addresses, &Setup::OPEN)
+    let undo = |namespace: &Namespace| remove_by_kind(namespace, &context.interface, KIND);
+    attach(context, &namespace, &config.interface, addresses, &Setup::OPEN, undo)
 }
 
 /// Removes the link and gives the addresses back.

@@ -14,6 +14,7 @@ mod state;
 mod bad_input;
 mod bridge;
 mod dummy;
+mod host_device;
 mod host_local;
 mod ipvlan;
 mod loopback;
@@ -21,6 +22,7 @@ mod macvlan;
 mod ports;
 mod ptp;
 mod static_addresses;
+mod tap;
 mod vlan;
 
 use std::path::PathBuf;
