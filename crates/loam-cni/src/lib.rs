@@ -18,6 +18,7 @@ pub mod nftables;
 pub mod plugins;
 pub mod program;
 pub mod protocol;
+mod spoof_check;
 mod sysctl;
 
 pub use plugins::{Plugin, Role};

@@ -6,6 +6,7 @@
 mod address;
 mod attribute;
 mod batch;
+mod bridge_vlan;
 mod child_link;
 mod link;
 mod neighbour;
@@ -15,6 +16,7 @@ mod socket;
 pub use address::{Address, AddressOptions};
 pub(crate) use attribute::{Attributes, attributes, be16, be32, text};
 pub use batch::Batch;
+pub use bridge_vlan::VlanRange;
 pub use child_link::{ChildLink, LinkKind, LinkSettings};
 pub(crate) use link::mac_text;
 pub use link::{Link, PortSettings, Veth};

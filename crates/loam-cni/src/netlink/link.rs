@@ -4,8 +4,8 @@ use std::os::fd::AsRawFd;
 
 use netlink_packet_core::DefaultNla;
 use netlink_packet_route::link::{
-    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkExtentMask,
-    LinkFlags, LinkInfo, LinkMessage,
+    InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
+    LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
@@ -111,13 +111,24 @@ fn set_up(message: &mut LinkMessage) {
 }
 
 impl Batch {
-    /// Makes a bridge that is up; its hardware address is kept even when ports come and go.
-    pub fn add_bridge(&mut self, name: &str, mac: [u8; 6], mtu: Option<u32>) -> &mut Self {
+    /// Makes a bridge that is up; its hardware address is kept even when ports come and go. With `filter_vlans` it tells
+    /// virtual networks apart.
+    pub fn add_bridge(
+        &mut self,
+        name: &str,
+        mac: [u8; 6],
+        mtu: Option<u32>,
+        filter_vlans: bool,
+    ) -> &mut Self {
         let mut message = by_name(name);
         set_up(&mut message);
         message.attributes.push(LinkAttribute::Address(mac.to_vec()));
         message.attributes.extend(mtu.map(LinkAttribute::Mtu));
-        message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
+        let mut info = vec![LinkInfo::Kind(InfoKind::Bridge)];
+        if filter_vlans {
+            info.push(LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)])));
+        }
+        message.attributes.push(LinkAttribute::LinkInfo(info));
         self.create_link(message);
         self
     }

@@ -21,6 +21,7 @@ mod config;
 mod dying;
 mod gateway;
 mod host;
+mod vlan;
 
 use crate::delegate::call_ipam;
 use crate::interface::{
@@ -29,6 +30,7 @@ use crate::interface::{
 use crate::netlink::{Link, RouteSocket};
 use crate::plugins::{Plugin, Role};
 use crate::protocol::{CniError, CniResult, Command, Context, Interface, Version};
+use crate::spoof_check::{self, Sender};
 use check::check;
 use config::Config;
 
@@ -60,21 +62,31 @@ fn attach(
     if config.masquerade {
         masquerade(context, &result)?;
     }
+    let mut gateway_link = None;
     if config.is_gateway {
-        gateway::serve(&mut socket, &bridge, config, &result)?;
+        gateway_link =
+            config.vlan.map(|vlan| vlan::ensure_gateway(&mut socket, &bridge, vlan)).transpose()?;
+        gateway::serve(&mut socket, gateway_link.as_ref().unwrap_or(&bridge), config, &result)?;
     }
     let mut derived = Derived::new(&context.container_id, &context.interface);
     derived.mac = config.mac.unwrap_or(derived.mac);
     dying::forget(context.host, &derived.host_name);
     host::make_pair(&mut socket, context, config, &bridge, namespace, &derived, &result)?;
-    let link = match configure(context, &config.setup(), namespace, &result) {
+    let made = guard(context, config, &derived)
+        .and_then(|()| vlan::set_port(&mut socket, config, &derived.host_name))
+        .and_then(|()| configure(context, &config.setup(), namespace, &result));
+    let link = match made {
         Ok(link) => link,
         Err(error) => {
             remove_pair(&mut socket, &derived.host_name)?;
+            if config.check_senders {
+                spoof_check::release(context)?;
+            }
             return Err(error);
         }
     };
-    result.interfaces = interfaces(context, bridge, derived, &link)?;
+    result.interfaces = interfaces(context, &bridge, derived, &link)?;
+    result.interfaces.extend(gateway_link.map(|link| host_interface(&link)));
     if !config.dns.is_empty() {
         result.dns = config.dns.clone();
     }
@@ -82,26 +94,33 @@ fn attach(
     Ok(result)
 }
 
+/// Lets the container send from its own hardware address only, if so configured. Its link is still down.
+fn guard(context: &Context<'_>, config: &Config, derived: &Derived) -> Result<(), CniError> {
+    if !config.check_senders {
+        return Ok(());
+    }
+    let sender = Sender::new(&context.config.name, &derived.host_name, derived.mac);
+    spoof_check::guard(context, &sender)
+}
+
+fn host_interface(link: &Link) -> Interface {
+    Interface { name: link.name.clone(), mac: link.mac_text(), mtu: Some(link.mtu), ..Interface::default() }
+}
+
 /// The result's interfaces: the bridge, the end on the host, the end in the namespace.
 fn interfaces(
     context: &Context<'_>,
-    bridge: Link,
+    bridge: &Link,
     derived: Derived,
     link: &Link,
 ) -> Result<Vec<Interface>, CniError> {
-    let bridge = Interface {
-        mac: bridge.mac_text(),
-        mtu: Some(bridge.mtu),
-        name: bridge.name,
-        ..Interface::default()
-    };
     let host_end = Interface {
         name: derived.host_name,
         mac: crate::netlink::mac_text(&derived.host_mac),
         mtu: Some(link.mtu),
         ..Interface::default()
     };
-    Ok(vec![bridge, host_end, container_interface(context, link)?])
+    Ok(vec![host_interface(bridge), host_end, container_interface(context, link)?])
 }
 
 /// Removes the attachment; success when there is nothing.
@@ -132,6 +151,9 @@ fn del(context: &Context<'_>) -> Result<(), CniError> {
             remove_pair(&mut socket, &derived.host_name)?;
         }
     }
+    if config.check_senders {
+        spoof_check::release(context)?;
+    }
     match &config.ipam_type {
         Some(kind) => call_ipam(context, kind, Command::Del).map(drop),
         None => Ok(()),
@@ -141,12 +163,9 @@ fn del(context: &Context<'_>) -> Result<(), CniError> {
 /// Removes the bridge's ports, and the addresses, of all attachments that are not valid.
 fn gc(context: &Context<'_>) -> Result<(), CniError> {
     let config = Config::read_for_removal(context)?;
-    let valid: Vec<String> = context
-        .config
-        .valid_attachments()?
-        .iter()
-        .map(|known| Derived::new(&known.container_id, &known.ifname).host_name)
-        .collect();
+    let attachments = context.config.valid_attachments()?;
+    let valid: Vec<String> =
+        attachments.iter().map(|known| Derived::new(&known.container_id, &known.ifname).host_name).collect();
     let mut socket = RouteSocket::open().map_err(failed("opening a socket"))?;
     let links = socket.links().map_err(failed("listing links"))?;
     let bridge = links.iter().find(|link| link.name == config.bridge).map(|link| link.index);
@@ -154,6 +173,11 @@ fn gc(context: &Context<'_>) -> Result<(), CniError> {
         if link.kind == "veth" && Derived::is_host_name(&link.name) && !valid.contains(&link.name) {
             remove_pair(&mut socket, &link.name)?;
         }
+    }
+    if config.check_senders {
+        spoof_check::collect(context.host, &context.config.name, |container, interface| {
+            attachments.iter().any(|known| known.container_id == container && known.ifname == interface)
+        })?;
     }
     match &config.ipam_type {
         Some(kind) => call_ipam(context, kind, Command::Gc).map(drop),

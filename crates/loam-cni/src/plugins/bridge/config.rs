@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::vlan::{read_trunk, read_vlan};
 use crate::interface::{Setup, check_masquerade_backend, wanted_mac};
 use crate::protocol::{CniError, Context, Dns, check_interface_name, check_plugin_type};
 
@@ -51,6 +52,14 @@ pub(super) struct Config {
     pub(super) isolated: bool,
     pub(super) probe_addresses: bool,
     pub(super) keep_down: bool,
+    /// The number of frames without a tag.
+    pub(super) vlan: Option<u16>,
+    /// The numbers of frames with a tag.
+    pub(super) trunk: Vec<(u16, u16)>,
+    /// Whether the port keeps the numbers that it has by default.
+    pub(super) preserve_default_vlan: bool,
+    /// Whether the container may send from its own hardware address only.
+    pub(super) check_senders: bool,
     pub(super) ipam_type: Option<String>,
     pub(super) mac: Option<[u8; 6]>,
     pub(super) dns: Dns,
@@ -60,7 +69,7 @@ impl Config {
     /// Reads and checks the configuration.
     pub(super) fn read(context: &Context<'_>) -> Result<Self, CniError> {
         let keys: Keys = context.config.decode()?;
-        refuse_unsupported(&keys)?;
+        check_masquerade_backend(keys.ip_masq_backend.as_deref())?;
         let mut config = Self::from_keys(keys)?;
         config.mac = wanted_mac(context, &[&["runtimeConfig", "mac"], &["args", "cni", "mac"], &[]])?;
         Ok(config)
@@ -69,6 +78,11 @@ impl Config {
     /// Reads what DEL and GC need.
     pub(super) fn read_for_removal(context: &Context<'_>) -> Result<Self, CniError> {
         Self::from_keys(context.config.decode()?)
+    }
+
+    /// Whether the bridge tells virtual networks apart.
+    pub(super) fn filters_vlans(&self) -> bool {
+        self.vlan.is_some() || !self.trunk.is_empty()
     }
 
     /// How the container's end is set up.
@@ -105,28 +119,15 @@ impl Config {
             isolated: keys.port_isolation,
             probe_addresses: keys.enabledad,
             keep_down: keys.disable_container_interface,
+            vlan: read_vlan(keys.vlan)?,
+            trunk: read_trunk(&keys.vlan_trunk)?,
+            preserve_default_vlan: keys.preserve_default_vlan,
+            check_senders: keys.macspoofchk,
             ipam_type,
             mac: None,
             dns: keys.dns.unwrap_or_default(),
         })
     }
-}
-
-/// Refuses what would otherwise be left out silently (SPEC.md, error code 2).
-fn refuse_unsupported(keys: &Keys) -> Result<(), CniError> {
-    if keys.vlan != 0 {
-        return Err(CniError::unsupported_field("vlan", keys.vlan));
-    }
-    if !keys.vlan_trunk.is_empty() {
-        return Err(CniError::unsupported_field("vlanTrunk", Value::from(keys.vlan_trunk.clone())));
-    }
-    if keys.preserve_default_vlan {
-        return Err(CniError::unsupported_field("preserveDefaultVlan", true));
-    }
-    if keys.macspoofchk {
-        return Err(CniError::unsupported_field("macspoofchk", true));
-    }
-    check_masquerade_backend(keys.ip_masq_backend.as_deref())
 }
 
 #[cfg(test)]
@@ -141,12 +142,17 @@ mod tests {
             r#"{"hairpinMode":true,"promiscMode":true}"#,
             r#"{"disableContainerInterface":true,"ipam":{"type":"host-local"}}"#,
             r#"{"ipam":{"type":"../x"}}"#,
+            r#"{"vlan":4095}"#,
+            r#"{"vlanTrunk":[{"minID":7}]}"#,
         ] {
             assert!(Config::from_keys(keys(bad)).is_err(), "{bad}");
         }
-        for bad in [r#"{"vlan":7}"#, r#"{"macspoofchk":true}"#, r#"{"ipMasqBackend":"iptables"}"#] {
-            assert_eq!(refuse_unsupported(&keys(bad)).expect_err("refused").code, 2, "{bad}");
-        }
+        let vlans = keys(r#"{"vlan":7,"vlanTrunk":[{"id":9}],"macspoofchk":true}"#);
+        let config = Config::from_keys(vlans).expect("valid");
+        assert_eq!(
+            (config.vlan, config.trunk.as_slice(), config.check_senders),
+            (Some(7), &[(9, 9)][..], true)
+        );
         let config = Config::from_keys(keys(r#"{"isDefaultGateway":true}"#)).expect("valid");
         assert!(config.is_gateway);
         assert_eq!((config.bridge.as_str(), config.mtu, config.ipam_type), ("cni0", None, None));

@@ -50,11 +50,15 @@ fn make_bridge(socket: &mut RouteSocket, config: &Config) -> Result<(), CniError
         .map_err(|cause| CniError::io("reading random bytes failed", &cause))?;
     mac[0] = (mac[0] & 0xfc) | 0x02;
     let mut batch = Batch::new();
-    batch.add_bridge(name, mac, config.mtu);
+    batch.add_bridge(name, mac, config.mtu, config.filters_vlans());
     let verdicts = socket.run(batch).map_err(failed(format!("making bridge `{name}`")))?;
     match verdicts.into_iter().next() {
         // Another ADD was faster.
         Some(Err(refusal)) if refusal.errno == Errno::EXIST => return Ok(()),
+        Some(Err(refusal)) if refusal.errno == Errno::OPNOTSUPP && config.filters_vlans() => {
+            let message = "this kernel lacks bridges, or its bridges lack VLAN filtering";
+            return Err(CniError::new(code::UNSUPPORTED_KERNEL, message).because(&refusal));
+        }
         Some(Err(refusal)) => {
             return Err(failed(format!("making bridge `{name}`"))(NetlinkError::Refused(refusal)));
         }
