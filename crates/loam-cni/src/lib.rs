@@ -11,12 +11,14 @@
 pub mod conntrack;
 pub mod delegate;
 pub mod firewall;
+mod interface;
 pub mod namespace;
 pub mod netlink;
 pub mod nftables;
 pub mod plugins;
 pub mod program;
 pub mod protocol;
+mod spoof_check;
 mod sysctl;
 
 pub use plugins::{Plugin, Role};

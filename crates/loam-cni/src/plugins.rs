@@ -1,9 +1,17 @@
 //! The plugins. Each module has its entry, a [`Plugin`] with the functions of its verbs.
 
 pub mod bridge;
+pub mod dummy;
+pub mod host_device;
 pub mod host_local;
+pub mod ipvlan;
 pub mod loopback;
+pub mod macvlan;
 pub mod portmap;
+pub mod ptp;
+pub mod static_addresses;
+pub mod tap;
+pub mod vlan;
 
 use crate::protocol::{CniError, CniResult, Command, Context, Version};
 
@@ -39,8 +47,20 @@ pub struct Plugin {
 
 impl Plugin {
     /// All plugins, by name.
-    pub const ALL: [&'static Plugin; 4] =
-        [&bridge::PLUGIN, &host_local::PLUGIN, &loopback::PLUGIN, &portmap::PLUGIN];
+    pub const ALL: [&'static Plugin; 12] = [
+        &bridge::PLUGIN,
+        &dummy::PLUGIN,
+        &host_device::PLUGIN,
+        &host_local::PLUGIN,
+        &ipvlan::PLUGIN,
+        &loopback::PLUGIN,
+        &macvlan::PLUGIN,
+        &portmap::PLUGIN,
+        &ptp::PLUGIN,
+        &static_addresses::PLUGIN,
+        &tap::PLUGIN,
+        &vlan::PLUGIN,
+    ];
 
     /// The plugin of a configuration's `type`.
     pub fn from_type(kind: &str) -> Option<&'static Self> {

@@ -4,8 +4,8 @@ use std::os::fd::AsRawFd;
 
 use netlink_packet_core::DefaultNla;
 use netlink_packet_route::link::{
-    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkExtentMask,
-    LinkFlags, LinkInfo, LinkMessage,
+    InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
+    LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
@@ -34,14 +34,29 @@ pub struct Link {
     pub promiscuous: bool,
     /// The index of the bridge that it is a port of.
     pub controller: Option<u32>,
-    /// The index of the other end of a veth pair.
+    /// The index of the other end of a veth pair, or of the link that this one is made over. It may be in another
+    /// namespace.
     pub peer: Option<u32>,
+    /// Its alias, a text for people; empty when it has none.
+    pub alias: String,
+    /// What its kind knows of itself (`IFLA_INFO_DATA`).
+    data: Vec<u8>,
 }
 
 impl Link {
     /// The hardware address as text.
     pub fn mac_text(&self) -> String {
         mac_text(&self.mac)
+    }
+
+    /// The mode of a macvlan or ipvlan, or the number of a vlan: each is the first attribute of its kind.
+    pub fn mode(&self) -> Option<u32> {
+        let (_, value) = attributes(&self.data).find(|(kind, _)| *kind == 1)?;
+        match value {
+            [a, b] => Some(u16::from_ne_bytes([*a, *b]).into()),
+            [a, b, c, d] => Some(u32::from_ne_bytes([*a, *b, *c, *d])),
+            _ => None,
+        }
     }
 }
 
@@ -57,8 +72,8 @@ pub struct Veth<'a> {
     pub host_name: &'a str,
     /// The hardware address of the end on the host.
     pub host_mac: [u8; 6],
-    /// The bridge that the end on the host becomes a port of.
-    pub bridge: u32,
+    /// The bridge that the end on the host becomes a port of, if it does.
+    pub bridge: Option<u32>,
     /// The namespace of the other end.
     pub namespace: &'a Namespace,
     /// The name of the end in the namespace.
@@ -78,13 +93,13 @@ pub struct PortSettings {
     pub isolated: Option<bool>,
 }
 
-fn by_index(index: u32) -> LinkMessage {
+pub(super) fn by_index(index: u32) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header.index = index;
     message
 }
 
-fn by_name(name: &str) -> LinkMessage {
+pub(super) fn by_name(name: &str) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::IfName(name.to_owned()));
     message
@@ -96,13 +111,24 @@ fn set_up(message: &mut LinkMessage) {
 }
 
 impl Batch {
-    /// Makes a bridge that is up; its hardware address is kept even when ports come and go.
-    pub fn add_bridge(&mut self, name: &str, mac: [u8; 6], mtu: Option<u32>) -> &mut Self {
+    /// Makes a bridge that is up; its hardware address is kept even when ports come and go. With `filter_vlans` it tells
+    /// virtual networks apart.
+    pub fn add_bridge(
+        &mut self,
+        name: &str,
+        mac: [u8; 6],
+        mtu: Option<u32>,
+        filter_vlans: bool,
+    ) -> &mut Self {
         let mut message = by_name(name);
         set_up(&mut message);
         message.attributes.push(LinkAttribute::Address(mac.to_vec()));
         message.attributes.extend(mtu.map(LinkAttribute::Mtu));
-        message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
+        let mut info = vec![LinkInfo::Kind(InfoKind::Bridge)];
+        if filter_vlans {
+            info.push(LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)])));
+        }
+        message.attributes.push(LinkAttribute::LinkInfo(info));
         self.create_link(message);
         self
     }
@@ -118,7 +144,7 @@ impl Batch {
         set_up(&mut message);
         message.attributes.push(LinkAttribute::Address(veth.host_mac.to_vec()));
         message.attributes.extend(veth.mtu.map(LinkAttribute::Mtu));
-        message.attributes.push(LinkAttribute::Controller(veth.bridge));
+        message.attributes.extend(veth.bridge.map(LinkAttribute::Controller));
         message.attributes.push(LinkAttribute::LinkInfo(vec![
             LinkInfo::Kind(InfoKind::Veth),
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
@@ -159,6 +185,14 @@ impl Batch {
         self
     }
 
+    /// Gives a link an alias, by name.
+    pub fn set_alias(&mut self, name: &str, alias: &str) -> &mut Self {
+        let mut message = by_name(name);
+        message.attributes.push(LinkAttribute::IfAlias(alias.to_owned()));
+        self.change_link(message);
+        self
+    }
+
     /// Brings a link up.
     pub fn link_up(&mut self, index: u32) -> &mut Self {
         let mut message = by_index(index);
@@ -187,6 +221,14 @@ impl Batch {
     /// Removes a link by name. The kernel waits for its grace periods before it answers.
     pub fn delete_link(&mut self, name: &str) -> &mut Self {
         self.remove_link(by_name(name));
+        self
+    }
+}
+
+impl Batch {
+    /// Removes a link by index, which stays the same when somebody renames it.
+    pub fn delete_link_by_index(&mut self, index: u32) -> &mut Self {
+        self.remove_link(by_index(index));
         self
     }
 }
@@ -241,9 +283,15 @@ fn read_link(answer: &Answer) -> Option<Link> {
             5 => link.peer = number(value),
             10 => link.controller = number(value),
             18 => {
-                let found = attributes(value).find(|(kind, _)| *kind == 1);
-                link.kind = found.map(|(_, name)| text(name)).unwrap_or_default();
+                for (kind, value) in attributes(value) {
+                    match kind {
+                        1 => link.kind = text(value),
+                        2 => link.data = value.to_vec(),
+                        _ => {}
+                    }
+                }
             }
+            20 => link.alias = text(value),
             _ => {}
         }
     }

@@ -118,7 +118,12 @@ impl NftablesSocket {
 
     /// How many rules a chain of a table has; none when there is no such chain.
     pub fn count_rules(&mut self, table: &str, chain: &str) -> Result<usize, NftablesError> {
-        let mut request = Attributes::after(&header(FAMILY_INET, 0));
+        self.count_rules_of(FAMILY_INET, table, chain)
+    }
+
+    /// How many rules a chain of a table of another family has.
+    pub fn count_rules_of(&mut self, family: u8, table: &str, chain: &str) -> Result<usize, NftablesError> {
+        let mut request = Attributes::after(&header(family, 0));
         request.text(1, table).text(2, chain);
         let rules = self.list(NFT_MSG_GETRULE, &request)?;
         // A kernel that does not know the filter lists all rules.
