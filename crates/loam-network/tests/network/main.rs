@@ -2,6 +2,11 @@
 
 mod bench;
 mod claims;
+mod connect;
 mod lists;
+mod making;
+mod options;
 mod reach;
+mod strangers;
 mod undo;
+mod upkeep;
