@@ -1,5 +1,7 @@
 //! Calling other plugins: as functions when they are ours, as programs otherwise.
 
+mod versions;
+
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -9,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
+
+pub use versions::supported_versions;
 
 use crate::plugins::{Plugin, Role};
 use crate::protocol::{CniError, CniResult, Command, Context, Version, check_plugin_type, code};

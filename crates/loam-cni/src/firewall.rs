@@ -134,6 +134,21 @@ impl Firewall {
         })
     }
 
+    /// Forgets a network that nothing is attached to any more, with the bridge that led to it: what was masqueraded for
+    /// it, and what its published ports needed. Success when there is nothing.
+    pub fn forget_network(&mut self, network: &str, bridge: Option<&str>) -> Result<(), FirewallError> {
+        let sources = self.records.network(network)?.unwrap_or_default().sources;
+        for part in elements::of_network(&sources, bridge) {
+            let mut batch = Batch::new(TABLE);
+            elements::delete(&mut batch, &part);
+            match self.socket.commit(&batch) {
+                Ok(()) | Err(NftablesError::Missing) => {}
+                Err(error) => return Err(FirewallError::Change(error)),
+            }
+        }
+        Ok(self.records.forget_network(network)?)
+    }
+
     /// Publishes the ports of an attachment, besides those that it has. A port that somebody else has is an error, and
     /// then none is added.
     pub fn publish(&mut self, owner: &Owner<'_>, record: &PortsRecord) -> Result<(), FirewallError> {

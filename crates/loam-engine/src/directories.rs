@@ -65,6 +65,11 @@ impl Directories {
         self.run(id).join("owner")
     }
 
+    /// The lock of whoever writes names into containers' files.
+    pub(crate) fn names_lock(&self) -> PathBuf {
+        self.init.with_file_name("names.lock")
+    }
+
     /// The program that is process 1 of containers that ask for one.
     pub(crate) fn init(&self) -> &Path {
         &self.init

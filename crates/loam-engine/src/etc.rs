@@ -12,6 +12,7 @@ use loam_model::{EngineFile, ErrorKind, Failure, NetworkMode, Result};
 
 use crate::directories::{failure, write_file};
 use crate::engine::Core;
+use crate::peers::Peer;
 use crate::record::{NetworkFacts, Record};
 use crate::resolv::Resolver;
 
@@ -33,17 +34,22 @@ pub(crate) struct EtcFiles {
 }
 
 impl EtcFiles {
+    /// The engine's files of a container, as they are already or are to be.
+    pub(crate) fn of(core: &Core, record: &Record) -> Self {
+        let host_network = record.spec.network == NetworkMode::Host;
+        Self {
+            resolver: Resolver::of_host(&core.config.resolver_files, host_network),
+            hosts: is_free(record, HOSTS),
+            resolv_conf: is_free(record, RESOLV_CONF),
+        }
+    }
+
     /// Writes the files with what is known before the attachment, and says what to mount where. A target that the
     /// spec mounts something at is left to it.
     pub(crate) fn write(core: &Core, record: &Record, run: &Path) -> Result<(Self, Vec<EngineFile>)> {
-        let is_free = |target: &str| !record.spec.mounts.iter().any(|mount| mount.target == target);
-        let host_network = record.spec.network == NetworkMode::Host;
-        let files = Self {
-            resolver: Resolver::of_host(&core.config.resolver_files, host_network),
-            hosts: is_free(HOSTS),
-            resolv_conf: is_free(RESOLV_CONF),
-        };
-        files.fill(record, &NetworkFacts::default(), run)?;
+        let is_free = |target: &str| is_free(record, target);
+        let files = Self::of(core, record);
+        files.fill(record, &NetworkFacts::default(), &[], run)?;
         let mut mounts = Vec::with_capacity(4);
         let mut mount = |name: &str, target: &str| {
             mounts.push(EngineFile { source: run.join(name), target: target.to_owned(), read_only: true });
@@ -67,9 +73,15 @@ impl EtcFiles {
     }
 
     /// Writes `hosts` and `resolv.conf` in place.
-    pub(crate) fn fill(&self, record: &Record, network: &NetworkFacts, run: &Path) -> Result<()> {
+    pub(crate) fn fill(
+        &self,
+        record: &Record,
+        network: &NetworkFacts,
+        peers: &[Peer],
+        run: &Path,
+    ) -> Result<()> {
         if self.hosts {
-            write_file(&run.join("hosts"), 0o644, hosts(record, network).as_bytes())?;
+            write_file(&run.join("hosts"), 0o644, hosts(record, network, peers).as_bytes())?;
         }
         if self.resolv_conf {
             write_file(&run.join("resolv.conf"), 0o644, self.resolver.text(network).as_bytes())?;
@@ -78,22 +90,32 @@ impl EtcFiles {
     }
 }
 
-fn hosts(record: &Record, network: &NetworkFacts) -> String {
+/// Whether nothing of the spec is mounted at a target.
+fn is_free(record: &Record, target: &str) -> bool {
+    !record.spec.mounts.iter().any(|mount| mount.target == target)
+}
+
+/// The text of `/etc/hosts` (hosts(5)).
+pub(crate) fn hosts(record: &Record, network: &NetworkFacts, peers: &[Peer]) -> String {
     let mut text = String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
     let (host, name) = (record.hostname(), record.name.as_str());
     let own = if host == name { host.to_owned() } else { format!("{host} {name}") };
     let mut line = |address: &dyn std::fmt::Display, names: &str| {
         writeln!(text, "{address} {names}").expect("writing to a string does not fail");
     };
-    let addresses = || network.interfaces.iter().flat_map(|interface| &interface.addresses);
-    for address in addresses() {
-        line(&address.addr(), &own);
+    for interface in &network.interfaces {
+        let aliases = record.network_options(&interface.network).map(|options| options.aliases.join(" "));
+        let names = format!("{own} {}", aliases.unwrap_or_default());
+        interface.addresses.iter().for_each(|address| line(&address.addr(), names.trim_end()));
     }
-    if addresses().next().is_none() {
+    if network.interfaces.iter().all(|interface| interface.addresses.is_empty()) {
         line(&"127.0.1.1", &own);
     }
     for gateway in network.interfaces.first().iter().flat_map(|interface| &interface.gateways) {
         line(gateway, HOST_NAMES);
+    }
+    for (address, names) in peers {
+        line(address, names);
     }
     text
 }

@@ -24,6 +24,7 @@
 //! and a forced removal ends that process: the other end of a copy may stall for ever. Whoever waits is told for whom.
 
 mod config;
+mod connect;
 mod copy;
 mod create;
 mod directories;
@@ -37,6 +38,8 @@ mod lock;
 mod lock_holder;
 mod logs;
 mod names;
+mod networks;
+mod peers;
 mod record;
 mod remove;
 mod resolv;
@@ -58,6 +61,7 @@ pub use exec::{Control, RunningExec};
 pub use inspect::{ContainerDetail, EffectiveSettings, ImageFacts, SeccompFacts};
 pub use list::ContainerSummary;
 pub use logs::{LogLine, LogOptions, LogReader, LogStream};
+pub use networks::{NetworkDetail, NetworkFinding, NetworkMember};
 pub use record::NetworkFacts;
 pub use signals::{signal_name, signal_number};
 pub use start::{StartOptions, Started};

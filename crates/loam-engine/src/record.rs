@@ -7,6 +7,7 @@ use loam_model::{
     ExitRecord, IdMapping, ImageConfig, NetworkMode, PortMapping,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::ContainerState;
 use crate::config::{EngineConfig, IDS_PER_CONTAINER};
@@ -87,6 +88,11 @@ impl Record {
     /// Whether its start attaches it to networks.
     pub(crate) fn is_attached(&self) -> bool {
         matches!(self.spec.network, NetworkMode::Networks(_))
+    }
+
+    /// What plugins may want to know of it (CNI CONVENTIONS.md).
+    pub(crate) fn capabilities(&self) -> Map<String, Value> {
+        Map::from_iter([("cgroupPath".to_owned(), self.cgroup.path().into())])
     }
 
     /// The program and arguments of its main process, as spec and image give them (image specification,

@@ -56,6 +56,7 @@ impl Engine {
             results.push(self.refresh(&record.id).map(drop));
         }
         results.push(self.remove_orphans());
+        results.push(self.core.seams.network.collect(None).map(drop));
         self.core.seams.images.sweep();
         join(results)
     }
@@ -150,7 +151,7 @@ impl Engine {
 
     /// Removes what belongs to no container. What there is gets listed before the rows: a row is written before
     /// anything of its container is made, so what has no row then is nobody's.
-    fn remove_orphans(&self) -> Result<()> {
+    pub(crate) fn remove_orphans(&self) -> Result<()> {
         let core = &self.core;
         let snapshots = core.seams.images.snapshots()?;
         let attached = core.seams.network.attached()?;

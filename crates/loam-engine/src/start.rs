@@ -7,8 +7,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use loam_model::{
-    AttachRequest, Attachment, Bundle, ContainerId, ContainerName, DetachRequest, ErrorKind, Failure,
-    NetworkMode, OnStall, Result, RootfsPlan, Shim, ShimLaunch, Streams, TerminalSize,
+    AttachExtras, AttachRequest, Attachment, Bundle, ContainerId, ContainerName, DetachRequest, ErrorKind,
+    Failure, NetworkMode, OnStall, Result, RootfsPlan, Shim, ShimLaunch, Streams, TerminalSize,
 };
 use loam_state::Durability;
 
@@ -115,15 +115,22 @@ impl Engine {
         });
         let leftovers = Leftovers { shim: start.shim, namespace: start.attached_through };
         match started {
-            Ok(shim) => Ok(Started {
-                engine: self.clone(),
-                id: record.id,
-                name: record.name,
-                warnings: record.warnings,
-                shim,
-                owner: start.owner,
-            }),
+            Ok(shim) => Ok(self.started(record, shim, start.owner)),
             Err(error) => Err(self.undo_start(lock, record, leftovers, error)),
+        }
+    }
+
+    /// A container that runs now, which others may learn of.
+    fn started(&self, record: Record, shim: Box<dyn Shim>, owner: Option<OwnerMark>) -> Started {
+        let networks: Vec<_> = record.network.named_networks().cloned().collect();
+        self.core.names_changed(&networks);
+        Started {
+            engine: self.clone(),
+            id: record.id,
+            name: record.name,
+            warnings: record.warnings,
+            shim,
+            owner,
         }
     }
 }
@@ -229,10 +236,12 @@ impl Start<'_> {
             namespace: namespace.clone(),
             networks,
             ports: &record.spec.ports,
+            extras: AttachExtras { capabilities: Some(&record.capabilities()), arguments: &[] },
         })?;
         self.attached_through = Some(namespace);
         record.network = NetworkFacts::from(&attachment);
-        etc.fill(record, &record.network, run)?;
+        let peers = self.core.peers_of(record, &record.network)?;
+        etc.fill(record, &record.network, &peers, run)?;
         Ok(Some(attachment))
     }
 }

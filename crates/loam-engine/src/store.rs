@@ -189,6 +189,16 @@ pub(crate) fn set_running(database: &Database, record: &Record) -> Result<()> {
     )
 }
 
+/// Writes which networks a container is to be on, and which it is on.
+pub(crate) fn set_network(database: &Database, record: &Record) -> Result<()> {
+    update(
+        database,
+        Durability::Synced,
+        "UPDATE container SET spec = ?2, network = ?3 WHERE id = ?1",
+        params![record.id.as_str(), to_json(&record.spec)?, to_json(&record.network)?],
+    )
+}
+
 /// Writes how a container ended, and what it is still attached to, which should be nothing.
 pub(crate) fn set_stopped(
     database: &Database,

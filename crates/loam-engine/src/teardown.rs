@@ -44,6 +44,7 @@ impl Engine {
         ])?;
         store::delete(&core.database, durability(record), &record.id)?;
         lock.remove(&core.directories, &record.id);
+        core.gone_from(&record.network);
         Ok(())
     }
 
@@ -92,6 +93,7 @@ impl Engine {
         let (ended, detached) = self.core.release(&record, leftovers);
         ended?;
         let mut failure = failure;
+        let network = record.network.clone();
         if let Err(error) = detached {
             // The container has ended all the same; its next start, its removal and `settle_all` try again.
             tracing::warn!(container = %record.id, error = %error.chain(), "the network is not detached yet");
@@ -100,6 +102,7 @@ impl Engine {
             record.network = NetworkFacts::default();
         }
         store::set_stopped(&self.core.database, &record.id, &exit, &record.network, failure.as_deref())?;
+        self.core.gone_from(&network);
         self.core.directories.remove_run(&record.id)?;
         record.state = ContainerState::Stopped;
         record.finished = Some(exit.finished_at.clone());
@@ -111,6 +114,12 @@ impl Engine {
 }
 
 impl Core {
+    /// Others forget the name of a container that was on these networks.
+    fn gone_from(&self, network: &NetworkFacts) {
+        let networks: Vec<_> = network.named_networks().cloned().collect();
+        self.names_changed(&networks);
+    }
+
     /// Takes away what a start made, and writes that the container is as before it.
     pub(crate) fn put_back(&self, record: &Record, leftovers: Leftovers, failure: &str) -> Result<()> {
         let (ended, detached) = self.release(record, leftovers);

@@ -9,7 +9,8 @@
 use std::collections::HashSet;
 
 use loam_model::{
-    ContainerSpec, ErrorKind, Failure, Limits, Network, NetworkMode, PortMapping, Result, shown,
+    ContainerSpec, ErrorKind, Failure, Limits, Network, NetworkChoice, NetworkMode, PortMapping, Result,
+    shown,
 };
 
 use crate::signals::signal_number;
@@ -56,22 +57,41 @@ fn check_network(spec: &ContainerSpec, network: &dyn Network) -> Result<()> {
     match &spec.network {
         NetworkMode::Host => without_ports("host"),
         NetworkMode::None => without_ports("none"),
-        NetworkMode::Networks(names) if names.is_empty() => {
+        NetworkMode::Networks(choices) if choices.is_empty() => {
             Err(invalid("no network is named".to_owned()).hint("`none` is a network without interfaces"))
         }
-        NetworkMode::Networks(names) => {
-            let mut seen = HashSet::new();
-            for name in names {
-                if !seen.insert(name) {
-                    return Err(invalid(format!("the network `{name}` is named twice")));
-                }
-                if !network.exists(name)? {
-                    return Err(Failure::new(ErrorKind::NotFound, format!("no network `{name}`")));
-                }
-            }
-            Ok(())
+        NetworkMode::Networks(choices) => check_networks(choices, network),
+    }
+}
+
+/// Checks the networks that a container is to be on.
+pub(crate) fn check_networks(choices: &[NetworkChoice], network: &dyn Network) -> Result<()> {
+    let mut seen = HashSet::new();
+    for NetworkChoice { name, options } in choices {
+        if !seen.insert(name) {
+            return Err(invalid(format!("the network `{name}` is named twice")));
+        }
+        if !network.exists(name)? {
+            return Err(Failure::new(ErrorKind::NotFound, format!("no network `{name}`")));
+        }
+        if let Some(alias) = options.aliases.iter().find(|alias| !is_host_name(alias)) {
+            return Err(invalid(format!("`{}` is no name that a host can have", shown(alias))));
+        }
+        if name.is_default() && !options.aliases.is_empty() {
+            return Err(invalid(format!("containers on the default network `{name}` have no aliases"))
+                .hint("make a network with `loam network create`"));
         }
     }
+    Ok(())
+}
+
+/// Whether a text is a name for `/etc/hosts` (hosts(5); RFC 1123, section 2.1; underscores as others allow them).
+fn is_host_name(text: &str) -> bool {
+    let part = |part: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        (1..=63).contains(&part.len()) && !part.starts_with('-') && part.bytes().all(allowed)
+    };
+    text.len() <= 253 && text.split('.').all(part)
 }
 
 fn check_ports(ports: &[PortMapping]) -> Result<()> {

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use loam_model::{AttachRequest, Attachment, DetachRequest, NetworkRules};
+use loam_model::{AttachExtras, AttachRequest, Attachment, DetachRequest, NetworkChoice, NetworkRules};
 
 use crate::Host;
 use crate::arguments::{Action, Arguments};
@@ -88,8 +88,9 @@ impl Session<'_> {
             container: &container,
             name: handle,
             namespace: namespace_of(record.pid),
-            networks: std::slice::from_ref(&self.arguments.network.network),
+            networks: &[NetworkChoice::from(self.arguments.network.network.clone())],
             ports: &mappings(&record.ports, &self.arguments.ports),
+            extras: AttachExtras::default(),
         });
         let restricted = match &attached {
             Ok(_) => network.restrict(&container, &policy),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerName, NetworkName, PortMapping};
+use crate::{ContainerName, NetworkChoice, NetworkName, PortMapping};
 
 /// Labels of a container, by key.
 pub type LabelMap = BTreeMap<String, String>;
@@ -300,7 +300,7 @@ pub enum UserNamespace {
 #[serde(rename_all = "snake_case")]
 pub enum NetworkMode {
     /// A network namespace of its own, attached to these networks in order.
-    Networks(Vec<NetworkName>),
+    Networks(Vec<NetworkChoice>),
     /// A network namespace of its own with nothing but loopback.
     None,
     /// The host's network namespace.
@@ -310,7 +310,7 @@ pub enum NetworkMode {
 impl Default for NetworkMode {
     /// The default network, by name.
     fn default() -> Self {
-        NetworkMode::Networks(vec!["loam".parse().expect("`loam` is a valid network name")])
+        NetworkMode::Networks(vec![NetworkName::default_network().into()])
     }
 }
 

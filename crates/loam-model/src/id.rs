@@ -118,6 +118,18 @@ checked_name!(
     |text| is_name(text) && !text.contains('+')
 );
 
+impl NetworkName {
+    /// The name of the default network.
+    pub fn default_network() -> Self {
+        Self("loam".to_owned())
+    }
+
+    /// Whether it is the default network's. Containers on that one do not learn each other's names.
+    pub fn is_default(&self) -> bool {
+        self.0 == "loam"
+    }
+}
+
 /// The algorithm of a digest (OCI image specification, descriptor.md, "Registered algorithms").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -49,7 +49,10 @@ pub use image::{
     RegistryOptions, RemovedImage, SnapshotRequest, Verification,
 };
 pub use network::{
-    AttachRequest, AttachedInterface, Attachment, DetachRequest, Network, PortMapping, Protocol,
+    AddressDriver, AttachExtras, AttachRequest, AttachedInterface, Attachment, Collected, ConnectRequest,
+    DetachRequest, DisconnectRequest, InvalidMac, KnownAttachment, MacAddress, Network, NetworkChoice,
+    NetworkDescription, NetworkListing, NetworkOptions, NetworkSource, NetworkSpec, PortMapping, Protocol,
+    SubnetSpec,
 };
 pub use process::{ExitRecord, ExitStatus, ProcessSpec, ProcessTarget, TerminalSize};
 pub use registry::{LoginKeeper, Registries};

@@ -38,6 +38,9 @@ pub(crate) struct Intent {
     /// The capability arguments.
     #[serde(default)]
     pub(crate) capability_args: Map<String, Value>,
+    /// `CNI_ARGS`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) arguments: Vec<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -79,15 +82,29 @@ impl Attachments {
                 }
                 file => file.map_err(failed)?,
             };
-            match flock(&file, FlockOperation::LockExclusive) {
-                Err(rustix::io::Errno::INTR) => continue,
-                result => result.map_err(|cause| failed(cause.into()))?,
-            }
+            lock(&file).map_err(failed)?;
             // Whoever had the lock before may have removed the file.
             if file.metadata().map_err(failed)?.nlink() > 0 {
                 return Ok(Some(AttachmentFile { path, file }));
             }
         }
+    }
+
+    /// All attachments as they are written, without any lock. A file that is not whole is left out: nothing has been
+    /// made from it yet.
+    pub(crate) fn all(&self) -> Result<Vec<(ContainerId, Vec<Intent>)>, AttachmentsError> {
+        let mut found = Vec::new();
+        for container in self.containers()? {
+            let path = self.directory.join(container.as_str());
+            let bytes = match File::open(&path) {
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
+                file => file.and_then(|file| read_bounded(&file)),
+            };
+            let bytes = bytes.map_err(|cause| AttachmentsError::Read(path, cause))?;
+            found.extend(serde_json::from_slice(&bytes).ok().map(|intents| (container, intents)));
+        }
+        found.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(found)
     }
 
     /// The containers that have a file.
@@ -106,15 +123,28 @@ impl Attachments {
     }
 }
 
+fn lock(file: &File) -> io::Result<()> {
+    loop {
+        match flock(file, FlockOperation::LockExclusive) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return result.map_err(io::Error::from),
+        }
+    }
+}
+
+fn read_bounded(file: &File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 impl AttachmentFile {
     /// Reads the intents; `None` when the file is not whole, which is so when its writer was killed (and then there
     /// has been no effect yet) or the machine lost power.
     pub(crate) fn read(&mut self) -> Result<Option<Vec<Intent>>, AttachmentsError> {
-        let mut bytes = Vec::new();
-        (&self.file)
-            .take(MAX_BYTES)
-            .read_to_end(&mut bytes)
-            .map_err(|cause| AttachmentsError::Read(self.path.clone(), cause))?;
+        let failed = |cause| AttachmentsError::Read(self.path.clone(), cause);
+        self.file.rewind().map_err(failed)?;
+        let bytes = read_bounded(&self.file).map_err(failed)?;
         Ok(serde_json::from_slice(&bytes).ok())
     }
 
@@ -124,7 +154,28 @@ impl AttachmentFile {
         Ok(data.len() == 0)
     }
 
-    /// Writes the intents.
+    /// Writes the intents in place of others: whoever reads has the old ones or the new ones, whenever this process
+    /// ends. The lock stays held.
+    pub(crate) fn replace(&mut self, intents: &[Intent]) -> Result<(), AttachmentsError> {
+        let failed = |cause| AttachmentsError::Write(self.path.clone(), cause);
+        let bytes = serde_json::to_vec(intents).map_err(|cause| failed(cause.into()))?;
+        // No container's id ends so.
+        let beside = self.path.with_extension("new");
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)
+            .map_err(failed)?;
+        lock(&file).and_then(|()| file.write_all(&bytes)).map_err(failed)?;
+        fs::rename(&beside, &self.path).map_err(failed)?;
+        self.file = file;
+        Ok(())
+    }
+
+    /// Writes the intents into a file that has none.
     pub(crate) fn write(&mut self, intents: &[Intent]) -> Result<(), AttachmentsError> {
         let failed = |cause| AttachmentsError::Write(self.path.clone(), cause);
         let bytes = serde_json::to_vec(intents).map_err(|cause| failed(cause.into()))?;
@@ -158,12 +209,20 @@ mod tests {
             interface: "eth0".into(),
             config: "{}".into(),
             capability_args: Map::new(),
+            arguments: Vec::new(),
         };
         file.write(std::slice::from_ref(&intent)).expect("writable");
         drop(file);
         assert_eq!(attachments.containers().expect("readable"), std::slice::from_ref(&id));
         let mut file = attachments.open(&id, false).expect("readable").expect("there");
-        assert_eq!(file.read().expect("readable"), Some(vec![intent]));
+        assert_eq!(file.read().expect("readable"), Some(vec![intent.clone()]));
+        let two = vec![intent.clone(), Intent { interface: "eth1".into(), ..intent }];
+        file.replace(&two).expect("writable");
+        assert_eq!(file.read().expect("readable").as_ref(), Some(&two));
+        assert_eq!(attachments.all().expect("readable"), [(id.clone(), two)]);
+        let other = File::open(directory.path().join("attachments").join(id.as_str())).expect("there");
+        let attempt = flock(&other, FlockOperation::NonBlockingLockExclusive);
+        assert_eq!(attempt, Err(rustix::io::Errno::WOULDBLOCK), "the new file is locked, too");
         file.remove().expect("removable");
         assert!(attachments.open(&id, false).expect("readable").is_none());
     }

@@ -1,8 +1,13 @@
 //! Where the adapter keeps things.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use loam_cni::Host;
+use loam_cni::delegate::TIME_LIMIT;
+
+/// How long a lock of a network is waited for: longer than any plugin may take.
+const PATIENCE: Duration = Duration::from_secs(150);
 
 /// The adapter's directories. Each is made when it is first needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +22,10 @@ pub struct NetworkConfig {
     pub data_dir: PathBuf,
     /// What describes the kernel's present state; on a file system that is empty after a restart of the machine.
     pub run_dir: PathBuf,
+    /// How long one call of a plugin's program may take.
+    pub time_limit: Duration,
+    /// How long a network that others are working on is waited for.
+    pub patience: Duration,
 }
 
 impl NetworkConfig {
@@ -28,6 +37,8 @@ impl NetworkConfig {
             cache_dir: root.join("network"),
             data_dir: root.join("network/addresses"),
             run_dir: run.join("cni"),
+            time_limit: TIME_LIMIT,
+            patience: PATIENCE,
         }
     }
 

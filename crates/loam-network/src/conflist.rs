@@ -1,15 +1,26 @@
 //! Configuration lists (CNI SPEC.md, section 1; the loading rules of libcni).
 
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+mod directory;
+mod keys;
 
+use std::io;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
 use loam_cni::CniError;
 use loam_cni::protocol::{Version, check_network_name, check_plugin_type};
 use serde_json::{Map, Value};
 
+pub(crate) use directory::{Loaded, all, find, load};
+
 /// The largest configuration that is read.
-const MAX_BYTES: u64 = 1 << 20;
+pub(crate) const MAX_BYTES: u64 = 1 << 20;
+
+/// The key of a list under which Loam notes what the specification has no key for: `internal` and `labels`.
+pub(crate) const OWN_KEY: &str = "loam";
+
+/// One plugin's configuration.
+pub(crate) type PluginObject = Map<String, Value>;
 
 /// Why a network's configuration can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -20,12 +31,25 @@ pub(crate) enum ConflistError {
     /// A file is too long.
     #[error("`{0}` is longer than {MAX_BYTES} bytes")]
     TooLong(PathBuf),
+    /// It is a pipe, a device or a directory.
+    #[error("`{0}` is not a regular file")]
+    NotAFile(PathBuf),
     /// The text is no configuration list.
     #[error("the configuration list is not valid: {0}")]
     Invalid(String),
     /// A name, type or version is not valid.
     #[error("the configuration list is not valid")]
     Protocol(#[source] CniError),
+    /// A plugin in the network's folder is not valid.
+    #[error("plugin `{0}` can't be used")]
+    DropIn(PathBuf, #[source] Box<ConflistError>),
+    /// Another file has the name already.
+    #[error("network `{0}` is described by `{1}` already")]
+    Twice(String, PathBuf),
+}
+
+fn invalid(what: impl Into<String>) -> ConflistError {
+    ConflistError::Invalid(what.into())
 }
 
 /// A network's configuration.
@@ -33,158 +57,145 @@ pub(crate) enum ConflistError {
 pub(crate) struct NetworkList {
     pub(crate) name: String,
     pub(crate) version: Version,
-    pub(crate) plugins: Vec<Map<String, Value>>,
-    /// The text, as it goes into the cache.
+    pub(crate) plugins: Vec<PluginObject>,
+    /// Whether CHECK is to be left out.
+    pub(crate) disable_check: bool,
+    /// Whether GC is to be left out.
+    pub(crate) disable_gc: bool,
+    /// Whether it was made to lead nowhere: there is nobody at the gateway's address.
+    pub(crate) internal: bool,
+    /// The whole text, as it goes into the cache: reading it again gives the same list, whatever lies in folders then.
     pub(crate) text: String,
 }
 
 impl NetworkList {
-    /// Reads a list from its text.
+    /// Reads a list from its text alone.
     pub(crate) fn parse(text: String) -> Result<Self, ConflistError> {
-        let invalid = |what: &str| ConflistError::Invalid(what.to_owned());
-        let value: Value =
-            serde_json::from_str(&text).map_err(|cause| ConflistError::Invalid(cause.to_string()))?;
-        let object = value.as_object().ok_or_else(|| invalid("it is not a JSON object"))?;
-        let name = object.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        Self::parse_with(text, |_| Ok(Vec::new()))
+    }
+
+    /// Reads a list from its text, with the plugins that `drop_ins` gives for the network's name.
+    pub(crate) fn parse_with(
+        text: String,
+        drop_ins: impl FnOnce(&str) -> Result<Vec<PluginObject>, ConflistError>,
+    ) -> Result<Self, ConflistError> {
+        let object = object(&text)?;
+        let name = keys::text(&object, "name")?.to_owned();
         check_network_name(&name).map_err(ConflistError::Protocol)?;
-        let version = choose_version(object)?;
-        let plugins = match object.get("plugins") {
-            Some(Value::Array(plugins)) if !plugins.is_empty() => plugins,
-            _ => return Err(invalid("it has no plugins")),
+        let version = keys::version(&object)?;
+        let mut plugins = match object.get("plugins") {
+            None => Vec::new(),
+            Some(Value::Array(plugins)) if plugins.is_empty() => return Err(invalid("it has no plugins")),
+            Some(Value::Array(plugins)) => plugins.iter().map(plugin).collect::<Result<Vec<_>, _>>()?,
+            Some(_) => return Err(invalid("`plugins` is not a list")),
         };
-        let plugins = plugins
-            .iter()
-            .map(|plugin| {
-                let plugin = plugin.as_object().ok_or_else(|| invalid("a plugin is not a JSON object"))?;
-                check_plugin_type(plugin.get("type").and_then(Value::as_str).unwrap_or_default())
-                    .map_err(ConflistError::Protocol)?;
-                Ok(plugin.clone())
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { name, version, plugins, text })
+        let mut added = Vec::new();
+        if !keys::flag(&object, "loadOnlyInlinedPlugins")? {
+            added = drop_ins(&name)?;
+        }
+        let grown = !added.is_empty();
+        plugins.append(&mut added);
+        if plugins.is_empty() {
+            return Err(invalid("it has no plugins"));
+        }
+        let disable_check = keys::flag(&object, "disableCheck")?;
+        let disable_gc = keys::flag(&object, "disableGC")?;
+        let internal = object.get(OWN_KEY).and_then(|own| own.get("internal")).and_then(Value::as_bool);
+        let internal = internal == Some(true);
+        let mut list = Self { name, version, plugins, disable_check, disable_gc, internal, text };
+        if grown {
+            list.write_text()?;
+        }
+        Ok(list)
+    }
+
+    /// Makes a list of one from the text of a single plugin's configuration, as versions before 0.3.0 had it.
+    pub(crate) fn parse_single(text: &str) -> Result<Self, ConflistError> {
+        let object = object(text)?;
+        if object.contains_key("plugins") {
+            return Err(invalid("it is a list, whose file must end in .conflist"));
+        }
+        let name = keys::text(&object, "name")?.to_owned();
+        check_network_name(&name).map_err(ConflistError::Protocol)?;
+        let version = keys::text(&object, "cniVersion")?.to_owned();
+        let list = serde_json::json!({
+            "name": name, "cniVersion": version, "plugins": [plugin(&Value::Object(object))?],
+        });
+        Self::parse(list.to_string())
     }
 
     /// Whether one of its plugins has a capability.
     pub(crate) fn has_capability(&self, capability: &str) -> bool {
         self.plugins.iter().any(|plugin| has_capability(plugin, capability))
     }
+
+    /// The capabilities of all its plugins, sorted.
+    pub(crate) fn capabilities(&self) -> Vec<String> {
+        let all = self.plugins.iter().filter_map(|plugin| plugin.get("capabilities")?.as_object());
+        let mut names: Vec<String> = all
+            .flatten()
+            .filter(|(_, on)| on.as_bool() == Some(true))
+            .map(|(name, _)| name.clone())
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The subnets in it, in order.
+    pub(crate) fn subnets(&self) -> Vec<IpNet> {
+        let mut found = Vec::new();
+        self.plugins.iter().for_each(|plugin| crate::subnets::collect(plugin.values(), &mut found));
+        found
+    }
+
+    /// What it is about on the host: the bridge of `bridge`, the parent of others.
+    pub(crate) fn host_interface(&self) -> Option<&str> {
+        let first = self.plugins.first()?;
+        let text = |key: &str| first.get(key).and_then(Value::as_str).filter(|name| !name.is_empty());
+        match kind(first) {
+            "bridge" => text("bridge").or(Some("cni0")),
+            _ => text("master"),
+        }
+    }
+
+    /// The whole configuration.
+    pub(crate) fn value(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_default()
+    }
+
+    /// Writes the text anew after the plugins were changed.
+    pub(crate) fn write_text(&mut self) -> Result<(), ConflistError> {
+        let mut object = object(&self.text)?;
+        object.insert("plugins".into(), self.plugins.iter().cloned().map(Value::Object).collect());
+        self.text = Value::Object(object).to_string();
+        Ok(())
+    }
+}
+
+fn object(text: &str) -> Result<Map<String, Value>, ConflistError> {
+    match serde_json::from_str(text).map_err(|cause| invalid(cause.to_string()))? {
+        Value::Object(object) => Ok(object),
+        _ => Err(invalid("it is not a JSON object")),
+    }
+}
+
+/// Checks one plugin's configuration.
+fn plugin(value: &Value) -> Result<PluginObject, ConflistError> {
+    let plugin = value.as_object().ok_or_else(|| invalid("a plugin is not a JSON object"))?;
+    check_plugin_type(kind(plugin)).map_err(ConflistError::Protocol)?;
+    Ok(plugin.clone())
+}
+
+/// The type of a plugin's configuration.
+pub(crate) fn kind(plugin: &PluginObject) -> &str {
+    plugin.get("type").and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Whether a plugin has a capability.
-pub(crate) fn has_capability(plugin: &Map<String, Value>, capability: &str) -> bool {
+pub(crate) fn has_capability(plugin: &PluginObject, capability: &str) -> bool {
     plugin.get("capabilities").and_then(|all| all.get(capability)).and_then(Value::as_bool) == Some(true)
 }
 
-/// The newest version of `cniVersion` and `cniVersions` that we know.
-fn choose_version(object: &Map<String, Value>) -> Result<Version, ConflistError> {
-    let single = object.get("cniVersion").and_then(Value::as_str).unwrap_or_default();
-    let Some(several) = object.get("cniVersions").and_then(Value::as_array) else {
-        return Version::parse(single).map_err(ConflistError::Protocol);
-    };
-    let mut known = Vec::new();
-    for value in several {
-        let text = value.as_str().ok_or_else(|| ConflistError::Invalid("a version is not a text".into()))?;
-        known.extend(Version::parse(text).ok());
-    }
-    known.extend(Version::parse(single).ok().filter(|_| !single.is_empty()));
-    let newest = known.into_iter().max();
-    newest.ok_or_else(|| ConflistError::Invalid("none of its versions is supported".into()))
-}
-
-/// Finds a network by name: the file of that name first, then all in the order of their names.
-pub(crate) fn find(directory: &Path, name: &str) -> Result<Option<NetworkList>, ConflistError> {
-    let direct = directory.join(format!("{name}.conflist"));
-    if let Some(list) = read(&direct)?.filter(|list| list.name == name) {
-        return Ok(Some(list));
-    }
-    Ok(all(directory)?.into_iter().find(|list| list.name == name))
-}
-
-/// Reads all networks of a directory. One that is not valid is left out, and told in the log.
-pub(crate) fn all(directory: &Path) -> Result<Vec<NetworkList>, ConflistError> {
-    let failed = |cause| ConflistError::Read(directory.to_owned(), cause);
-    let entries = match fs::read_dir(directory) {
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(failed)?,
-    };
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "conflist") {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    let mut lists = Vec::new();
-    for path in paths {
-        match read(&path) {
-            Ok(list) => lists.extend(list),
-            Err(error) => tracing::warn!(path = %path.display(), %error, "network left out"),
-        }
-    }
-    Ok(lists)
-}
-
-fn read(path: &Path) -> Result<Option<NetworkList>, ConflistError> {
-    let failed = |cause| ConflistError::Read(path.to_owned(), cause);
-    let file = match File::open(path) {
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(failed)?,
-    };
-    let mut text = String::new();
-    file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(ConflistError::TooLong(path.to_owned()));
-    }
-    NetworkList::parse(text).map(Some)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> Result<NetworkList, ConflistError> {
-        NetworkList::parse(text.to_owned())
-    }
-
-    #[test]
-    fn hostile_and_broken_lists_are_refused() {
-        for bad in [
-            "",
-            "[]",
-            r#"{"name":"n"}"#,
-            r#"{"name":"n","plugins":[]}"#,
-            r#"{"name":"n","plugins":[{}]}"#,
-            r#"{"name":"n","plugins":[{"type":"../../bin/sh"}]}"#,
-            r#"{"name":"../n","plugins":[{"type":"bridge"}]}"#,
-            r#"{"plugins":[{"type":"bridge"}]}"#,
-            r#"{"name":"n","cniVersion":"7.0.0","plugins":[{"type":"bridge"}]}"#,
-            r#"{"name":"n","cniVersions":["7.0.0"],"plugins":[{"type":"bridge"}]}"#,
-        ] {
-            assert!(parse(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn the_newest_known_version_is_taken() {
-        let text = r#"{"name":"n","cniVersion":"0.3.1","cniVersions":["0.4.0","1.1.0","7.0.0"],
-                       "plugins":[{"type":"bridge","capabilities":{"mac":true,"ips":false}}]}"#;
-        let list = parse(text).expect("valid");
-        assert_eq!(list.version, Version::V1_1_0);
-        assert!(list.has_capability("mac") && !list.has_capability("ips"));
-    }
-
-    #[test]
-    fn a_network_is_found_by_the_name_in_its_file() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let write = |file: &str, text: &str| fs::write(directory.path().join(file), text).expect("writable");
-        write("a.conflist", r#"{"name":"b","plugins":[{"type":"bridge"}]}"#);
-        write("broken.conflist", "{");
-        write("b.conflist", r#"{"name":"c","plugins":[{"type":"bridge"}]}"#);
-        let find = |name| find(directory.path(), name).expect("readable").map(|list| list.name);
-        assert_eq!(find("b").as_deref(), Some("b"));
-        assert_eq!(find("c").as_deref(), Some("c"));
-        assert_eq!(find("d"), None);
-        assert_eq!(all(Path::new("/nowhere")).expect("no directory is no network").len(), 0);
-    }
-}
+mod tests;

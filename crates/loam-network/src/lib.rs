@@ -1,34 +1,50 @@
-//! The network seam: the CNI runtime, the default network, published ports.
+//! The network seam: the CNI runtime, networks, published ports.
 //!
-//! What comes in: the request to attach a container's network namespace to networks ([`loam_model::AttachRequest`]). What
-//! goes out: calls of CNI plugins, in the order of a network's configuration list. Plugins of `loam-cni` are called as
-//! functions, all others as programs. [`CniNetwork`] implements [`loam_model::Network`].
+//! What comes in: the request to attach a container's network namespace to networks ([`loam_model::AttachRequest`]), and
+//! what is asked of networks themselves. What goes out: calls of CNI plugins, in the order of a network's configuration
+//! list. Plugins of `loam-cni` are called as functions, all others as programs. [`CniNetwork`] implements
+//! [`loam_model::Network`].
 //!
 //! ```text
-//! CONF_DIR/                     configuration lists, *.conflist (CNI SPEC.md, section 1)
+//! CONF_DIR/                     networks: *.conflist, single plugins in *.conf and *.json (CNI SPEC.md, section 1)
 //!   loam.conflist               the default network, written when it is first used
+//!   NETWORK/*.conf              further plugins of a network
 //! CACHE_DIR/
 //!   attachments/CONTAINER       the intent: what an attachment consists of, written before its first effect
 //!   results/NETWORK-CONTAINER-IFNAME   the result, in the format of libcni's cache
+//!   locks/NETWORK               nothing in it; see below
 //! DATA_DIR/                     addresses, see `loam_cni::plugins::host_local`
 //! RUN_DIR/                      what the firewall must hold, see `loam_cni::firewall`
 //! ```
 //!
 //! An attachment's file is locked (flock) by whoever attaches or detaches the container, and removed when nothing of the
 //! attachment is left. So an attachment that was killed at any point is found and undone from its file alone, whatever
-//! has become of the configuration since.
+//! has become of the configuration since. A network's lock is shared by all who attach to it or detach from it; garbage
+//! collection and the removal of the network have it alone. The directory of networks is locked while one is made or
+//! removed.
 
+mod attach;
 mod attachments;
 mod cache;
 mod chain;
 mod config;
 mod conflist;
+mod connect;
+mod create;
 mod default_network;
+mod describe;
 mod failure;
+mod lock;
+mod loopback;
 mod network;
+mod plan;
 mod publication;
+mod remove;
 mod reservation;
+mod result;
 mod rules;
+mod subnets;
+mod upkeep;
 
 pub use config::NetworkConfig;
 pub use default_network::DEFAULT_NETWORK;

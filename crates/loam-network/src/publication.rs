@@ -7,11 +7,13 @@ use loam_model::{ContainerId, ErrorKind, Failure, PortMapping, Result};
 use serde_json::Value;
 
 use crate::attachments::Intent;
-use crate::cache::Key;
-use crate::chain::{Call, kind};
-use crate::conflist::{NetworkList, has_capability};
+use crate::cache::{Key, Made};
+use crate::chain::Call;
+use crate::conflist::{NetworkList, has_capability, kind};
 use crate::failure::{of_files, of_plugin};
-use crate::network::{CniNetwork, PORT_MAPPINGS, name_owner, port_value, unattached};
+use crate::network::{CniNetwork, unattached};
+use crate::plan::{PORT_MAPPINGS, port_value};
+use crate::reservation::name_owner;
 
 impl CniNetwork {
     /// The intents are written before the effect: what undoing it takes back may be more than there is.
@@ -34,21 +36,24 @@ impl CniNetwork {
         let intent = &intents[index];
         let key =
             Key { network: &intent.network, container: container.as_str(), interface: &intent.interface };
-        let cached = self.cache().read(key).ok_or_else(|| unattached(container))?;
+        let cached = self.cache.read(key).ok_or_else(|| unattached(container))?;
         let written = |error| of_files("writing the attachment failed", error);
-        file.write(&intents).map_err(written)?;
-        let call = Call { namespace: Some(namespace), ..self.call(intent, &list, container) };
+        file.replace(&intents).map_err(written)?;
+        let _lock = self.locks.shared(&intent.network)?;
+        let call = Call { namespace: Some(namespace), ..self.call(intent, &list, container.as_str()) };
         for plugin in list.plugins.iter().filter(|plugin| has_capability(plugin, PORT_MAPPINGS)) {
             if let Err(error) = call.one(Command::Add, plugin, Some(&cached.result)) {
-                file.write(&before).map_err(written)?;
+                file.replace(&before).map_err(written)?;
                 let failure = of_plugin("publishing ports on", &list.name, kind(plugin), error);
-                return Err(name_owner(failure, ports, self.host()));
+                return Err(name_owner(failure, ports, &self.host));
             }
         }
         let value = cached.result.to_value(list.version);
         let value = value.map_err(|error| of_files("the network's result can't be kept", error))?;
-        self.cache()
-            .keep(key, namespace, &cached.config, &intent.capability_args, value)
+        let config = cached.config.as_deref().unwrap_or(&intent.config);
+        let (capability_args, arguments) = (&intent.capability_args, intent.arguments.as_slice());
+        self.cache
+            .keep(key, Made { namespace, config, capability_args, arguments }, value)
             .map_err(|error| of_files("keeping the network's result failed", error))
     }
 }

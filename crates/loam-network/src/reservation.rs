@@ -159,6 +159,21 @@ fn refused(port: &PortMapping, errno: Errno, host: &Host) -> Failure {
     }
 }
 
+/// A port that another container has in the kernel's table, told as one that another program has.
+pub(crate) fn name_owner(failure: Failure, ports: &[PortMapping], host: &Host) -> Failure {
+    if failure.kind() != ErrorKind::AlreadyExists {
+        return failure;
+    }
+    let taken = ports.iter().find_map(|port| owner(port, host).map(|owner| (port, owner)));
+    match taken {
+        Some((port, owner)) => {
+            let text = format!("host port `{}` is taken by container `{owner}`", name(port));
+            Failure::new(ErrorKind::AlreadyExists, text).caused_by(failure)
+        }
+        None => failure,
+    }
+}
+
 /// The container that has a host port, if it is one of ours: also one that has it on all addresses.
 pub(crate) fn owner(port: &PortMapping, host: &Host) -> Option<String> {
     let mut firewall = Firewall::open(host).ok()?;

@@ -26,7 +26,7 @@ impl NetworkRules for CniNetwork {
         let ends = self.ends(container)?;
         let guarded = ends.links.into_iter().next().filter(|_| policy.guarded);
         let record = EgressRecord { addresses: ends.addresses, to_others, to_host, guarded };
-        let set = Firewall::open(self.host()).and_then(|mut wall| wall.restrict(container.as_str(), &record));
+        let set = Firewall::open(&self.host).and_then(|mut wall| wall.restrict(container.as_str(), &record));
         set.map_err(|error| refused(container, error))
     }
 
@@ -51,7 +51,7 @@ impl CniNetwork {
         for intent in intents.ok_or_else(|| unattached(container))? {
             let key =
                 Key { network: &intent.network, container: container.as_str(), interface: &intent.interface };
-            let Some(cached) = self.cache().read(key) else { continue };
+            let Some(cached) = self.cache.read(key) else { continue };
             ends.addresses.extend(cached.result.addresses_of(&intent.interface).map(|ip| ip.address.addr()));
             let mut on_host =
                 cached.result.interfaces.iter().filter(|interface| interface.sandbox.is_empty()).peekable();
@@ -63,12 +63,28 @@ impl CniNetwork {
         if ends.addresses.is_empty() { Err(unattached(container)) } else { Ok(ends) }
     }
 
-    /// Withdraws what was set for a container, if anything was.
-    pub(crate) fn lift(&self, container: &ContainerId) -> Result<()> {
-        if !Firewall::has_restrictions(self.host(), container.as_str()) {
+    /// Lets the rules of a container, if it has any, hold for all addresses that it has now.
+    pub(crate) fn renew_rules(&self, container: &ContainerId) -> Result<()> {
+        if !Firewall::has_restrictions(&self.host, container.as_str()) {
             return Ok(());
         }
-        let lifted = Firewall::open(self.host()).and_then(|mut wall| wall.unrestrict(container.as_str()));
+        let ends = match self.ends(container) {
+            Err(failure) if failure.kind() == ErrorKind::NotFound => return self.lift(container),
+            ends => ends?,
+        };
+        let renewed = Firewall::open(&self.host).and_then(|mut wall| {
+            let Some(record) = wall.restrictions(container.as_str())? else { return Ok(()) };
+            wall.restrict(container.as_str(), &EgressRecord { addresses: ends.addresses, ..record })
+        });
+        renewed.map_err(|error| refused(container, error))
+    }
+
+    /// Withdraws what was set for a container, if anything was.
+    pub(crate) fn lift(&self, container: &ContainerId) -> Result<()> {
+        if !Firewall::has_restrictions(&self.host, container.as_str()) {
+            return Ok(());
+        }
+        let lifted = Firewall::open(&self.host).and_then(|mut wall| wall.unrestrict(container.as_str()));
         lifted.map_err(|error| refused(container, error))
     }
 }

@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use loam_model::oci_spec::runtime::Process;
 use loam_model::{
-    ArchiveRequest, ContainerId, ErrorKind, ExitRecord, ExitStatus, Failure, Image, PortMapping, Result,
-    ShimLaunch,
+    ArchiveRequest, ContainerId, ErrorKind, ExitRecord, ExitStatus, Failure, Image, NetworkName, PortMapping,
+    Result, ShimLaunch,
 };
 
 pub use self::supervisor::SimulatedSupervisor;
@@ -38,6 +38,10 @@ pub enum Step {
     NetworkExists,
     Attach,
     Detach,
+    ConnectNetwork,
+    DisconnectNetwork,
+    CheckNetwork,
+    CollectNetworks,
     Bundle,
     RemoveCgroup,
     Launch,
@@ -101,7 +105,9 @@ pub struct World {
 struct State {
     images: BTreeMap<String, Image>,
     snapshots: BTreeSet<ContainerId>,
-    attachments: BTreeMap<ContainerId, Vec<PortMapping>>,
+    attachments: BTreeMap<ContainerId, Attached>,
+    /// Networks that were made; the default one is always there.
+    networks: BTreeSet<NetworkName>,
     shims: BTreeMap<ContainerId, ShimState>,
     directories: BTreeMap<ContainerId, PathBuf>,
     cgroups: BTreeSet<String>,
@@ -117,6 +123,13 @@ struct State {
     pid: Option<i32>,
     stubborn: bool,
     last_pid: i32,
+}
+
+/// What a container is attached to.
+#[derive(Debug, Default)]
+struct Attached {
+    ports: Vec<PortMapping>,
+    networks: Vec<NetworkName>,
 }
 
 /// A live shim.
@@ -164,6 +177,11 @@ impl World {
             shims: state.shims.keys().cloned().collect(),
             cgroups: state.cgroups.iter().cloned().collect(),
         }
+    }
+
+    /// The networks that a container is attached to.
+    pub fn networks_of(&self, id: &ContainerId) -> Vec<NetworkName> {
+        self.lock().attachments.get(id).map(|attached| attached.networks.clone()).unwrap_or_default()
     }
 
     /// Sentences that bundles come with from now on.

@@ -213,6 +213,7 @@ mod tests {
           images   List images
           rmi      Remove images
           image    Work with images
+          network  Work with networks
           system   Look after images and containers together
           import   Make an image from a root file system, a directory or a tar
           tag      Give an image a further name
@@ -363,8 +364,17 @@ mod tests {
                   Publish a port of the container on the host
           -P, --publish-all
                   Publish every port that the image exposes on a free port of the host
-              --network <NAME>
-                  Attach to this network; none for loopback alone, host for the host's own [alias: --net]
+              --network <NAME[:OPTIONS]>
+                  Attach to this network, may be repeated; options: ip, ip6, mac, alias, interface_name,
+                  default_route; none for loopback alone, host for the host's own [alias: --net]
+              --ip <ADDRESS>
+                  The IPv4 address on the network
+              --ip6 <ADDRESS>
+                  The IPv6 address on the network
+              --mac-address <MAC>
+                  The hardware address on the network
+              --network-alias <NAME>
+                  A further name that others on the network find the container by
 
         Image:
               --pull <WHEN>                   When to fetch the image: always, missing or never [default:

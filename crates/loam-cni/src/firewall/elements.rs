@@ -142,6 +142,28 @@ pub(super) fn surroundings(record: &PortsRecord) -> Vec<(&'static str, Element)>
     elements
 }
 
+/// All that the table may have for a network and its bridge, in parts of which each is there whole or not at all.
+pub(super) fn of_network(sources: &[IpNet], bridge: Option<&str>) -> Vec<Vec<(&'static str, Element)>> {
+    let mut parts = Vec::new();
+    for net in sources {
+        let net = std::slice::from_ref(net);
+        parts.push(subnets(net, SOURCES4, SOURCES6).collect());
+        parts.push(subnets(net, HAIRPIN4, HAIRPIN6).collect());
+    }
+    let bridge = PortsRecord { bridge: bridge.map(str::to_owned), ..PortsRecord::default() };
+    parts.push(surroundings(&bridge));
+    parts.retain(|part: &Vec<_>| !part.is_empty());
+    parts
+}
+
+/// Has a batch delete elements of one set.
+pub(super) fn delete(batch: &mut Batch, elements: &[(&'static str, Element)]) {
+    if let Some((set, _)) = elements.first() {
+        let some: Vec<Element> = elements.iter().map(|(_, element)| element.clone()).collect();
+        batch.delete_elements(set, &some);
+    }
+}
+
 /// Adds elements to a batch, those of one set together.
 pub(super) fn add(batch: &mut Batch, elements: &[(&'static str, Element)], exclusive: bool) {
     for part in elements.chunk_by(|(one, _), (other, _)| one == other) {

@@ -97,6 +97,18 @@ impl Records {
         write(&path, record)
     }
 
+    pub(super) fn network(&self, network: &str) -> Result<Option<NetworkRecord>, RecordError> {
+        read(&self.directory.join("networks").join(network))
+    }
+
+    pub(super) fn forget_network(&self, network: &str) -> Result<(), RecordError> {
+        let path = self.directory.join("networks").join(network);
+        match fs::remove_file(&path) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(RecordError::Remove(path, cause)),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn networks(&self) -> Result<Vec<NetworkRecord>, RecordError> {
         let names = names(&self.directory.join("networks"))?;
         let records = names.iter().map(|name| read(&self.directory.join("networks").join(name)));

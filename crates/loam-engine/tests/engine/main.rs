@@ -5,6 +5,7 @@ mod concurrency;
 mod crash;
 mod life;
 mod logs;
+mod networks;
 mod processes;
 mod recovery;
 mod refusals;

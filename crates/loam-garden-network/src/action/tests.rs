@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use loam_model::{
-    AttachedInterface, ContainerId, EgressPolicy, ErrorKind, Failure, Network, NetworkName, PortMapping,
-    Result,
+    AttachedInterface, Collected, ConnectRequest, ContainerId, DisconnectRequest, EgressPolicy, ErrorKind,
+    Failure, KnownAttachment, Network, NetworkDescription, NetworkListing, NetworkName, NetworkSource,
+    PortMapping, Result,
 };
 use serde_json::{Value, json};
 
@@ -36,10 +37,10 @@ impl Network for Notes {
     fn attach(&self, request: &AttachRequest<'_>) -> Result<Attachment> {
         let ports: Vec<String> =
             request.ports.iter().map(|port| format!("{}:{}", port.host_port, port.container_port)).collect();
-        self.note("attach", format!("{} {} {}", request.name, request.networks[0], ports.join(" ")))?;
+        self.note("attach", format!("{} {} {}", request.name, request.networks[0].name, ports.join(" ")))?;
         Ok(Attachment {
             interfaces: vec![AttachedInterface {
-                network: request.networks[0].clone(),
+                network: request.networks[0].name.clone(),
                 name: "eth0".into(),
                 mac: None,
                 addresses: vec![
@@ -56,12 +57,56 @@ impl Network for Notes {
         self.note("detach", request.namespace.is_some().to_string())
     }
 
+    fn connect(&self, _request: &ConnectRequest<'_>) -> Result<Attachment> {
+        unreachable!("the door attaches to one network")
+    }
+
+    fn disconnect(&self, _request: &DisconnectRequest<'_>) -> Result<()> {
+        unreachable!("the door detaches as a whole")
+    }
+
+    fn check(&self, _request: &DetachRequest<'_>) -> Result<()> {
+        Ok(())
+    }
+
     fn attached(&self) -> Result<Vec<ContainerId>> {
         Ok(Vec::new())
     }
 
     fn exists(&self, _name: &NetworkName) -> Result<bool> {
         Ok(true)
+    }
+
+    fn networks(&self) -> Result<NetworkListing> {
+        Ok(NetworkListing::default())
+    }
+
+    fn network(&self, name: &NetworkName) -> Result<NetworkDescription> {
+        unreachable!("the door does not ask what `{name}` is")
+    }
+
+    fn attachments(&self, _name: &NetworkName) -> Result<Vec<KnownAttachment>> {
+        Ok(Vec::new())
+    }
+
+    fn status(&self, _name: &NetworkName) -> Result<()> {
+        Ok(())
+    }
+
+    fn create_network(&self, _source: &NetworkSource) -> Result<NetworkDescription> {
+        unreachable!("the door leaves that to its machine")
+    }
+
+    fn remove_network(&self, _name: &NetworkName) -> Result<()> {
+        unreachable!("the door removes no network")
+    }
+
+    fn collect(&self, _name: Option<&NetworkName>) -> Result<Collected> {
+        Ok(Collected::default())
+    }
+
+    fn reload(&self) -> Result<()> {
+        Ok(())
     }
 }
 

@@ -1,11 +1,13 @@
 //! The network under test, with files of its own, and what tests say of it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use loam_model::{
-    AttachRequest, Attachment, ContainerId, DetachRequest, Failure, Network, NetworkName, PortMapping,
-    Protocol,
+    AttachExtras, AttachRequest, Attachment, ContainerId, DetachRequest, Failure, Network, NetworkChoice,
+    PortMapping, Protocol,
 };
 use loam_network::{CniNetwork, NetworkConfig};
 use loam_testkit::lab::{Sandbox, eventually, succeed};
@@ -24,7 +26,12 @@ impl Engine {
     }
 
     pub(crate) fn config(directory: &Path) -> NetworkConfig {
-        NetworkConfig::below(&directory.join("root"), &directory.join("run"))
+        let mut config = NetworkConfig::below(&directory.join("root"), &directory.join("run"));
+        config.plugin_dirs.insert(0, directory.join("plugins"));
+        // Long for a script on a busy machine, and short for a test that waits for it.
+        config.time_limit = Duration::from_secs(3);
+        config.patience = Duration::from_secs(10);
+        config
     }
 
     pub(crate) fn attach(
@@ -43,14 +50,47 @@ impl Engine {
         sandbox: &Sandbox,
         ports: &[PortMapping],
     ) -> Result<Attachment, Failure> {
-        let networks: Vec<NetworkName> = networks.iter().map(|name| name.parse().expect("valid")).collect();
+        let choices: Vec<NetworkChoice> = networks.iter().map(|name| name.parse().expect("valid")).collect();
+        self.attach_as(&choices, id, sandbox, ports)
+    }
+
+    pub(crate) fn attach_as(
+        &self,
+        networks: &[NetworkChoice],
+        id: &ContainerId,
+        sandbox: &Sandbox,
+        ports: &[PortMapping],
+    ) -> Result<Attachment, Failure> {
         self.network.attach(&AttachRequest {
             container: id,
             name: "test",
             namespace: sandbox.path(),
-            networks: &networks,
+            networks,
             ports,
+            extras: AttachExtras::default(),
         })
+    }
+
+    /// Writes a file into the directory of networks.
+    pub(crate) fn configure(&self, file: &str, text: &str) {
+        let path = self.directory.path().join("root/networks").join(file);
+        std::fs::create_dir_all(path.parent().expect("it has one")).expect("writable");
+        std::fs::write(path, text).expect("writable");
+    }
+
+    /// Makes a plugin of a shell script, which finds a directory for itself in `$HERE`.
+    pub(crate) fn plugin(&self, name: &str, script: &str) {
+        let plugins = self.directory.path().join("plugins");
+        std::fs::create_dir_all(&plugins).expect("writable");
+        let path = plugins.join(name);
+        let text = format!("#!/bin/sh\nHERE={}\n{script}\n", self.directory.path().display());
+        std::fs::write(&path, text).expect("writable");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    }
+
+    /// What a plugin wrote into its directory.
+    pub(crate) fn said(&self, file: &str) -> String {
+        std::fs::read_to_string(self.directory.path().join(file)).unwrap_or_default()
     }
 
     pub(crate) fn detach(&self, id: &ContainerId, sandbox: Option<&Sandbox>) {

@@ -2,7 +2,12 @@
 
 mod bench;
 mod claims;
+mod connect;
 mod lists;
+mod making;
+mod options;
 mod reach;
 mod rules;
+mod strangers;
 mod undo;
+mod upkeep;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use loam_model::{AttachRequest, ErrorKind, Network, Protocol};
+use loam_model::{AttachExtras, AttachRequest, ErrorKind, Network, Protocol};
 use loam_network::CniNetwork;
 use loam_testkit::lab::{Sandbox, ask_tcp, eventually, inside};
 
@@ -54,6 +54,7 @@ fn attach_and_wait(arguments: &str) {
         namespace: namespace.into(),
         networks: &["loam".parse().expect("valid")],
         ports: &[port(8080, 80, Protocol::Tcp)],
+        extras: AttachExtras::default(),
     };
     let attached = network.attach(&request).expect("attachable");
     println!("attached");

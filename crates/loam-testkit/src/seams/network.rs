@@ -3,11 +3,12 @@
 use std::fs::File;
 
 use loam_model::{
-    AttachRequest, AttachedInterface, Attachment, ContainerId, DetachRequest, ErrorKind, Failure, Network,
-    NetworkName, PortMapping, Result,
+    AttachRequest, AttachedInterface, Attachment, Collected, ConnectRequest, ContainerId, DetachRequest,
+    DisconnectRequest, ErrorKind, Failure, KnownAttachment, Network, NetworkDescription, NetworkListing,
+    NetworkName, NetworkSource, PortMapping, Result,
 };
 
-use super::{Step, World};
+use super::{Attached, State, Step, World};
 
 /// The first port that is taken when any will do.
 const FIRST_FREE_PORT: u16 = 40_000;
@@ -15,37 +16,16 @@ const FIRST_FREE_PORT: u16 = 40_000;
 impl Network for World {
     fn attach(&self, request: &AttachRequest<'_>) -> Result<Attachment> {
         self.call(Step::Attach, |state| {
-            let mut ports: Vec<PortMapping> = Vec::new();
-            let taken: Vec<PortMapping> = state.attachments.values().flatten().copied().collect();
-            for port in request.ports {
-                let is_taken =
-                    |number: u16| taken.iter().chain(&ports).any(|other| other.host_port == number);
-                let host_port = match port.host_port {
-                    0 => (FIRST_FREE_PORT..).find(|number| !is_taken(*number)).expect("a free port"),
-                    number if is_taken(number) => {
-                        let message = format!("host port {number} is taken");
-                        return Err(Failure::new(ErrorKind::AlreadyExists, message));
-                    }
-                    number => number,
-                };
-                ports.push(PortMapping { host_port, ..*port });
-            }
-            let attached = state.attachments.insert(request.container.clone(), ports.clone());
-            assert!(attached.is_none(), "`{}` is attached twice", request.container);
+            let ports = take_ports(state, request.ports)?;
+            let networks: Vec<NetworkName> =
+                request.networks.iter().map(|choice| choice.name.clone()).collect();
+            let attached = Attached { ports: ports.clone(), networks: networks.clone() };
+            let before = state.attachments.insert(request.container.clone(), attached);
+            assert!(before.is_none(), "`{}` is attached twice", request.container);
             let number = state.attachments.len() + 1;
+            let interfaces = networks.into_iter().enumerate();
             Ok(Attachment {
-                interfaces: request
-                    .networks
-                    .iter()
-                    .enumerate()
-                    .map(|(index, network)| AttachedInterface {
-                        network: network.clone(),
-                        name: format!("eth{index}"),
-                        mac: None,
-                        addresses: vec![format!("10.88.{index}.{number}/24").parse().expect("an address")],
-                        gateways: vec![format!("10.88.{index}.1").parse().expect("an address")],
-                    })
-                    .collect(),
+                interfaces: interfaces.map(|(index, network)| interface(index, network, number)).collect(),
                 ports,
                 reservations: vec![File::open("/dev/null").expect("there is /dev/null").into()],
                 ..Attachment::default()
@@ -60,11 +40,139 @@ impl Network for World {
         })
     }
 
+    fn connect(&self, request: &ConnectRequest<'_>) -> Result<Attachment> {
+        self.call(Step::ConnectNetwork, |state| {
+            let number = state.attachments.len() + 1;
+            let attached = state.attachments.entry(request.container.clone()).or_default();
+            let name = &request.network.name;
+            if attached.networks.contains(name) {
+                let message = format!("container `{}` is on network `{name}` already", request.name);
+                return Err(Failure::new(ErrorKind::AlreadyExists, message));
+            }
+            attached.networks.push(name.clone());
+            let made = interface(attached.networks.len() - 1, name.clone(), number);
+            Ok(Attachment { interfaces: vec![made], ..Attachment::default() })
+        })
+    }
+
+    fn disconnect(&self, request: &DisconnectRequest<'_>) -> Result<()> {
+        self.call(Step::DisconnectNetwork, |state| {
+            if let Some(attached) = state.attachments.get_mut(request.container) {
+                attached.networks.retain(|network| network != request.network);
+                if attached.networks.is_empty() {
+                    state.attachments.remove(request.container);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn check(&self, request: &DetachRequest<'_>) -> Result<()> {
+        self.call(Step::CheckNetwork, |state| match state.attachments.contains_key(request.container) {
+            true => Ok(()),
+            false => Err(Failure::new(ErrorKind::NotFound, "there is no attachment")),
+        })
+    }
+
     fn attached(&self) -> Result<Vec<ContainerId>> {
         Ok(self.lock().attachments.keys().cloned().collect())
     }
 
     fn exists(&self, name: &NetworkName) -> Result<bool> {
         self.call(Step::NetworkExists, |_| Ok(name.as_str() != "missing"))
+    }
+
+    fn networks(&self) -> Result<NetworkListing> {
+        let made = self.lock().networks.clone();
+        let names = made.into_iter().chain([NetworkName::default_network()]);
+        Ok(NetworkListing { networks: names.map(description).collect(), problems: Vec::new() })
+    }
+
+    fn network(&self, name: &NetworkName) -> Result<NetworkDescription> {
+        match name.as_str() {
+            "missing" => Err(Failure::new(ErrorKind::NotFound, "network `missing` does not exist")),
+            _ => Ok(description(name.clone())),
+        }
+    }
+
+    fn attachments(&self, name: &NetworkName) -> Result<Vec<KnownAttachment>> {
+        let state = self.lock();
+        let all = state.attachments.iter().filter(|(_, attached)| attached.networks.contains(name));
+        let known = all
+            .map(|(container, _)| KnownAttachment { container: container.clone(), interface: "eth0".into() });
+        Ok(known.collect())
+    }
+
+    fn status(&self, _name: &NetworkName) -> Result<()> {
+        Ok(())
+    }
+
+    fn create_network(&self, source: &NetworkSource) -> Result<NetworkDescription> {
+        let NetworkSource::Spec(name, _) = source else {
+            return Err(Failure::new(ErrorKind::Unsupported, "a simulated network has no configuration"));
+        };
+        match self.lock().networks.insert(name.clone()) {
+            true => Ok(description(name.clone())),
+            false => Err(Failure::new(ErrorKind::AlreadyExists, format!("network `{name}` exists already"))),
+        }
+    }
+
+    fn remove_network(&self, name: &NetworkName) -> Result<()> {
+        if !self.attachments(name)?.is_empty() {
+            return Err(Failure::new(ErrorKind::Conflict, format!("network `{name}` is in use")));
+        }
+        self.lock().networks.remove(name);
+        Ok(())
+    }
+
+    fn collect(&self, _name: Option<&NetworkName>) -> Result<Collected> {
+        self.call(Step::CollectNetworks, |_| Ok(Collected::default()))
+    }
+
+    fn reload(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn take_ports(state: &State, wanted: &[PortMapping]) -> Result<Vec<PortMapping>> {
+    let mut ports: Vec<PortMapping> = Vec::new();
+    let taken: Vec<PortMapping> = state.attachments.values().flat_map(|one| one.ports.clone()).collect();
+    for port in wanted {
+        let is_taken = |number: u16| taken.iter().chain(&ports).any(|other| other.host_port == number);
+        let host_port = match port.host_port {
+            0 => (FIRST_FREE_PORT..).find(|number| !is_taken(*number)).expect("a free port"),
+            number if is_taken(number) => {
+                return Err(Failure::new(ErrorKind::AlreadyExists, format!("host port {number} is taken")));
+            }
+            number => number,
+        };
+        ports.push(PortMapping { host_port, ..*port });
+    }
+    Ok(ports)
+}
+
+fn interface(index: usize, network: NetworkName, number: usize) -> AttachedInterface {
+    AttachedInterface {
+        network,
+        name: format!("eth{index}"),
+        mac: None,
+        addresses: vec![format!("10.88.{index}.{number}/24").parse().expect("an address")],
+        gateways: vec![format!("10.88.{index}.1").parse().expect("an address")],
+    }
+}
+
+fn description(name: NetworkName) -> NetworkDescription {
+    NetworkDescription {
+        name,
+        driver: "bridge".to_owned(),
+        plugins: vec!["bridge".to_owned()],
+        cni_version: "1.1.0".to_owned(),
+        interface: None,
+        subnets: Vec::new(),
+        internal: false,
+        capabilities: Vec::new(),
+        labels: Default::default(),
+        file: None,
+        configuration: Default::default(),
     }
 }

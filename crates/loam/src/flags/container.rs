@@ -80,9 +80,15 @@ pub(crate) struct ContainerFlags {
     /// Publish every port that the image exposes on a free port of the host
     #[arg(short = 'P', long, help_heading = "Network")]
     publish_all: bool,
-    /// Attach to this network; none for loopback alone, host for the host's own
-    #[arg(long, visible_alias = "net", value_name = "NAME", help_heading = "Network")]
+    /// Attach to this network, may be repeated; options: ip, ip6, mac, alias, interface_name, default_route; none for
+    /// loopback alone, host for the host's own
+    #[arg(long, visible_alias = "net", value_name = "NAME[:OPTIONS]", help_heading = "Network")]
     network: Vec<String>,
+    #[command(flatten)]
+    addresses: network::AddressFlags,
+    /// A further name that others on the network find the container by
+    #[arg(long, value_name = "NAME", help_heading = "Network")]
+    network_alias: Vec<String>,
     /// Set a label
     #[arg(short, long = "label", value_name = "KEY[=VALUE]")]
     labels: Vec<String>,
@@ -170,7 +176,8 @@ impl ContainerFlags {
             limits: self.limits.collect(),
             security: self.security.collect()?,
             user_namespace: self.userns.unwrap_or_default(),
-            network: network::network(&self.network).map_err(|sentence| invalid(&sentence))?,
+            network: network::network(&self.network, &self.addresses, &self.network_alias)
+                .map_err(|sentence| invalid(&sentence))?,
             ports: self.publish.concat(),
             labels: labels(&self.label_file, &self.labels)?,
             runtime: self.runtime.clone().map_or(RuntimeChoice::Embedded, RuntimeChoice::Program),

@@ -39,7 +39,7 @@ impl EnvironmentFlags {
 }
 
 /// Joins labels from files and flags; the last of a key wins.
-pub(super) fn labels(files: &[PathBuf], texts: &[String]) -> Result<LabelMap, Failure> {
+pub(crate) fn labels(files: &[PathBuf], texts: &[String]) -> Result<LabelMap, Failure> {
     let mut labels = BTreeMap::new();
     for file in files {
         for line in lines(&read_text("label file", file)?) {

@@ -1,0 +1,84 @@
+//! A network that a container shall be on, and how.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::mac::MacAddress;
+use crate::{InvalidName, NetworkName};
+
+/// How a container is on one network. Everything left at its default is the network's to choose.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NetworkOptions {
+    /// Static addresses, at most one of each subnet of the network.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpAddr>,
+    /// The hardware address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddress>,
+    /// Further names that others on this network find the container by.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// The interface's name in the container; `eth0`, `eth1`, … when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// Whether this network gives the default route; the first of a container's networks when none says so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub default_route: bool,
+}
+
+/// A network and the options on it. Written as the name alone when there are no options.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
+pub struct NetworkChoice {
+    /// The network.
+    pub name: NetworkName,
+    /// How the container is on it.
+    pub options: NetworkOptions,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Name(NetworkName),
+    Whole {
+        name: NetworkName,
+        #[serde(flatten)]
+        options: NetworkOptions,
+    },
+}
+
+impl From<Written> for NetworkChoice {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Name(name) => name.into(),
+            Written::Whole { name, options } => Self { name, options },
+        }
+    }
+}
+
+impl From<NetworkChoice> for Written {
+    fn from(NetworkChoice { name, options }: NetworkChoice) -> Self {
+        match options == NetworkOptions::default() {
+            true => Written::Name(name),
+            false => Written::Whole { name, options },
+        }
+    }
+}
+
+impl From<NetworkName> for NetworkChoice {
+    fn from(name: NetworkName) -> Self {
+        Self { name, options: NetworkOptions::default() }
+    }
+}
+
+impl FromStr for NetworkChoice {
+    type Err = InvalidName;
+
+    /// Reads a name; there are no options then.
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        text.parse::<NetworkName>().map(Self::from)
+    }
+}

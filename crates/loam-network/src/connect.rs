@@ -1,0 +1,94 @@
+//! One network more, or one less, for a container that runs.
+//!
+//! The attachment's file names the interface before it is made, and until it is gone.
+
+use std::collections::BTreeSet;
+
+use loam_model::{Attachment, ConnectRequest, DisconnectRequest, ErrorKind, Failure, Result};
+
+use crate::attach::unlocked;
+use crate::failure::of_files;
+use crate::network::CniNetwork;
+use crate::plan::{self, Planned, Wishes};
+
+impl CniNetwork {
+    /// [`loam_model::Network::connect`].
+    pub(crate) fn connect_container(&self, request: &ConnectRequest<'_>) -> Result<Attachment> {
+        let name = &request.network.name;
+        let found = self.list(name)?;
+        let mut file = self.open(request.container, true)?.ok_or_else(|| unlocked(request.container))?;
+        let is_new = file.is_new().map_err(|error| of_files("reading the attachment failed", error))?;
+        let before = match file.read().map_err(|error| of_files("reading the attachment failed", error))? {
+            Some(intents) => intents,
+            None if is_new => Vec::new(),
+            None => {
+                let message =
+                    format!("the attachment of container `{}` is not whole", request.container.short());
+                return Err(Failure::new(ErrorKind::Conflict, message).hint("start the container again"));
+            }
+        };
+        let taken: Vec<&str> = before.iter().map(|intent| intent.interface.as_str()).collect();
+        let planned = if before.iter().any(|intent| intent.network == name.as_str()) {
+            let message = format!("container `{}` is on network `{name}` already", request.name);
+            Err(Failure::new(ErrorKind::AlreadyExists, message))
+        } else {
+            let mut taken: BTreeSet<String> = taken.into_iter().map(str::to_owned).collect();
+            let options = &request.network.options;
+            let wishes = Wishes { ports: &[], extras: request.extras };
+            plan::interface(options, &mut taken).and_then(|interface| {
+                // One that was on no network has a way out by this one.
+                let gives_route = options.default_route || before.is_empty();
+                Planned::new(found, request.network, interface, gives_route, wishes)
+            })
+        };
+        let planned = match planned {
+            Ok(planned) => planned,
+            Err(failure) => {
+                if is_new {
+                    file.remove().map_err(|error| of_files("forgetting the attachment failed", error))?;
+                }
+                return Err(failure);
+            }
+        };
+        let mut after = before.clone();
+        after.push(planned.intent.clone());
+        file.replace(&after).map_err(|error| of_files("writing the attachment failed", error))?;
+        let mut attachment = Attachment::default();
+        let made = self.share(std::slice::from_ref(&planned)).and_then(|_locks| {
+            self.attach_one(&planned, request.container, &request.namespace, &mut attachment)
+        });
+        let failure = match made {
+            Ok(interface) => {
+                attachment.interfaces.push(interface);
+                return Ok(attachment);
+            }
+            Err(failure) => failure,
+        };
+        let undone =
+            self.undo_one(&planned.intent, request.container, Some(&request.namespace)).and_then(|()| {
+                let shrunk = if before.is_empty() { file.remove() } else { file.replace(&before) };
+                shrunk.map_err(|error| of_files("forgetting the attachment failed", error))
+            });
+        if let Err(second) = undone {
+            tracing::warn!(container = request.container.short(), %second, "undoing the connection failed");
+        }
+        Err(failure)
+    }
+
+    /// [`loam_model::Network::disconnect`].
+    pub(crate) fn disconnect_container(&self, request: &DisconnectRequest<'_>) -> Result<()> {
+        let Some(mut file) = self.open(request.container, false)? else { return Ok(()) };
+        let read = file.read().map_err(|error| of_files("reading the attachment failed", error))?;
+        let Some(intents) = read else {
+            let message = format!("the attachment of container `{}` is not whole", request.container.short());
+            return Err(Failure::new(ErrorKind::Conflict, message).hint("start the container again"));
+        };
+        let (gone, left): (Vec<_>, Vec<_>) =
+            intents.into_iter().partition(|intent| intent.network == request.network.as_str());
+        for intent in gone.iter().rev() {
+            self.undo_one(intent, request.container, request.namespace.as_deref())?;
+        }
+        let shrunk = if left.is_empty() { file.remove() } else { file.replace(&left) };
+        shrunk.map_err(|error| of_files("writing the attachment failed", error))
+    }
+}
