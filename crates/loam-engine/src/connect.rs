@@ -122,7 +122,7 @@ impl Engine {
         let core = &self.core;
         let run = core.directories.run(&record.id);
         let peers = core.peers_of(record, &record.network)?;
-        EtcFiles::of(core, record).fill(record, &record.network, &peers, &run)?;
+        EtcFiles::of(core, record).write_over(record, &peers, &run)?;
         core.names_changed(std::slice::from_ref(network));
         Ok(())
     }

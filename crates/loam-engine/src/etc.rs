@@ -12,7 +12,7 @@ use loam_model::{EngineFile, ErrorKind, Failure, NetworkMode, Result};
 
 use crate::directories::{failure, write_file};
 use crate::engine::Core;
-use crate::peers::Peer;
+use crate::peers::{Peer, write_over};
 use crate::record::{NetworkFacts, Record};
 use crate::resolv::Resolver;
 
@@ -72,7 +72,7 @@ impl EtcFiles {
         Ok((files, mounts))
     }
 
-    /// Writes `hosts` and `resolv.conf` in place.
+    /// Writes `hosts` and `resolv.conf` in place, before anything runs that reads them.
     pub(crate) fn fill(
         &self,
         record: &Record,
@@ -80,11 +80,26 @@ impl EtcFiles {
         peers: &[Peer],
         run: &Path,
     ) -> Result<()> {
+        self.each(record, network, peers, |name, text| write_file(&run.join(name), 0o644, text.as_bytes()))
+    }
+
+    /// Writes them over while the container runs.
+    pub(crate) fn write_over(&self, record: &Record, peers: &[Peer], run: &Path) -> Result<()> {
+        self.each(record, &record.network, peers, |name, text| write_over(&run.join(name), text.as_bytes()))
+    }
+
+    fn each(
+        &self,
+        record: &Record,
+        network: &NetworkFacts,
+        peers: &[Peer],
+        write: impl Fn(&str, &str) -> Result<()>,
+    ) -> Result<()> {
         if self.hosts {
-            write_file(&run.join("hosts"), 0o644, hosts(record, network, peers).as_bytes())?;
+            write("hosts", &hosts(record, network, peers))?;
         }
         if self.resolv_conf {
-            write_file(&run.join("resolv.conf"), 0o644, self.resolver.text(network).as_bytes())?;
+            write("resolv.conf", &self.resolver.text(network))?;
         }
         Ok(())
     }

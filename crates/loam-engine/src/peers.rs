@@ -9,7 +9,7 @@
 //! to the next.
 
 use std::fs::OpenOptions;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -96,7 +96,7 @@ impl Core {
         for record in all.iter().filter(|record| record.state.is_live() && record.network.shares(networks)) {
             let text = hosts(record, &record.network, &peers(record, &record.network, &all));
             let path = self.directories.run(&record.id).join("hosts");
-            write_over(&path, text.as_bytes()).map_err(|error| failure(&path, "can't be written", error))?;
+            write_over(&path, text.as_bytes())?;
         }
         Ok(())
     }
@@ -104,7 +104,11 @@ impl Core {
 
 /// Writes a file that is there over, in place because it is mounted. At no time it is shorter than what it had in
 /// common before and after. One that is not there is somebody else's to make.
-fn write_over(path: &Path, contents: &[u8]) -> io::Result<()> {
+pub(crate) fn write_over(path: &Path, contents: &[u8]) -> Result<()> {
+    replace_contents(path, contents).map_err(|error| failure(path, "can't be written", error))
+}
+
+fn replace_contents(path: &Path, contents: &[u8]) -> io::Result<()> {
     let mut file = match OpenOptions::new().read(true).write(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         file => file?,
@@ -114,7 +118,7 @@ fn write_over(path: &Path, contents: &[u8]) -> io::Result<()> {
     if before == contents {
         return Ok(());
     }
-    io::Seek::rewind(&mut file)?;
+    file.rewind()?;
     file.write_all(contents)?;
     file.set_len(contents.len() as u64)
 }

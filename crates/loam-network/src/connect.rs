@@ -7,15 +7,15 @@ use std::collections::BTreeSet;
 use loam_model::{Attachment, ConnectRequest, DisconnectRequest, ErrorKind, Failure, Result};
 
 use crate::attach::unlocked;
+use crate::attachments::Intent;
 use crate::failure::of_files;
 use crate::network::CniNetwork;
-use crate::plan::{self, Planned, Wishes};
+use crate::plan::{self, Found, Planned, Wishes};
 
 impl CniNetwork {
     /// [`loam_model::Network::connect`].
     pub(crate) fn connect_container(&self, request: &ConnectRequest<'_>) -> Result<Attachment> {
-        let name = &request.network.name;
-        let found = self.list(name)?;
+        let found = self.list(&request.network.name)?;
         let mut file = self.open(request.container, true)?.ok_or_else(|| unlocked(request.container))?;
         let is_new = file.is_new().map_err(|error| of_files("reading the attachment failed", error))?;
         let before = match file.read().map_err(|error| of_files("reading the attachment failed", error))? {
@@ -27,21 +27,7 @@ impl CniNetwork {
                 return Err(Failure::new(ErrorKind::Conflict, message).hint("start the container again"));
             }
         };
-        let taken: Vec<&str> = before.iter().map(|intent| intent.interface.as_str()).collect();
-        let planned = if before.iter().any(|intent| intent.network == name.as_str()) {
-            let message = format!("container `{}` is on network `{name}` already", request.name);
-            Err(Failure::new(ErrorKind::AlreadyExists, message))
-        } else {
-            let mut taken: BTreeSet<String> = taken.into_iter().map(str::to_owned).collect();
-            let options = &request.network.options;
-            let wishes = Wishes { ports: &[], extras: request.extras };
-            plan::interface(options, &mut taken).and_then(|interface| {
-                // One that was on no network has a way out by this one.
-                let gives_route = options.default_route || before.is_empty();
-                Planned::new(found, request.network, interface, gives_route, wishes)
-            })
-        };
-        let planned = match planned {
+        let planned = match plan_one(request, found, &before) {
             Ok(planned) => planned,
             Err(failure) => {
                 if is_new {
@@ -91,4 +77,20 @@ impl CniNetwork {
         let shrunk = if left.is_empty() { file.remove() } else { file.replace(&left) };
         shrunk.map_err(|error| of_files("writing the attachment failed", error))
     }
+}
+
+/// Plans the interface of one network more.
+fn plan_one<'a>(request: &ConnectRequest<'a>, found: Found, before: &[Intent]) -> Result<Planned<'a>> {
+    let name = &request.network.name;
+    if before.iter().any(|intent| intent.network == name.as_str()) {
+        let message = format!("container `{}` is on network `{name}` already", request.name);
+        return Err(Failure::new(ErrorKind::AlreadyExists, message));
+    }
+    let options = &request.network.options;
+    let mut taken: BTreeSet<String> = before.iter().map(|intent| intent.interface.clone()).collect();
+    let interface = plan::interface(options, &mut taken)?;
+    // One that was on no network has a way out by this one.
+    let gives_route = options.default_route || before.is_empty();
+    let wishes = Wishes { ports: &[], extras: request.extras };
+    Planned::new(found, request.network, interface, gives_route, wishes)
 }

@@ -164,8 +164,12 @@ impl Network for CniNetwork {
     }
 
     fn status(&self, name: &NetworkName) -> Result<()> {
-        let found = self.list(name)?;
-        self.call_for_all(&found.list, &Map::new()).status()
+        match self.find(name)? {
+            Some(found) => self.call_for_all(&found.list, &Map::new()).status(),
+            // It is made when somebody needs it.
+            None if name.is_default() => Ok(()),
+            None => Err(unknown(name)),
+        }
     }
 
     fn create_network(&self, source: &NetworkSource) -> Result<NetworkDescription> {

@@ -82,3 +82,20 @@ impl FromStr for NetworkChoice {
         text.parse::<NetworkName>().map(Self::from)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_alone_is_written_as_before_there_were_options() {
+        let plain: NetworkChoice = serde_json::from_str(r#""db""#).expect("a name");
+        assert_eq!(serde_json::to_string(&plain).expect("JSON"), r#""db""#);
+        let text = r#"{"name":"db","addresses":["10.0.0.9"],"mac":"02:00:00:00:00:01","aliases":["main"]}"#;
+        let whole: NetworkChoice = serde_json::from_str(text).expect("a choice");
+        assert_eq!(serde_json::to_string(&whole).expect("JSON"), text);
+        for bad in [r#""../x""#, r#"{"name":"db","mac":"x"}"#, r#"{"name":"db","addresses":["x"]}"#] {
+            assert!(serde_json::from_str::<NetworkChoice>(bad).is_err(), "{bad}");
+        }
+    }
+}

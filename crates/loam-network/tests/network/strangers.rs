@@ -203,3 +203,27 @@ fn a_result_without_an_attachment_is_undone_with_its_own_configuration() {
         assert_eq!(unknown.kind(), ErrorKind::NotFound);
     });
 }
+
+#[test]
+fn a_collection_waits_for_attachments_of_its_network_and_knows_them_then() {
+    inside("strangers::a_collection_waits_for_attachments_of_its_network_and_knows_them_then", || {
+        let engine = Engine::new();
+        engine.configure("n.conflist", &list(""));
+        let slow = "echo begin $CNI_COMMAND >> $HERE/log; [ $CNI_COMMAND = ADD ] && sleep 0.5; echo end $CNI_COMMAND >> $HERE/log";
+        engine.plugin("theirs", &noting(&format!("{slow}\n{WELL}")));
+        let one = Sandbox::new();
+        std::thread::scope(|scope| {
+            let attaching = scope.spawn(|| attach(&engine, &one).map(drop));
+            loam_testkit::lab::eventually("the attachment begins", || {
+                engine.said("log").contains("begin ADD")
+            });
+            engine.network.collect(None).expect("it waits");
+            attaching.join().expect("no panic").expect("attachable");
+        });
+        assert_eq!(engine.said("log"), "begin ADD\nend ADD\nbegin GC\nend GC\n");
+        let told: Value = serde_json::from_str(&engine.said("stdin-GC")).expect("JSON");
+        let expected = json!([{"containerID": id(1).as_str(), "ifname": "eth0"}]);
+        assert_eq!(told["cni.dev/valid-attachments"], expected);
+        engine.detach(&id(1), Some(&one));
+    });
+}
