@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod bundles;
+mod cni_links;
 mod copy;
 mod copying;
 mod crash;

@@ -39,6 +39,16 @@ pub enum Need {
     Systemd,
     /// AppArmor switched on, and its parser.
     AppArmor,
+    /// A kernel with links of type `dummy`.
+    DummyLinks,
+    /// A kernel with links of type `ipvlan`.
+    IpvlanLinks,
+    /// A kernel with links of type `vlan`.
+    VlanLinks,
+    /// A kernel with links of type `vrf`.
+    VrfLinks,
+    /// A kernel whose bridges tell virtual networks apart.
+    VlanBridges,
     /// A processor that is not emulated. For tests of what no kernel changes and an emulator takes minutes for.
     NativeProcessor,
 }
@@ -57,6 +67,11 @@ impl fmt::Display for Need {
             Self::Btrfs => "btrfs",
             Self::Systemd => "systemd",
             Self::AppArmor => "apparmor",
+            Self::DummyLinks => "dummy-links",
+            Self::IpvlanLinks => "ipvlan-links",
+            Self::VlanLinks => "vlan-links",
+            Self::VrfLinks => "vrf-links",
+            Self::VlanBridges => "vlan-bridges",
             Self::NativeProcessor => "native-processor",
         })
     }
@@ -90,12 +105,24 @@ impl Need {
                         .iter()
                         .any(|path| Path::new(path).exists())
             }
+            Self::DummyLinks => makes_link("type dummy"),
+            Self::IpvlanLinks => makes_link("link one type ipvlan"),
+            Self::VlanLinks => makes_link("link one type vlan id 9"),
+            Self::VrfLinks => makes_link("type vrf table 9"),
+            Self::VlanBridges => makes_link("type bridge vlan_filtering 1"),
             Self::NativeProcessor => {
                 // qemu calls a processor so when no hardware runs its instructions.
                 !fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("QEMU TCG CPU"))
             }
         }
     }
+}
+
+/// Whether a link can be made, in a network namespace that has a veth pair.
+fn makes_link(what: &str) -> bool {
+    let script = format!("ip link add one type veth peer name other && ip link add name probe {what}");
+    let command = ["--net", "sh", "-c", &script];
+    Command::new("unshare").args(command).output().is_ok_and(|output| output.status.success())
 }
 
 /// Whether the root of version 2 has a controller to hand down.
@@ -124,8 +151,8 @@ pub fn met(needs: &[Need]) -> bool {
     false
 }
 
-/// Writes down that the calling test runs on this tier.
-pub(crate) fn record_run() {
+/// Writes down that the calling test runs on this tier. A test that makes a [`crate::Host`] need not.
+pub fn record_run() {
     record(&test_name(), "ran");
 }
 

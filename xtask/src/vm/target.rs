@@ -67,7 +67,7 @@ impl Flavour {
 }
 
 /// What every guest has.
-const COMMON: [Need; 8] = [
+const COMMON: [Need; 13] = [
     Need::CgroupV2,
     Need::Swap,
     Need::BlockDevice,
@@ -76,6 +76,11 @@ const COMMON: [Need; 8] = [
     Need::Ext4ProjectQuota,
     Need::Btrfs,
     Need::AppArmor,
+    Need::DummyLinks,
+    Need::IpvlanLinks,
+    Need::VlanLinks,
+    Need::VrfLinks,
+    Need::VlanBridges,
 ];
 
 /// A machine to boot.

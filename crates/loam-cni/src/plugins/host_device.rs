@@ -83,7 +83,11 @@ fn move_in(socket: &mut RouteSocket, namespace: &Namespace, link: &Link, name: &
     let moved = socket.run(batch).map_err(failed(what.clone()))?;
     first(moved).map_err(|error| {
         // It may have got there but not have got its name, when somebody else took that at this moment.
-        let back = return_link(namespace, |found| found.name == link.name, Some(&link.name));
+        let left = socket
+            .link_by_index(link.index)
+            .is_ok_and(|found| found.is_none_or(|found| found.name != link.name));
+        let is_it = |found: &Link| found.name == link.name && found.mac == link.mac;
+        let back = if left { return_link(namespace, is_it, Some(&link.name)) } else { Ok(()) };
         let mut told = match error.errno() {
             Some(Errno::INVAL) => CniError::internal(
                 format!("{what} failed: links of its type, or ports of another link, can't be moved"),

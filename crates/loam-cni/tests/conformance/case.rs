@@ -3,8 +3,8 @@
 use loam_testkit::lab::Sandbox;
 use serde_json::{Value, json};
 
-use crate::lab::{CONTAINER, Lab};
-use crate::observation::Observation;
+use super::lab::{CONTAINER, Lab};
+use super::observation::Observation;
 
 /// One step of a case.
 #[derive(Clone, Copy, Debug)]
@@ -147,10 +147,9 @@ impl Case {
     pub(crate) fn missing_link_type(&self) -> Option<&'static str> {
         self.link_types.iter().copied().find(|kind| {
             let script = format!(
-                "ip link add probe0 type bridge && (ip link add probe1 type {kind} 2>/dev/null || \
-                 ip link add probe1 link probe0 type {kind} 2>/dev/null || \
-                 ip link add probe1 type {kind} table 9 2>/dev/null || \
-                 ip link add probe1 link probe0 type {kind} id 9) 2>/dev/null && echo known || true"
+                "ip link add probe0 type veth peer name probe1 && for how in \"\" \"link probe0\"; do \
+                 for with in \"\" \"id 9\" \"table 9\"; do \
+                 ip link add $how name probe2 type {kind} $with 2>/dev/null && echo known && exit; done; done; true"
             );
             !Sandbox::new().command(&["sh", "-c", &script]).contains("known")
         })

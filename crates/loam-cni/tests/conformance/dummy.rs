@@ -2,32 +2,28 @@
 
 use serde_json::json;
 
-use crate::case::{Case, Step};
-use crate::run_three_ways;
+use super::case::{Case, Step};
 
-#[test]
-fn lives() {
+/// The cases.
+pub(crate) fn cases() -> Vec<Case> {
     let config = json!({
         "type": "dummy",
         "ipam": {
             "type": "static", "addresses": [{ "address": "10.5.0.2/24" }, { "address": "fd05::2/64" }],
         },
     });
-    run_three_ways(
-        "dummy::lives",
-        &[
-            Case::new("addresses", config.clone()).version("1.1.0").needs("dummy").steps(&[
-                Step::Status,
-                Step::Add,
-                Step::Add,
-                Step::Check,
-                Step::Gc(&[]),
-                Step::Del,
-                Step::Check,
-                Step::Del,
-                Step::DelBlind,
-            ]),
-            Case::new("no address plugin", json!({ "type": "dummy" })).version("1.1.0"),
-        ],
-    );
+    vec![
+        Case::new("addresses", config.clone()).version("1.1.0").needs("dummy").steps(&[
+            Step::Status,
+            Step::Add,
+            Step::Add,
+            Step::Check,
+            Step::Gc(&[]),
+            Step::Del,
+            Step::Check,
+            Step::Del,
+            Step::DelBlind,
+        ]),
+        Case::new("no address plugin", json!({ "type": "dummy" })).version("1.1.0"),
+    ]
 }

@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::case::{Case, Step};
-use crate::run_three_ways;
+use super::case::{Case, Step};
 
 const UPLINK: &str = "ip link add up0 type veth peer name far0; ip link set up0 up; ip link set far0 up; \
                       ip addr add 192.0.2.1/24 dev up0";
@@ -32,20 +31,17 @@ fn case(title: &'static str, config: Value) -> Case {
     ])
 }
 
-#[test]
-fn lives() {
-    run_three_ways(
-        "ipvlan::lives",
-        &[
-            case("l2", ipvlan(&json!({}))),
-            case("l3", ipvlan(&json!({ "mode": "l3", "mtu": 1400 }))),
-            case("l3s", ipvlan(&json!({ "mode": "l3s" }))),
-            case("the default route's link", ipvlan(&json!({ "master": "" })))
-                .on_host("ip route add default via 192.0.2.254"),
-            case("no default route at DEL", ipvlan(&json!({ "master": "" })))
-                .on_host("ip route add default via 192.0.2.254")
-                .steps(&[Step::Add, Step::Host("ip route del default"), Step::Del])
-                .differs("ipvlan: DEL without a default route", |line| line.starts_with("DEL: ")),
-        ],
-    );
+/// The cases.
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        case("l2", ipvlan(&json!({}))),
+        case("l3", ipvlan(&json!({ "mode": "l3", "mtu": 1400 }))),
+        case("l3s", ipvlan(&json!({ "mode": "l3s" }))),
+        case("the default route's link", ipvlan(&json!({ "master": "" })))
+            .on_host("ip route add default via 192.0.2.254"),
+        case("no default route at DEL", ipvlan(&json!({ "master": "" })))
+            .on_host("ip route add default via 192.0.2.254")
+            .steps(&[Step::Add, Step::Host("ip route del default"), Step::Del])
+            .differs("ipvlan: DEL without a default route", |line| line.starts_with("DEL: ")),
+    ]
 }

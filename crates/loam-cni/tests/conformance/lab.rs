@@ -9,7 +9,14 @@ use loam_cni::{CniError, Command, Context, Host, Plugin};
 use loam_testkit::lab::Sandbox;
 use serde_json::Value;
 
-const OURS: &str = env!("CARGO_BIN_EXE_loam-cni");
+/// Our program: as cargo built it for this test, or where end-to-end tests find programs.
+fn our_program() -> String {
+    let built = option_env!("CARGO_BIN_EXE_loam-cni").map(str::to_owned);
+    built.unwrap_or_else(|| {
+        let directory = std::env::var("LOAM_PROGRAMS").expect("run the end-to-end tests with ./x test");
+        format!("{directory}/loam-cni")
+    })
+}
 
 /// The id of the container.
 pub(crate) const CONTAINER: &str = "one";
@@ -85,7 +92,7 @@ impl Lab {
             }
             Way::Program => {
                 let mut program = self.on_host();
-                program.args([OURS, plugin]).env("CNI_PATH", "/nowhere");
+                program.args([our_program().as_str(), plugin]).env("CNI_PATH", "/nowhere");
                 execute(program, verb, container, namespace, arguments, config)
             }
             Way::Reference(directory) => {

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use crate::case::Case;
-use crate::lab::Lab;
-use crate::state;
+use super::case::Case;
+use super::lab::Lab;
+use super::state;
 
-const DOCUMENTATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cni-plugins.md");
+const DOCUMENTATION: &str = include_str!("../../../../docs/cni-plugins.md");
 
 /// Lines, in the order of the steps. What differs by nature (hardware addresses, names that contain random digits, paths of
 /// namespaces and directories) is replaced.
@@ -76,10 +76,9 @@ pub(crate) fn assert_agree(test: &str, case: &Case, ours: &Observation, theirs: 
         theirs.errors,
         ours.lines,
     );
-    let documentation = std::fs::read_to_string(DOCUMENTATION).expect("the documentation is there");
     for difference in &case.differences {
         let name = difference.name;
-        assert!(documentation.contains(&format!("| {name} |")), "`{name}` is not in docs/cni-plugins.md");
+        assert!(DOCUMENTATION.contains(&format!("| {name} |")), "`{name}` is not in docs/cni-plugins.md");
         let some = |observation: &Observation| -> Vec<String> {
             observation.lines.iter().filter(|line| (difference.covers)(line)).cloned().collect()
         };

@@ -10,7 +10,7 @@ pub(crate) fn plain_name(name: &str) -> String {
             .strip_prefix(prefix)
             .is_some_and(|rest| rest.len() >= 8 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
         {
-            return prefix.to_owned();
+            return if prefix == "gate-" { "veth".to_owned() } else { prefix.to_owned() };
         }
     }
     name.to_owned()

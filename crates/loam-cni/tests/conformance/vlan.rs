@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::case::{Case, Step};
-use crate::run_three_ways;
+use super::case::{Case, Step};
 
 const UPLINK: &str = "ip link add up0 type veth peer name far0; ip link set up0 up; ip link set far0 up";
 
@@ -32,30 +31,27 @@ fn case(title: &'static str, config: Value) -> Case {
     ])
 }
 
-#[test]
-fn lives() {
-    run_three_ways(
-        "vlan::lives",
-        &[
-            case("number 7", vlan(&json!({}))),
-            case("MTU", vlan(&json!({ "mtu": 1400 }))),
-            case("number 0", vlan(&json!({ "vlanId": 0 }))),
-            case("number 4095", vlan(&json!({ "vlanId": 4095 }))),
-            case("no master", vlan(&json!({ "master": "" }))),
-            case("no such master", vlan(&json!({ "master": "nowhere" })))
-                .differs("DEL without the master", |line| line.starts_with("DEL")),
-            case("a master that is gone at DEL", vlan(&json!({})))
-                .steps(&[Step::Add, Step::Host("ip link del up0"), Step::Del])
-                .differs("DEL without the master", |line| line.starts_with("DEL")),
-            case("a master in the container", vlan(&json!({ "linkInContainer": true })))
-                .version("1.1.0")
-                .in_container("ip link add up0 type veth peer name far0; ip link set up0 up"),
-            case("GC and STATUS", vlan(&json!({}))).version("1.1.0").steps(&[
-                Step::Status,
-                Step::Add,
-                Step::Gc(&[]),
-                Step::Check,
-            ]),
-        ],
-    );
+/// The cases.
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        case("number 7", vlan(&json!({}))),
+        case("MTU", vlan(&json!({ "mtu": 1400 }))),
+        case("number 0", vlan(&json!({ "vlanId": 0 }))),
+        case("number 4095", vlan(&json!({ "vlanId": 4095 }))),
+        case("no master", vlan(&json!({ "master": "" }))),
+        case("no such master", vlan(&json!({ "master": "nowhere" })))
+            .differs("DEL without the master", |line| line.starts_with("DEL")),
+        case("a master that is gone at DEL", vlan(&json!({})))
+            .steps(&[Step::Add, Step::Host("ip link del up0"), Step::Del])
+            .differs("DEL without the master", |line| line.starts_with("DEL")),
+        case("a master in the container", vlan(&json!({ "linkInContainer": true })))
+            .version("1.1.0")
+            .in_container("ip link add up0 type veth peer name far0; ip link set up0 up"),
+        case("GC and STATUS", vlan(&json!({}))).version("1.1.0").steps(&[
+            Step::Status,
+            Step::Add,
+            Step::Gc(&[]),
+            Step::Check,
+        ]),
+    ]
 }

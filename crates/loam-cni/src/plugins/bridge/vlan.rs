@@ -116,41 +116,63 @@ fn set(
     Ok(())
 }
 
+/// The end of a gateway's pair that is a port of the bridge; name and hardware addresses follow from the gateway's name.
+struct GatewayPort {
+    name: String,
+    mac: [u8; 6],
+    gateway_mac: [u8; 6],
+}
+
+impl GatewayPort {
+    fn new(gateway: &str) -> Self {
+        let hash = Sha256::digest(gateway.as_bytes());
+        let digits: String = hash[..5].iter().map(|byte| format!("{byte:02x}")).collect();
+        let mac = |at: usize| {
+            let mut mac = [0; 6];
+            mac.copy_from_slice(&hash[at..at + 6]);
+            // Locally administered, not a group (IEEE 802, clause 8.4).
+            mac[0] = (mac[0] & 0xfc) | 0x02;
+            mac
+        };
+        Self { name: format!("gate-{digits}"), mac: mac(8), gateway_mac: mac(16) }
+    }
+
+    fn make(&self, socket: &mut RouteSocket, bridge: &Link, gateway: &str) -> Result<(), CniError> {
+        let own = Namespace::open_any(Path::new("/proc/thread-self/ns/net"))
+            .map_err(|cause| CniError::internal("opening the host's network namespace failed", &cause))?;
+        let veth = Veth {
+            host_name: &self.name,
+            host_mac: self.mac,
+            bridge: Some(bridge.index),
+            namespace: &own,
+            name: gateway,
+            mac: self.gateway_mac,
+            mtu: Some(bridge.mtu),
+        };
+        match make_pair(socket, &veth, None, &|_| {}) {
+            // Another ADD was faster.
+            Err(error) if error.code == code::EXISTS => Ok(()),
+            made => made,
+        }
+    }
+}
+
 /// Finds or makes the link that holds the gateways' addresses of a number, `BRIDGE.NUMBER`: one end of a veth pair, the
 /// other of which is a port of the bridge.
 pub(super) fn ensure_gateway(socket: &mut RouteSocket, bridge: &Link, vlan: u16) -> Result<Link, CniError> {
     let name = format!("{}.{vlan}", bridge.name);
     check_interface_name(&name).map_err(|error| CniError::invalid_config(error.message))?;
     let find = |socket: &mut RouteSocket| socket.link(&name).map_err(failed(format!("looking up `{name}`")));
-    if let Some(link) = find(socket)? {
-        return Ok(link);
+    let found = find(socket)?;
+    if let Some(link) = found.as_ref().filter(|link| link.up) {
+        return Ok(link.clone());
     }
-    let own = Namespace::open_any(Path::new("/proc/thread-self/ns/net"))
-        .map_err(|cause| CniError::internal("opening the host's network namespace failed", &cause))?;
-    let hash = Sha256::digest(name.as_bytes());
-    let digits: String = hash[..5].iter().map(|byte| format!("{byte:02x}")).collect();
-    let port = format!("gate-{digits}");
-    let mac = |at: usize| {
-        let mut mac = [0; 6];
-        mac.copy_from_slice(&hash[at..at + 6]);
-        mac[0] = (mac[0] & 0xfc) | 0x02;
-        mac
-    };
-    let veth = Veth {
-        host_name: &port,
-        host_mac: mac(8),
-        bridge: Some(bridge.index),
-        namespace: &own,
-        name: &name,
-        mac: mac(16),
-        mtu: Some(bridge.mtu),
-    };
-    match make_pair(socket, &veth, None, &|_| {}) {
-        // Another ADD was faster.
-        Err(error) if error.code == code::EXISTS => {}
-        made => made?,
+    let port = GatewayPort::new(&name);
+    // Up is the last step: one that is down was left by an ADD that was killed, or is being made by another one.
+    if found.is_none() {
+        port.make(socket, bridge, &name)?;
     }
-    set(socket, &port, &[VlanRange { first: vlan, last: vlan, untagged: true }], true)?;
+    set(socket, &port.name, &[VlanRange { first: vlan, last: vlan, untagged: true }], true)?;
     let link = find(socket)?
         .ok_or_else(|| CniError::new(code::TRY_AGAIN, format!("gateway link `{name}` vanished")))?;
     let mut batch = Batch::new();

@@ -1,0 +1,38 @@
+//! A case, three ways.
+
+use std::path::PathBuf;
+
+use loam_testkit::lab::inside;
+
+use super::case::Case;
+use super::lab::{Lab, Way};
+use super::observation;
+
+/// Where the reference plugins are.
+pub(crate) fn reference() -> Option<PathBuf> {
+    ["/opt/cni/bin", "/usr/lib/cni"].map(PathBuf::from).into_iter().find(|path| path.join("bridge").exists())
+}
+
+/// Puts all implementations through the cases and compares what they did; `test` is the whole name of the test function,
+/// such as `bridge::gateways`. Cases that need a link type that this kernel lacks are named and left out.
+pub(crate) fn run_three_ways(test: &str, cases: &[Case]) {
+    inside(test, || {
+        let reference = reference();
+        if reference.is_none() {
+            println!("skipped: {test}: the comparison with the reference needs containernetworking-plugins");
+        }
+        for case in cases {
+            if let Some(missing) = case.missing_link_type() {
+                println!("skipped: {test}, {}: needs links of type {missing}", case.title);
+                continue;
+            }
+            let function = case.run(&Lab::new(Way::Function));
+            let program = case.run(&Lab::new(Way::Program));
+            observation::assert_same(test, case, &function, &program);
+            if let Some(reference) = reference.as_ref().filter(|_| case.is_for_the_reference()) {
+                let theirs = case.run(&Lab::new(Way::Reference(reference.clone())));
+                observation::assert_agree(test, case, &program, &theirs);
+            }
+        }
+    });
+}
