@@ -19,6 +19,7 @@ mod logs;
 mod mirrors;
 mod modules;
 mod network;
+mod network_bench;
 mod power;
 mod push;
 mod python_image;

@@ -213,6 +213,7 @@ mod tests {
           images   List images
           rmi      Remove images
           image    Work with images
+          network  Work with networks
           system   Look after images and containers together
           import   Make an image from a root file system, a directory or a tar
           tag      Give an image a further name

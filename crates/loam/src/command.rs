@@ -14,6 +14,7 @@ mod inspect;
 mod kill;
 mod login;
 mod logs;
+mod network;
 mod pause;
 mod ps;
 mod pull;
@@ -94,6 +95,9 @@ pub(crate) enum Command {
     /// Work with images
     #[command(subcommand)]
     Image(image::ImageCommand),
+    /// Work with networks
+    #[command(subcommand)]
+    Network(network::NetworkCommand),
     /// Look after images and containers together
     #[command(subcommand)]
     System(system::SystemCommand),
@@ -143,6 +147,7 @@ impl Command {
             Command::Images(command) => command.run(wiring),
             Command::Rmi(command) => command.run(wiring),
             Command::Image(command) => command.run(wiring),
+            Command::Network(command) => command.run(wiring),
             Command::System(command) => command.run(wiring),
             Command::Import(command) => command.run(wiring),
             Command::Tag(command) => command.run(wiring),
