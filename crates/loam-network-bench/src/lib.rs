@@ -19,6 +19,7 @@ mod container;
 mod contender;
 mod list;
 mod measure;
+mod orphans;
 mod place;
 mod plan;
 mod random;

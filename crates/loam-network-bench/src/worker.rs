@@ -15,7 +15,7 @@ use crate::container::Container;
 use crate::contender::Contender;
 use crate::list::NetworkList;
 use crate::plan::Plan;
-use crate::{place, scenario, state};
+use crate::{orphans, place, scenario, state};
 
 /// What a worker is for.
 #[derive(Debug, Serialize, Deserialize)]
@@ -130,12 +130,13 @@ pub fn serve(input: &mut dyn BufRead, output: &mut dyn Write) -> io::Result<()> 
             return answer(output, Err(format!("{error}{cause}")));
         }
     };
+    orphans::adopt()?;
     answer(output, Ok(Value::Null))?;
     let mut ground = None;
     loop {
         line.clear();
         if input.read_line(&mut line)? == 0 {
-            return Ok(());
+            return orphans::end_all_but(&[]);
         }
         let request: Request = serde_json::from_str(&line)?;
         answer(output, handle(&setup, &way, request, &mut ground))?;
@@ -167,9 +168,9 @@ fn handle(setup: &Setup, way: &Way, request: Request, ground: &mut Option<Ground
         Task::Latency => to_value(&scenario::latency::cycle(ground)?),
         Task::Growth => to_value(&scenario::growth::grow(ground)),
         Task::Parallel { callers } => to_value(&scenario::parallel::together(ground, callers)?),
-        Task::Leftovers => to_value(&scenario::leftovers::look(ground)?),
+        Task::Leftovers => to_value(&scenario::leftovers::look(ground)),
         Task::Kills => to_value(&scenario::kills::kill(ground)?),
-        Task::Promises => to_value(&scenario::promises::hold(ground)?),
+        Task::Promises => to_value(&scenario::promises::hold(ground)),
         Task::DataPath => to_value(&scenario::data_path::measure(ground)?),
         Task::Prepare | Task::Retire => Ok(Value::Null),
     }

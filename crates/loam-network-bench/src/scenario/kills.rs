@@ -4,13 +4,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
-
 use crate::caller::{DONE, Errand, READY};
 use crate::chain::Endpoint;
 use crate::container::Container;
 use crate::measure::{Samples, milliseconds};
+use crate::orphans;
 use crate::random::Random;
 use crate::scenario::leftovers::Left;
 use crate::state::Snapshot;
@@ -23,14 +21,6 @@ const SPREAD: f64 = 1.1;
 
 /// Kills callers and cleans up by DEL; then kills callers and cleans up by GC.
 pub(crate) fn kill(ground: &mut Ground) -> Result<Vec<Left>, String> {
-    // Orphans become children of this process, so that they can be found.
-    set_child_subreaper(Some(getpid())).map_err(|error| format!("becoming the orphans' parent: {error}"))?;
-    let rows = kill_as_parent(ground);
-    set_child_subreaper(None).map_err(|error| format!("being the orphans' parent no more: {error}"))?;
-    rows
-}
-
-fn kill_as_parent(ground: &mut Ground) -> Result<Vec<Left>, String> {
     let span = usual(ground)? * SPREAD;
     let mut random = Random::new(ground.plan.seed);
     let by_del = then_del(ground, span, &mut random)?;
@@ -109,11 +99,13 @@ fn then_gc(ground: &mut Ground, span: f64, random: &mut Random) -> Result<Left, 
 /// Starts a caller and kills it, and all that it started, so many milliseconds after ADD began; whether it was killed
 /// before ADD had ended.
 fn kill_one(ground: &Ground, container: &Container, after: f64) -> Result<bool, String> {
+    let others = orphans::children();
     let (mut child, mut output) = start(ground, &container.endpoint)?;
     std::thread::sleep(Duration::from_secs_f64(after / 1000.0));
     child.kill().map_err(|error| format!("killing the caller: {error}"))?;
     child.wait().map_err(|error| format!("waiting for the caller: {error}"))?;
-    end_orphans()?;
+    // What it had started goes with it; what an earlier attachment has running stays.
+    orphans::end_all_but(&others).map_err(|error| format!("ending what the caller had started: {error}"))?;
     let mut said = String::new();
     output.read_to_string(&mut said).map_err(|error| format!("listening to the caller: {error}"))?;
     Ok(said.trim().is_empty())
@@ -141,27 +133,4 @@ fn start(ground: &Ground, endpoint: &Endpoint) -> Result<(Child, BufReader<Child
     }
     child.wait().map_err(failed)?;
     Err("the caller ended early".into())
-}
-
-/// Kills whatever a dead caller has left running, its children's children too, until there is nothing to wait for.
-fn end_orphans() -> Result<(), String> {
-    loop {
-        for orphan in children() {
-            // It may have ended meanwhile; it has not been waited for, so its id is nobody else's.
-            kill_process(orphan, Signal::KILL).unwrap_or_default();
-        }
-        match waitpid(None, WaitOptions::NOHANG) {
-            Ok(Some(_)) => {}
-            Ok(None) => std::thread::sleep(Duration::from_millis(1)),
-            Err(Errno::CHILD) => return Ok(()),
-            Err(error) => return Err(format!("waiting for orphans: {error}")),
-        }
-    }
-}
-
-fn children() -> Vec<Pid> {
-    let own = getpid().as_raw_nonzero().get();
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw));
-    ids.filter(|pid| loam_sys::process_stat(*pid).is_some_and(|stat| stat.parent == own)).collect()
 }

@@ -43,12 +43,19 @@ impl Left {
 }
 
 /// Looks after DEL with the namespaces there, and after DEL when they have gone.
-pub(crate) fn look(ground: &mut Ground) -> Result<Vec<Left>, String> {
-    Ok(vec![after_del(ground, false)?, after_del(ground, true)?])
+pub(crate) fn look(ground: &mut Ground) -> Vec<Left> {
+    [("DEL", false), ("DEL, namespace gone", true)]
+        .map(|(after, gone)| {
+            let mut left = Left::new(after, CONTAINERS);
+            if let Err(failure) = after_del(ground, gone, &mut left) {
+                left.failed(failure);
+            }
+            left
+        })
+        .into()
 }
 
-fn after_del(ground: &mut Ground, gone: bool) -> Result<Left, String> {
-    let mut left = Left::new(if gone { "DEL, namespace gone" } else { "DEL" }, CONTAINERS);
+fn after_del(ground: &mut Ground, gone: bool, left: &mut Left) -> Result<(), String> {
     let before = Snapshot::take()?;
     let attached: Result<Vec<_>, String> = (0..CONTAINERS).map(|_| ground.attach()).collect();
     for mut attached in attached? {
@@ -61,6 +68,5 @@ fn after_del(ground: &mut Ground, gone: bool) -> Result<Left, String> {
             left.failed(error.to_string());
         }
     }
-    left.look(&before)?;
-    Ok(left)
+    left.look(&before)
 }

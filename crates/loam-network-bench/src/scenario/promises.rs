@@ -38,9 +38,18 @@ fn must_fail(outcome: Result<(), CallError>) -> Result<(), String> {
     if outcome.is_err() { Ok(()) } else { Err("it succeeded".into()) }
 }
 
-/// Tries all of them. The last one removes rules, those of the resident attachment too.
-pub(crate) fn hold(ground: &mut Ground) -> Result<Vec<Promise>, String> {
-    let mut promises = removals(ground)?;
+/// Tries all of them, until something fails that no promise is about. The last one removes rules, those of the resident
+/// attachment too.
+pub(crate) fn hold(ground: &mut Ground) -> Vec<Promise> {
+    let mut promises = Vec::new();
+    if let Err(note) = hold_all(ground, &mut promises) {
+        promises.push(not_tried("what comes after these", note));
+    }
+    promises
+}
+
+fn hold_all(ground: &mut Ground, promises: &mut Vec<Promise>) -> Result<(), String> {
+    removals(ground, promises)?;
     promises.extend(second_add(ground)?);
     let checks: [(&str, Breakage); 3] = [
         ("CHECK fails when the interface is gone", remove_interface),
@@ -50,7 +59,7 @@ pub(crate) fn hold(ground: &mut Ground) -> Result<Vec<Promise>, String> {
     if ground.chain.version < Version::V0_4_0 {
         let note = format!("version {} has no CHECK", ground.chain.version.as_str());
         promises.extend(checks.map(|(text, _)| not_tried(text, note.clone())));
-        return Ok(promises);
+        return Ok(());
     }
     let attached = ground.attach()?;
     let checked = ground.chain.check(&attached.container.endpoint, &attached.result);
@@ -59,12 +68,11 @@ pub(crate) fn hold(ground: &mut Ground) -> Result<Vec<Promise>, String> {
     for (text, break_it) in checks {
         promises.extend(broken(ground, text, break_it)?);
     }
-    Ok(promises)
+    Ok(())
 }
 
 /// DEL that is repeated, or has nothing to do, or does not know what ADD gave.
-fn removals(ground: &mut Ground) -> Result<Vec<Promise>, String> {
-    let mut promises = Vec::new();
+fn removals(ground: &mut Ground, promises: &mut Vec<Promise>) -> Result<(), String> {
     let Attached { mut container, result } = ground.attach()?;
     let (chain, endpoint) = (&ground.chain, container.endpoint.clone());
     well(chain.del(&endpoint, Some(&result)))?;
@@ -84,7 +92,7 @@ fn removals(ground: &mut Ground) -> Result<Vec<Promise>, String> {
     promises.push(promise("DEL detaches without the result of ADD", outcome));
     // Whatever came of that, nothing of it may trouble what follows.
     let _tried_before = ground.chain.del(&container.endpoint, Some(&result)).is_err();
-    Ok(promises)
+    Ok(())
 }
 
 /// A second ADD fails or gives the same; either way the first attachment stays as it was.
