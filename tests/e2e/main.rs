@@ -20,6 +20,7 @@ mod logs;
 mod mirrors;
 mod modules;
 mod network;
+mod network_bench;
 mod networks;
 mod power;
 mod push;

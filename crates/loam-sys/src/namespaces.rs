@@ -35,3 +35,8 @@ pub fn bring_loopback_up() -> io::Result<()> {
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// Moves the calling thread into a new network namespace; threads that it starts later are in it too.
+pub fn new_network_namespace() -> io::Result<()> {
+    unshare(UnshareFlags::NEWNET)
+}

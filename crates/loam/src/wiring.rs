@@ -31,6 +31,8 @@ use crate::render;
 pub(crate) const SHIM: Helper = Helper { name: "loam-shim", variable: "LOAM_SHIM" };
 /// The program that unpacks layers.
 pub(crate) const UNPACKER: Helper = Helper { name: "loam-unpack", variable: "LOAM_UNPACK" };
+/// The plugins, as a program for other runtimes.
+pub(crate) const PLUGINS: Helper = Helper { name: "loam-cni", variable: "LOAM_CNI" };
 
 /// A program that this one runs.
 #[derive(Clone, Copy, Debug)]
@@ -223,7 +225,7 @@ fn unpacker() -> Result<Unpacker, Failure> {
 }
 
 /// This program's file.
-fn own_program() -> Result<PathBuf, Failure> {
+pub(crate) fn own_program() -> Result<PathBuf, Failure> {
     env::current_exe().map_err(|error| {
         Failure::new(ErrorKind::Internal, "the path of this program is not known").caused_by(error)
     })

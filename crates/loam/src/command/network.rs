@@ -1,5 +1,6 @@
 //! `loam network …`.
 
+mod bench;
 mod check;
 mod connect;
 mod create;
@@ -21,6 +22,8 @@ use crate::wiring::Wiring;
 /// What can be done with networks.
 #[derive(Debug, Subcommand)]
 pub(crate) enum NetworkCommand {
+    /// Measure CNI plugins, Loam's and others', in a network of their own
+    Bench(Box<bench::Bench>),
     /// Find out whether networks work, and their containers are attached as they were; exits with 1 when not
     Check(check::Check),
     /// Put a container on one network more
@@ -46,6 +49,7 @@ pub(crate) enum NetworkCommand {
 impl NetworkCommand {
     pub(super) fn run(self, wiring: &Wiring) -> Outcome {
         match self {
+            NetworkCommand::Bench(command) => command.run(),
             NetworkCommand::Check(command) => command.run(wiring),
             NetworkCommand::Connect(command) => command.run(wiring),
             NetworkCommand::Create(command) => command.run(wiring),
