@@ -5,6 +5,7 @@ mod cp;
 mod create;
 mod diff;
 mod exec;
+mod garden_network;
 mod grootfs;
 mod image;
 mod images;
@@ -109,6 +110,12 @@ pub(crate) enum Command {
     Login(login::Login),
     /// Forget the login for a registry
     Logout(login::Logout),
+    /// Attach Garden's containers to networks, as Guardian's external networker
+    #[command(
+        disable_help_flag = true,
+        override_usage = "loam garden-network [FLAGS] --action ACTION --handle HANDLE"
+    )]
+    GardenNetwork(garden_network::GardenNetwork),
     /// Keep root file systems for Garden, with the commands and flags of GrootFS
     #[command(disable_help_flag = true, override_usage = "loam grootfs [FLAGS] COMMAND [FLAGS] ...")]
     Grootfs(grootfs::Grootfs),
@@ -153,6 +160,7 @@ impl Command {
             Command::Tag(command) => command.run(wiring),
             Command::Login(command) => command.run(wiring),
             Command::Logout(command) => command.run(wiring),
+            Command::GardenNetwork(command) => command.run(),
             Command::Grootfs(command) => command.run(),
             Command::Info(command) => command.run(wiring),
             Command::Version(command) => command.run(wiring),

@@ -12,6 +12,7 @@ mod config;
 mod exit;
 mod flags;
 mod foreground;
+mod garden_network;
 mod grootfs;
 mod human;
 mod id_file;
@@ -33,6 +34,9 @@ use wiring::Wiring;
 fn main() -> ExitCode {
     if let Some(words) = grootfs::words(std::env::args_os()) {
         return grootfs::run(words);
+    }
+    if let Some(words) = garden_network::words(std::env::args_os()) {
+        return garden_network::run(words);
     }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,

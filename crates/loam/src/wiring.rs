@@ -1,6 +1,7 @@
 //! The wiring: which adapters the engine stands on, where things are, and that nothing is opened before it is needed.
 
 mod adapters;
+mod garden_network;
 mod grootfs;
 
 use std::cell::OnceCell;
@@ -20,6 +21,7 @@ use loam_state::Database;
 use loam_sys::features::{self, Feature};
 use loam_sys::kernel;
 
+pub(crate) use garden_network::GardenNetworkHost;
 pub(crate) use grootfs::GrootfsHost;
 pub(crate) use loam_oci::{AppArmorProfile, CgroupLayout, HostReport};
 pub(crate) use loam_rootfs::MountWays;
