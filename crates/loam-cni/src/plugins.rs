@@ -1,9 +1,14 @@
 //! The plugins. Each module has its entry, a [`Plugin`] with the functions of its verbs.
 
+pub mod bandwidth;
 pub mod bridge;
 pub mod host_local;
+pub(crate) mod kernel;
 pub mod loopback;
 pub mod portmap;
+pub mod sbr;
+pub mod tuning;
+pub mod vrf;
 
 use crate::protocol::{CniError, CniResult, Command, Context, Version};
 
@@ -39,8 +44,16 @@ pub struct Plugin {
 
 impl Plugin {
     /// All plugins, by name.
-    pub const ALL: [&'static Plugin; 4] =
-        [&bridge::PLUGIN, &host_local::PLUGIN, &loopback::PLUGIN, &portmap::PLUGIN];
+    pub const ALL: [&'static Plugin; 8] = [
+        &bandwidth::PLUGIN,
+        &bridge::PLUGIN,
+        &host_local::PLUGIN,
+        &loopback::PLUGIN,
+        &portmap::PLUGIN,
+        &sbr::PLUGIN,
+        &tuning::PLUGIN,
+        &vrf::PLUGIN,
+    ];
 
     /// The plugin of a configuration's `type`.
     pub fn from_type(kind: &str) -> Option<&'static Self> {

@@ -36,6 +36,14 @@ pub struct Link {
     pub controller: Option<u32>,
     /// The index of the other end of a veth pair.
     pub peer: Option<u32>,
+    /// Whether it takes all multicast packets because somebody said so.
+    pub all_multicast: bool,
+    /// How many packets may wait to be sent.
+    pub queue_length: u32,
+    /// The text that somebody gave it.
+    pub alias: String,
+    /// The routing table, of a link of kind `vrf`.
+    pub vrf_table: Option<u32>,
 }
 
 impl Link {
@@ -48,6 +56,18 @@ impl Link {
 /// A hardware address as text.
 pub(crate) fn mac_text(mac: &[u8]) -> String {
     mac.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
+}
+
+/// Reads a hardware address of one interface, not of a group (IEEE 802, clause 8.4).
+pub(crate) fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let mut mac = [0; 6];
+    let mut parts = text.split([':', '-']);
+    for byte in &mut mac {
+        let part = parts.next()?;
+        let two_digits = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+        *byte = u8::from_str_radix(part, 16).ok().filter(|_| two_digits)?;
+    }
+    (parts.next().is_none() && mac[0] & 1 == 0).then_some(mac)
 }
 
 /// What a veth pair between a bridge and a namespace is made from.
@@ -78,19 +98,19 @@ pub struct PortSettings {
     pub isolated: Option<bool>,
 }
 
-fn by_index(index: u32) -> LinkMessage {
+pub(super) fn by_index(index: u32) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header.index = index;
     message
 }
 
-fn by_name(name: &str) -> LinkMessage {
+pub(super) fn by_name(name: &str) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::IfName(name.to_owned()));
     message
 }
 
-fn set_up(message: &mut LinkMessage) {
+pub(super) fn set_up(message: &mut LinkMessage) {
     message.header.flags = LinkFlags::Up;
     message.header.change_mask = LinkFlags::Up;
 }
@@ -224,6 +244,7 @@ fn read_link(answer: &Answer) -> Option<Link> {
     const RTM_NEWLINK: u16 = 16;
     const IFF_UP: u32 = 1;
     const IFF_PROMISC: u32 = 0x100;
+    const IFF_ALLMULTI: u32 = 0x200;
     let header = answer.payload.get(..16).filter(|_| answer.kind == RTM_NEWLINK)?;
     let number = |bytes: &[u8]| Some(u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?));
     let flags = number(&header[8..])?;
@@ -231,6 +252,7 @@ fn read_link(answer: &Answer) -> Option<Link> {
         index: number(&header[4..])?,
         up: flags & IFF_UP != 0,
         promiscuous: flags & IFF_PROMISC != 0,
+        all_multicast: flags & IFF_ALLMULTI != 0,
         ..Link::default()
     };
     for (kind, value) in attributes(&answer.payload[16..]) {
@@ -240,14 +262,31 @@ fn read_link(answer: &Answer) -> Option<Link> {
             4 => link.mtu = number(value)?,
             5 => link.peer = number(value),
             10 => link.controller = number(value),
-            18 => {
-                let found = attributes(value).find(|(kind, _)| *kind == 1);
-                link.kind = found.map(|(_, name)| text(name)).unwrap_or_default();
-            }
+            13 => link.queue_length = number(value)?,
+            18 => read_kind(&mut link, value),
+            20 => link.alias = text(value),
             _ => {}
         }
     }
     Some(link)
+}
+
+/// Reads what is said of a link's kind (if_link.h, `IFLA_INFO_KIND` and `IFLA_INFO_DATA`).
+fn read_kind(link: &mut Link, info: &[u8]) {
+    const IFLA_VRF_TABLE: u16 = 1;
+    let mut data = None;
+    for (kind, value) in attributes(info) {
+        match kind {
+            1 => link.kind = text(value),
+            2 => data = Some(value),
+            _ => {}
+        }
+    }
+    if link.kind == "vrf" {
+        let table = data.and_then(|data| attributes(data).find(|(kind, _)| *kind == IFLA_VRF_TABLE));
+        link.vrf_table =
+            table.and_then(|(_, value)| Some(u32::from_ne_bytes(value.get(..4)?.try_into().ok()?)));
+    }
 }
 
 #[cfg(test)]
