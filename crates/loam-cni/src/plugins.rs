@@ -2,6 +2,7 @@
 
 pub mod bandwidth;
 pub mod bridge;
+pub mod firewall;
 pub mod host_local;
 pub(crate) mod kernel;
 pub mod loopback;
@@ -44,9 +45,10 @@ pub struct Plugin {
 
 impl Plugin {
     /// All plugins, by name.
-    pub const ALL: [&'static Plugin; 8] = [
+    pub const ALL: [&'static Plugin; 9] = [
         &bandwidth::PLUGIN,
         &bridge::PLUGIN,
+        &firewall::PLUGIN,
         &host_local::PLUGIN,
         &loopback::PLUGIN,
         &portmap::PLUGIN,

@@ -8,6 +8,7 @@ use crate::netlink::Attributes;
 pub(super) const NFT_MSG_NEWTABLE: u8 = 0;
 pub(super) const NFT_MSG_DELTABLE: u8 = 2;
 pub(super) const NFT_MSG_NEWCHAIN: u8 = 3;
+pub(super) const NFT_MSG_GETCHAIN: u8 = 4;
 pub(super) const NFT_MSG_NEWRULE: u8 = 6;
 pub(super) const NFT_MSG_GETRULE: u8 = 7;
 pub(super) const NFT_MSG_DELRULE: u8 = 8;
@@ -29,6 +30,8 @@ const NFNL_MSG_BATCH_END: u16 = 0x11;
 pub enum Hook {
     /// Packets that came in, before routing.
     Prerouting,
+    /// Packets that pass through.
+    Forward,
     /// Packets of this host's own, before routing.
     Output,
     /// Packets that go out, after routing.
@@ -99,6 +102,7 @@ impl Batch {
             let Some((kind, hook, priority)) = chain.hook else { return };
             let number = match hook {
                 Hook::Prerouting => 0,
+                Hook::Forward => 2,
                 Hook::Output => 3,
                 Hook::Postrouting => 4,
             };

@@ -16,8 +16,10 @@ pub enum Field {
     InputLink,
     /// The name of the link that it goes out by (`oifname`).
     OutputLink,
-    /// The state bits of its connection (`ct status`).
+    /// The status bits of its connection (`ct status`).
     ConnectionStatus,
+    /// What the packet is to its connection, as a bit (`ct state`).
+    ConnectionState,
     /// The kind of its destination address: local, broadcast and so on (`fib daddr type`).
     DestinationKind,
     /// Bytes of the network header: offset, length.
@@ -40,6 +42,8 @@ pub enum Comparison {
 pub enum Verdict<'a> {
     /// It is dropped.
     Drop,
+    /// It passes, as far as this hook's chain is concerned.
+    Accept,
     /// It goes on in another chain, and comes back.
     Jump(&'a str),
 }
@@ -143,6 +147,7 @@ fn load(field: Field, register: u32) -> (&'static str, Attributes) {
     const NFT_META_OIFNAME: u32 = 7;
     const NFT_META_NFPROTO: u32 = 15;
     const NFT_META_L4PROTO: u32 = 16;
+    const NFT_CT_STATE: u32 = 0;
     const NFT_CT_STATUS: u32 = 2;
     const NFT_FIB_RESULT_ADDRTYPE: u32 = 3;
     const NFTA_FIB_F_DADDR: u32 = 2;
@@ -158,6 +163,10 @@ fn load(field: Field, register: u32) -> (&'static str, Attributes) {
         Field::OutputLink => meta(NFT_META_OIFNAME),
         Field::ConnectionStatus => {
             data.be32(1, register).be32(2, NFT_CT_STATUS);
+            "ct"
+        }
+        Field::ConnectionState => {
+            data.be32(1, register).be32(2, NFT_CT_STATE);
             "ct"
         }
         Field::DestinationKind => {
@@ -178,9 +187,11 @@ fn load(field: Field, register: u32) -> (&'static str, Attributes) {
 
 fn write_verdict(verdict: Verdict<'_>, into: &mut Attributes) {
     const NF_DROP: u32 = 0;
+    const NF_ACCEPT: u32 = 1;
     const NFT_JUMP: i32 = -3;
     match verdict {
         Verdict::Drop => into.be32(1, NF_DROP),
+        Verdict::Accept => into.be32(1, NF_ACCEPT),
         Verdict::Jump(chain) => into.bytes(1, &NFT_JUMP.to_be_bytes()).text(2, chain),
     };
 }

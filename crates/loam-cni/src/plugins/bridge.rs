@@ -26,7 +26,7 @@ mod sandbox;
 use sha2::{Digest, Sha256};
 
 use crate::delegate::call_ipam;
-use crate::firewall::{Firewall, NetworkRecord};
+use crate::masquerade;
 use crate::namespace::NamespaceError;
 use crate::netlink::{Link, NetlinkError, RouteSocket};
 use crate::plugins::{Plugin, Role};
@@ -121,8 +121,8 @@ fn attach(
     }
     let mut socket = RouteSocket::open().map_err(failed("opening a socket"))?;
     let bridge = host::ensure_bridge(&mut socket, config)?;
-    if config.masquerade {
-        masquerade(context, &result)?;
+    if let Some(backend) = config.masquerade {
+        masquerade::set(context, backend, &addresses(&result))?;
     }
     if config.is_gateway {
         gateway::serve(&mut socket, &bridge, config, &result)?;
@@ -146,11 +146,8 @@ fn attach(
     Ok(result)
 }
 
-fn masquerade(context: &Context<'_>, result: &CniResult) -> Result<(), CniError> {
-    let record = NetworkRecord { sources: result.ips.iter().map(|ip| ip.address.trunc()).collect() };
-    Firewall::open(context.host)
-        .and_then(|mut firewall| firewall.masquerade(&context.config.name, &record))
-        .map_err(|cause| CniError::internal("masquerading failed", &cause))
+fn addresses(result: &CniResult) -> Vec<ipnet::IpNet> {
+    result.ips.iter().map(|ip| ip.address).collect()
 }
 
 /// The result's interfaces: the bridge, the end on the host, the end in the namespace.
@@ -210,6 +207,9 @@ fn del(context: &Context<'_>) -> Result<(), CniError> {
             host::remove_pair(&mut socket, &derived.host_name)?;
         }
     }
+    if let Some(backend) = config.masquerade {
+        masquerade::remove(context, backend)?;
+    }
     match &config.ipam_type {
         Some(kind) => call_ipam(context, kind, Command::Del).map(drop),
         None => Ok(()),
@@ -232,6 +232,9 @@ fn gc(context: &Context<'_>) -> Result<(), CniError> {
         if link.kind == "veth" && Derived::is_host_name(&link.name) && !valid.contains(&link.name) {
             host::remove_pair(&mut socket, &link.name)?;
         }
+    }
+    if let Some(backend) = config.masquerade {
+        masquerade::collect(context, backend)?;
     }
     match &config.ipam_type {
         Some(kind) => call_ipam(context, kind, Command::Gc).map(drop),

@@ -4,6 +4,9 @@
 #![expect(clippy::print_stdout, reason = "a test that can't run says so")]
 
 mod bandwidth;
+mod firewall;
 mod machine;
+mod portmap;
 mod sbr;
 mod tuning;
+mod watch;

@@ -1,8 +1,9 @@
 //! CHECK: whether the attachment is still as ADD made it.
 
 use super::config::Config;
-use super::{Derived, failed, not_entered};
+use super::{Derived, addresses, failed, not_entered};
 use crate::delegate::call_ipam;
+use crate::masquerade;
 use crate::netlink::RouteSocket;
 use crate::protocol::{CniError, CniResult, Command, Context, code};
 
@@ -22,6 +23,12 @@ pub(super) fn check(context: &Context<'_>) -> Result<(), CniError> {
     let (host_end, bridge) = check_host(&mut socket, context, &config, previous)?;
     let inside = namespace.run(|| check_inside(context, previous, &config));
     let peer = inside.map_err(|cause| not_entered(&cause))??;
+    if let Some(backend) = config.masquerade
+        && !masquerade::is_set(context, backend, &addresses(previous))?
+    {
+        let message = format!("what `{}` sends is not masqueraded", context.interface);
+        return Err(wrong(message));
+    }
     if peer != Some(host_end) {
         let message = format!("`{}` is not connected to bridge `{bridge}`", context.interface);
         return Err(wrong(message));

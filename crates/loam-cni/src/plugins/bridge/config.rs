@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::masquerade::Backend;
 use crate::protocol::{CniError, Context, Dns, check_interface_name, check_plugin_type};
 
 #[derive(Debug, Default, Deserialize)]
@@ -43,7 +44,8 @@ pub(super) struct Config {
     pub(super) is_gateway: bool,
     pub(super) is_default_gateway: bool,
     pub(super) force_address: bool,
-    pub(super) masquerade: bool,
+    /// Who masquerades, if it is done.
+    pub(super) masquerade: Option<Backend>,
     pub(super) mtu: Option<u32>,
     pub(super) hairpin: bool,
     pub(super) promiscuous: bool,
@@ -78,6 +80,9 @@ impl Config {
                 "cannot set hairpin mode and promiscuous mode at the same time",
             ));
         }
+        // What is unknown is refused by ADD, and nothing for DEL to undo.
+        let backend = || Backend::parse(keys.ip_masq_backend.as_deref()).unwrap_or_default();
+        let masquerade = keys.ip_masq.then(backend);
         let ipam_type = keys.ipam.map(|ipam| ipam.kind).filter(|kind| !kind.is_empty());
         if let Some(kind) = &ipam_type {
             check_plugin_type(kind)?;
@@ -92,7 +97,7 @@ impl Config {
             is_gateway: keys.is_gateway || keys.is_default_gateway,
             is_default_gateway: keys.is_default_gateway,
             force_address: keys.force_address,
-            masquerade: keys.ip_masq,
+            masquerade,
             mtu: (keys.mtu > 0).then_some(keys.mtu),
             hairpin: keys.hairpin_mode,
             promiscuous: keys.promisc_mode,
@@ -120,10 +125,7 @@ fn refuse_unsupported(keys: &Keys) -> Result<(), CniError> {
     if keys.macspoofchk {
         return Err(CniError::unsupported_field("macspoofchk", true));
     }
-    match keys.ip_masq_backend.as_deref() {
-        None | Some("" | "nftables") => Ok(()),
-        Some(other) => Err(CniError::unsupported_field("ipMasqBackend", other)),
-    }
+    Backend::parse(keys.ip_masq_backend.as_deref()).map(drop)
 }
 
 /// The hardware address that is asked for: of the runtime, else of `args`, else of `CNI_ARGS`.
@@ -177,7 +179,7 @@ mod tests {
         ] {
             assert!(Config::from_keys(keys(bad)).is_err(), "{bad}");
         }
-        for bad in [r#"{"vlan":7}"#, r#"{"macspoofchk":true}"#, r#"{"ipMasqBackend":"iptables"}"#] {
+        for bad in [r#"{"vlan":7}"#, r#"{"macspoofchk":true}"#, r#"{"ipMasqBackend":"ebtables"}"#] {
             assert_eq!(refuse_unsupported(&keys(bad)).expect_err("refused").code, 2, "{bad}");
         }
         let config = Config::from_keys(keys(r#"{"isDefaultGateway":true}"#)).expect("valid");
