@@ -36,6 +36,11 @@ pub(crate) fn call_ipam(
     }
 }
 
+/// Whether an address plugin is one of ours, called as a function.
+pub(crate) fn is_built_in_ipam(kind: &str) -> bool {
+    Plugin::from_type(kind).is_some_and(|plugin| plugin.role == Role::Addresses)
+}
+
 /// Finds a plugin's program.
 pub fn find(kind: &str, directories: &[PathBuf]) -> Result<PathBuf, CniError> {
     check_plugin_type(kind)?;

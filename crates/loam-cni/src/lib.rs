@@ -12,6 +12,7 @@ mod bus;
 pub mod conntrack;
 pub mod delegate;
 pub mod firewall;
+mod interface;
 pub mod iptables;
 pub(crate) mod masquerade;
 pub mod namespace;
@@ -20,6 +21,7 @@ pub mod nftables;
 pub mod plugins;
 pub mod program;
 pub mod protocol;
+mod spoof_check;
 mod sysctl;
 mod unmanaged;
 

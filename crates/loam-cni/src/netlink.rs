@@ -6,6 +6,8 @@
 mod address;
 mod attribute;
 mod batch;
+mod bridge_vlan;
+mod child_link;
 mod link;
 mod neighbour;
 mod route;
@@ -14,11 +16,13 @@ mod setting;
 mod socket;
 mod traffic;
 
-pub use address::Address;
+pub use address::{Address, AddressOptions};
 pub(crate) use attribute::{Attributes, attributes, be16, be32, text};
 pub use batch::Batch;
+pub use bridge_vlan::VlanRange;
+pub use child_link::{ChildLink, LinkKind, LinkSettings};
+pub(crate) use link::mac_text;
 pub use link::{Link, PortSettings, Veth};
-pub(crate) use link::{mac_text, parse_mac};
 pub use route::RouteEntry;
 pub use rule::{Rule, StoredRoute};
 pub use setting::Setting;

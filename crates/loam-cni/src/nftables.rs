@@ -18,6 +18,9 @@ pub use socket::{NftablesError, NftablesSocket, SocketPool};
 /// The family of the tables here: IPv4 and IPv6 together (`NFPROTO_INET`).
 pub const FAMILY_INET: u8 = 1;
 
+/// The family of tables that see the frames between a bridge's ports (`NFPROTO_BRIDGE`).
+pub const FAMILY_BRIDGE: u8 = 7;
+
 /// The subsystem number in the message types (`NFNL_SUBSYS_NFTABLES`).
 const SUBSYSTEM: u16 = 10;
 

@@ -2,13 +2,21 @@
 
 pub mod bandwidth;
 pub mod bridge;
+pub mod dummy;
 pub mod firewall;
+pub mod host_device;
 pub mod host_local;
+pub mod ipvlan;
 pub(crate) mod kernel;
 pub mod loopback;
+pub mod macvlan;
 pub mod portmap;
+pub mod ptp;
 pub mod sbr;
+pub mod static_addresses;
+pub mod tap;
 pub mod tuning;
+pub mod vlan;
 pub mod vrf;
 
 use crate::protocol::{CniError, CniResult, Command, Context, Version};
@@ -45,15 +53,23 @@ pub struct Plugin {
 
 impl Plugin {
     /// All plugins, by name.
-    pub const ALL: [&'static Plugin; 9] = [
+    pub const ALL: [&'static Plugin; 17] = [
         &bandwidth::PLUGIN,
         &bridge::PLUGIN,
+        &dummy::PLUGIN,
         &firewall::PLUGIN,
+        &host_device::PLUGIN,
         &host_local::PLUGIN,
+        &ipvlan::PLUGIN,
         &loopback::PLUGIN,
+        &macvlan::PLUGIN,
         &portmap::PLUGIN,
+        &ptp::PLUGIN,
         &sbr::PLUGIN,
+        &static_addresses::PLUGIN,
+        &tap::PLUGIN,
         &tuning::PLUGIN,
+        &vlan::PLUGIN,
         &vrf::PLUGIN,
     ];
 

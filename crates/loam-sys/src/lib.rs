@@ -28,6 +28,7 @@ mod resolution;
 mod sandbox;
 mod scheduling;
 mod signal_queue;
+mod tap;
 mod write_back;
 
 pub use allow_list::{CheckedCall, allow_only};
@@ -49,4 +50,5 @@ pub use processes::{open_process, send_signal};
 pub use resolution::{open_in_root, openat2};
 pub use scheduling::{SchedulerSettings, set_io_priority, set_personality, set_scheduler};
 pub use signal_queue::SignalQueue;
+pub use tap::{TapSettings, make_tap};
 pub use write_back::begin_write_back;

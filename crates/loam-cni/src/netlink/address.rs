@@ -22,6 +22,17 @@ pub struct Address {
     pub global: bool,
     /// Whether the kernel still makes sure that nobody else has it.
     pub tentative: bool,
+    /// Whether the kernel found out that somebody else has it.
+    pub duplicate: bool,
+}
+
+/// What the kernel does with an address beside setting it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AddressOptions {
+    /// Whether it probes for duplicates of an IPv6 address, during which the address can't be used.
+    pub probe: bool,
+    /// Whether it makes no route to the subnet.
+    pub without_route: bool,
 }
 
 fn message(index: u32, net: IpNet) -> AddressMessage {
@@ -36,19 +47,25 @@ fn message(index: u32, net: IpNet) -> AddressMessage {
 }
 
 impl Batch {
-    /// Gives a link an address. `probe` has the kernel probe for duplicates of an IPv6 address, during which the
-    /// address can't be used.
-    pub fn add_address(&mut self, index: u32, net: IpNet, probe: bool) -> &mut Self {
+    /// Gives a link an address.
+    pub fn add_address(&mut self, index: u32, net: IpNet, options: AddressOptions) -> &mut Self {
         let mut message = message(index, net);
+        let mut flags = AddressFlags::empty();
         match net {
             IpNet::V4(net) if net.prefix_len() < 31 => {
                 message.attributes.push(AddressAttribute::Broadcast(net.broadcast()));
             }
-            IpNet::V6(_) if !probe => {
+            IpNet::V6(_) if !options.probe => {
                 message.header.flags = AddressHeaderFlags::Nodad;
-                message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+                flags |= AddressFlags::Nodad;
             }
             _ => {}
+        }
+        if options.without_route {
+            flags |= AddressFlags::Noprefixroute;
+        }
+        if !flags.is_empty() {
+            message.attributes.push(AddressAttribute::Flags(flags));
         }
         self.create_address(message);
         self
@@ -78,16 +95,20 @@ impl RouteSocket {
 fn read_address(message: &AddressMessage) -> Option<Address> {
     let (mut local, mut address) = (None, None);
     let mut tentative = message.header.flags.contains(AddressHeaderFlags::Tentative);
+    let mut duplicate = message.header.flags.contains(AddressHeaderFlags::Dadfailed);
     for attribute in &message.attributes {
         match attribute {
             AddressAttribute::Local(found) => local = Some(*found),
             AddressAttribute::Address(found) => address = Some(*found),
-            AddressAttribute::Flags(flags) => tentative |= flags.contains(AddressFlags::Tentative),
+            AddressAttribute::Flags(flags) => {
+                tentative |= flags.contains(AddressFlags::Tentative);
+                duplicate |= flags.contains(AddressFlags::Dadfailed);
+            }
             _ => {}
         }
     }
     let ip: IpAddr = local.or(address)?;
     let net = IpNet::new(ip, message.header.prefix_len).ok()?;
     let global = message.header.scope == AddressScope::Universe;
-    Some(Address { index: message.header.index, net, global, tentative })
+    Some(Address { index: message.header.index, net, global, tentative, duplicate })
 }

@@ -4,8 +4,8 @@ use std::os::fd::AsRawFd;
 
 use netlink_packet_core::DefaultNla;
 use netlink_packet_route::link::{
-    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkExtentMask,
-    LinkFlags, LinkInfo, LinkMessage,
+    InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
+    LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
@@ -34,16 +34,17 @@ pub struct Link {
     pub promiscuous: bool,
     /// The index of the bridge that it is a port of.
     pub controller: Option<u32>,
-    /// The index of the other end of a veth pair.
+    /// The index of the other end of a veth pair, or of the link that this one is made over. It may be in another
+    /// namespace.
     pub peer: Option<u32>,
     /// Whether it takes all multicast packets because somebody said so.
     pub all_multicast: bool,
     /// How many packets may wait to be sent.
     pub queue_length: u32,
-    /// The text that somebody gave it.
+    /// Its alias, a text for people; empty when it has none.
     pub alias: String,
-    /// The routing table, of a link of kind `vrf`.
-    pub vrf_table: Option<u32>,
+    /// What its kind knows of itself (`IFLA_INFO_DATA`).
+    data: Vec<u8>,
 }
 
 impl Link {
@@ -51,23 +52,26 @@ impl Link {
     pub fn mac_text(&self) -> String {
         mac_text(&self.mac)
     }
+
+    /// The routing table of a VRF (if_link.h, `IFLA_VRF_TABLE`).
+    pub fn vrf_table(&self) -> Option<u32> {
+        self.mode().filter(|_| self.kind == "vrf")
+    }
+
+    /// The mode of a macvlan or ipvlan, or the number of a vlan: each is the first attribute of its kind.
+    pub fn mode(&self) -> Option<u32> {
+        let (_, value) = attributes(&self.data).find(|(kind, _)| *kind == 1)?;
+        match value {
+            [a, b] => Some(u16::from_ne_bytes([*a, *b]).into()),
+            [a, b, c, d] => Some(u32::from_ne_bytes([*a, *b, *c, *d])),
+            _ => None,
+        }
+    }
 }
 
 /// A hardware address as text.
 pub(crate) fn mac_text(mac: &[u8]) -> String {
     mac.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
-}
-
-/// Reads a hardware address of one interface, not of a group (IEEE 802, clause 8.4).
-pub(crate) fn parse_mac(text: &str) -> Option<[u8; 6]> {
-    let mut mac = [0; 6];
-    let mut parts = text.split([':', '-']);
-    for byte in &mut mac {
-        let part = parts.next()?;
-        let two_digits = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-        *byte = u8::from_str_radix(part, 16).ok().filter(|_| two_digits)?;
-    }
-    (parts.next().is_none() && mac[0] & 1 == 0).then_some(mac)
 }
 
 /// What a veth pair between a bridge and a namespace is made from.
@@ -77,8 +81,8 @@ pub struct Veth<'a> {
     pub host_name: &'a str,
     /// The hardware address of the end on the host.
     pub host_mac: [u8; 6],
-    /// The bridge that the end on the host becomes a port of.
-    pub bridge: u32,
+    /// The bridge that the end on the host becomes a port of, if it does.
+    pub bridge: Option<u32>,
     /// The namespace of the other end.
     pub namespace: &'a Namespace,
     /// The name of the end in the namespace.
@@ -116,13 +120,24 @@ pub(super) fn set_up(message: &mut LinkMessage) {
 }
 
 impl Batch {
-    /// Makes a bridge that is up; its hardware address is kept even when ports come and go.
-    pub fn add_bridge(&mut self, name: &str, mac: [u8; 6], mtu: Option<u32>) -> &mut Self {
+    /// Makes a bridge that is up; its hardware address is kept even when ports come and go. With `filter_vlans` it tells
+    /// virtual networks apart.
+    pub fn add_bridge(
+        &mut self,
+        name: &str,
+        mac: [u8; 6],
+        mtu: Option<u32>,
+        filter_vlans: bool,
+    ) -> &mut Self {
         let mut message = by_name(name);
         set_up(&mut message);
         message.attributes.push(LinkAttribute::Address(mac.to_vec()));
         message.attributes.extend(mtu.map(LinkAttribute::Mtu));
-        message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
+        let mut info = vec![LinkInfo::Kind(InfoKind::Bridge)];
+        if filter_vlans {
+            info.push(LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)])));
+        }
+        message.attributes.push(LinkAttribute::LinkInfo(info));
         self.create_link(message);
         self
     }
@@ -138,7 +153,7 @@ impl Batch {
         set_up(&mut message);
         message.attributes.push(LinkAttribute::Address(veth.host_mac.to_vec()));
         message.attributes.extend(veth.mtu.map(LinkAttribute::Mtu));
-        message.attributes.push(LinkAttribute::Controller(veth.bridge));
+        message.attributes.extend(veth.bridge.map(LinkAttribute::Controller));
         message.attributes.push(LinkAttribute::LinkInfo(vec![
             LinkInfo::Kind(InfoKind::Veth),
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
@@ -179,6 +194,14 @@ impl Batch {
         self
     }
 
+    /// Gives a link an alias, by name.
+    pub fn set_alias(&mut self, name: &str, alias: &str) -> &mut Self {
+        let mut message = by_name(name);
+        message.attributes.push(LinkAttribute::IfAlias(alias.to_owned()));
+        self.change_link(message);
+        self
+    }
+
     /// Brings a link up.
     pub fn link_up(&mut self, index: u32) -> &mut Self {
         let mut message = by_index(index);
@@ -207,6 +230,14 @@ impl Batch {
     /// Removes a link by name. The kernel waits for its grace periods before it answers.
     pub fn delete_link(&mut self, name: &str) -> &mut Self {
         self.remove_link(by_name(name));
+        self
+    }
+}
+
+impl Batch {
+    /// Removes a link by index, which stays the same when somebody renames it.
+    pub fn delete_link_by_index(&mut self, index: u32) -> &mut Self {
+        self.remove_link(by_index(index));
         self
     }
 }
@@ -263,30 +294,20 @@ fn read_link(answer: &Answer) -> Option<Link> {
             5 => link.peer = number(value),
             10 => link.controller = number(value),
             13 => link.queue_length = number(value)?,
-            18 => read_kind(&mut link, value),
+            18 => {
+                for (kind, value) in attributes(value) {
+                    match kind {
+                        1 => link.kind = text(value),
+                        2 => link.data = value.to_vec(),
+                        _ => {}
+                    }
+                }
+            }
             20 => link.alias = text(value),
             _ => {}
         }
     }
     Some(link)
-}
-
-/// Reads what is said of a link's kind (if_link.h, `IFLA_INFO_KIND` and `IFLA_INFO_DATA`).
-fn read_kind(link: &mut Link, info: &[u8]) {
-    const IFLA_VRF_TABLE: u16 = 1;
-    let mut data = None;
-    for (kind, value) in attributes(info) {
-        match kind {
-            1 => link.kind = text(value),
-            2 => data = Some(value),
-            _ => {}
-        }
-    }
-    if link.kind == "vrf" {
-        let table = data.and_then(|data| attributes(data).find(|(kind, _)| *kind == IFLA_VRF_TABLE));
-        link.vrf_table =
-            table.and_then(|(_, value)| Some(u32::from_ne_bytes(value.get(..4)?.try_into().ok()?)));
-    }
 }
 
 #[cfg(test)]

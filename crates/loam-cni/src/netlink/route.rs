@@ -24,6 +24,8 @@ pub struct RouteEntry {
     pub link: Option<u32>,
     /// The routing table.
     pub table: u32,
+    /// Its metric; of several routes the one with the lowest is taken.
+    pub metric: u32,
     /// Whether it leads to another host or network, rather than to this host itself.
     pub unicast: bool,
 }
@@ -35,6 +37,17 @@ fn family(address: IpAddr) -> AddressFamily {
 impl Batch {
     /// Adds a route out of a link; `gateway` is taken when the route names none.
     pub fn add_route(&mut self, index: u32, route: &Route, gateway: Option<IpAddr>) -> &mut Self {
+        self.add_route_from(index, route, gateway, None)
+    }
+
+    /// Adds a route as [`Self::add_route`] does; what goes over it has the source address unless it has one.
+    pub fn add_route_from(
+        &mut self,
+        index: u32,
+        route: &Route,
+        gateway: Option<IpAddr>,
+        source: Option<IpAddr>,
+    ) -> &mut Self {
         let gateway = route.gw.or(gateway);
         let mut message = RouteMessage::default();
         message.header.address_family = family(route.dst.addr());
@@ -56,6 +69,7 @@ impl Batch {
         }
         message.attributes.extend(gateway.map(|gateway| RouteAttribute::Gateway(gateway.into())));
         message.attributes.push(RouteAttribute::Oif(index));
+        message.attributes.extend(source.map(|source| RouteAttribute::PrefSource(source.into())));
         message.attributes.extend(route.priority.map(RouteAttribute::Priority));
         let mut metrics = Vec::new();
         metrics.extend(route.mtu.map(RouteMetric::Mtu));
@@ -112,17 +126,19 @@ fn read_route(message: &RouteMessage) -> Option<RouteEntry> {
         AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
         _ => return None,
     };
-    let (mut gateway, mut link, mut table) = (None, None, u32::from(message.header.table));
+    let (mut gateway, mut link, mut metric) = (None, None, 0);
+    let mut table = u32::from(message.header.table);
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Destination(found) => destination = address(found)?,
             RouteAttribute::Gateway(found) => gateway = address(found),
             RouteAttribute::Oif(found) => link = Some(*found),
             RouteAttribute::Table(found) => table = *found,
+            RouteAttribute::Priority(found) => metric = *found,
             _ => {}
         }
     }
     let destination = IpNet::new(destination, message.header.destination_prefix_length).ok()?;
     let unicast = message.header.kind == RouteType::Unicast;
-    Some(RouteEntry { destination, gateway, link, table, unicast })
+    Some(RouteEntry { destination, gateway, link, table, metric, unicast })
 }

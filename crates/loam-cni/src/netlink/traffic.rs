@@ -65,14 +65,6 @@ impl Batch {
         self
     }
 
-    /// Gives a link a text that `ip link` shows.
-    pub fn set_alias(&mut self, name: &str, alias: &str) -> &mut Self {
-        let mut message = by_name(name);
-        message.attributes.push(LinkAttribute::IfAlias(alias.to_owned()));
-        self.set_link(message);
-        self
-    }
-
     /// Limits what a link sends. A discipline that somebody set is in the way.
     pub fn limit_rate(&mut self, index: u32, bucket: TokenBucket) -> &mut Self {
         let mut options = Attributes::default();

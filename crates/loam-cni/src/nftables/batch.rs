@@ -50,6 +50,7 @@ pub struct Chain {
 /// Changes to one table.
 #[derive(Debug)]
 pub struct Batch {
+    family: u8,
     table: &'static str,
     messages: Vec<(u16, u16, Attributes)>,
     sets: u32,
@@ -58,7 +59,12 @@ pub struct Batch {
 impl Batch {
     /// An empty batch of changes to a table of the family `inet`.
     pub fn new(table: &'static str) -> Self {
-        Self { table, messages: Vec::new(), sets: 0 }
+        Self::of_family(FAMILY_INET, table)
+    }
+
+    /// An empty batch of changes to a table of another family.
+    pub fn of_family(family: u8, table: &'static str) -> Self {
+        Self { family, table, messages: Vec::new(), sets: 0 }
     }
 
     /// Whether nothing is to be changed.
@@ -67,7 +73,7 @@ impl Batch {
     }
 
     fn push(&mut self, message: u8, flags: u16, fill: impl FnOnce(&mut Attributes)) {
-        let mut attributes = Attributes::after(&header(FAMILY_INET, 0));
+        let mut attributes = Attributes::after(&header(self.family, 0));
         attributes.text(1, self.table);
         fill(&mut attributes);
         self.messages.push(((SUBSYSTEM << 8) | u16::from(message), flags, attributes));

@@ -22,6 +22,8 @@ pub enum Field {
     ConnectionState,
     /// The kind of its destination address: local, broadcast and so on (`fib daddr type`).
     DestinationKind,
+    /// Bytes of the link's header: offset, length.
+    Link(u32, u32),
     /// Bytes of the network header: offset, length.
     Network(u32, u32),
     /// Bytes of the transport header: offset, length.
@@ -172,6 +174,10 @@ fn load(field: Field, register: u32) -> (&'static str, Attributes) {
         Field::DestinationKind => {
             data.be32(1, register).be32(2, NFT_FIB_RESULT_ADDRTYPE).be32(3, NFTA_FIB_F_DADDR);
             "fib"
+        }
+        Field::Link(offset, length) => {
+            data.be32(1, register).be32(2, 0).be32(3, offset).be32(4, length);
+            "payload"
         }
         Field::Network(offset, length) => {
             data.be32(1, register).be32(2, 1).be32(3, offset).be32(4, length);

@@ -15,6 +15,8 @@ pub enum SetKind {
     Port,
     /// The name of a link.
     LinkName,
+    /// A hardware address of Ethernet.
+    HardwareAddress,
 }
 
 impl SetKind {
@@ -22,6 +24,7 @@ impl SetKind {
         match self {
             SetKind::Ipv4 => 7,
             SetKind::Ipv6 => 8,
+            SetKind::HardwareAddress => 9,
             SetKind::Protocol => 12,
             SetKind::Port => 13,
             SetKind::LinkName => 41,
@@ -32,6 +35,7 @@ impl SetKind {
     fn length(self) -> u32 {
         match self {
             SetKind::Ipv4 | SetKind::Protocol | SetKind::Port => 4,
+            SetKind::HardwareAddress => 8,
             SetKind::Ipv6 | SetKind::LinkName => 16,
         }
     }

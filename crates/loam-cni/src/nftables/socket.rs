@@ -119,7 +119,16 @@ impl NftablesSocket {
 
     /// How many rules each chain of a table has.
     pub fn count_rules(&mut self, table: &str) -> Result<BTreeMap<String, usize>, NftablesError> {
-        let mut request = Attributes::after(&header(FAMILY_INET, 0));
+        self.count_rules_of(FAMILY_INET, table)
+    }
+
+    /// How many rules each chain of a table of another family has.
+    pub fn count_rules_of(
+        &mut self,
+        family: u8,
+        table: &str,
+    ) -> Result<BTreeMap<String, usize>, NftablesError> {
+        let mut request = Attributes::after(&header(family, 0));
         request.text(1, table);
         let mut counts = BTreeMap::new();
         for rule in self.list(NFT_MSG_GETRULE, &request)? {

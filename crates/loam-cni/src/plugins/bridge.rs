@@ -21,16 +21,17 @@ mod config;
 mod dying;
 mod gateway;
 mod host;
-mod sandbox;
-
-use sha2::{Digest, Sha256};
+mod vlan;
 
 use crate::delegate::call_ipam;
+use crate::interface::{
+    Derived, configure, container_interface, failed, remove_pair, remove_with_mac, with_addresses,
+};
 use crate::masquerade;
-use crate::namespace::NamespaceError;
-use crate::netlink::{Link, NetlinkError, RouteSocket};
+use crate::netlink::{Link, RouteSocket};
 use crate::plugins::{Plugin, Role};
-use crate::protocol::{CniError, CniResult, Command, Context, Interface, Version, code};
+use crate::protocol::{CniError, CniResult, Command, Context, Interface, Version};
+use crate::spoof_check::{self, Sender};
 use check::check;
 use config::Config;
 
@@ -38,72 +39,13 @@ use config::Config;
 pub const PLUGIN: Plugin =
     Plugin { name: "bridge", role: Role::Interface, oldest: Version::V0_1_0, add, del, check, gc, status };
 
-fn failed(what: impl Into<String>) -> impl FnOnce(NetlinkError) -> CniError {
-    let what = what.into();
-    move |cause| match cause.errno() {
-        Some(rustix::io::Errno::OPNOTSUPP) => {
-            CniError::new(code::UNSUPPORTED_KERNEL, format!("{what} failed: this kernel lacks the link type"))
-                .because(&cause)
-        }
-        _ => CniError::internal(format!("{what} failed"), &cause),
-    }
-}
-
-fn not_entered(cause: &NamespaceError) -> CniError {
-    CniError::new(code::INVALID_NAMESPACE, "the network namespace can't be entered").because(cause)
-}
-
-/// What follows from container id and interface: the name of the host's end, and both hardware addresses.
-///
-/// Addresses that are set when a link is made are left alone by device managers, which else change them later.
-struct Derived {
-    host_name: String,
-    host_mac: [u8; 6],
-    mac: [u8; 6],
-}
-
-impl Derived {
-    fn new(container_id: &str, interface: &str) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(container_id.as_bytes());
-        hash.update([0]);
-        hash.update(interface.as_bytes());
-        let hash = hash.finalize();
-        let digits: String = hash[..6].iter().map(|byte| format!("{byte:02x}")).collect();
-        let mac = |at: usize| {
-            let mut mac = [0; 6];
-            mac.copy_from_slice(&hash[at..at + 6]);
-            // Locally administered, not a group (IEEE 802, clause 8.4).
-            mac[0] = (mac[0] & 0xfc) | 0x02;
-            mac
-        };
-        Self { host_name: format!("veth{}", &digits[..11]), host_mac: mac(8), mac: mac(16) }
-    }
-
-    /// Whether a name is of the form that this plugin gives.
-    fn is_host_name(name: &str) -> bool {
-        let digits = name.strip_prefix("veth").unwrap_or_default();
-        digits.len() == 11 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    }
-}
-
 /// Attaches a namespace to the bridge.
 fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
     let config = Config::read(context)?;
     let namespace = context.open_namespace()?;
-    let addresses = match &config.ipam_type {
-        None => CniResult::default(),
-        Some(kind) => call_ipam(context, kind, Command::Add)?.unwrap_or_default(),
-    };
-    let result = attach(context, &config, &namespace, addresses);
-    if let (Err(error), Some(kind)) = (&result, &config.ipam_type)
-        && let Err(second) = call_ipam(context, kind, Command::Del)
-    {
-        let mut error = error.clone();
-        error.details = format!("{}; giving the address back failed too: {second}", error.details);
-        return Err(error);
-    }
-    result
+    with_addresses(context, config.ipam_type.as_deref(), |addresses| {
+        attach(context, &config, &namespace, addresses)
+    })
 }
 
 fn attach(
@@ -112,9 +54,6 @@ fn attach(
     namespace: &crate::namespace::Namespace,
     mut result: CniResult,
 ) -> Result<CniResult, CniError> {
-    if config.ipam_type.is_some() && result.ips.is_empty() {
-        return Err(CniError::invalid_config("IPAM plugin returned missing IP config"));
-    }
     gateway::complete(config, &mut result)?;
     for ip in &mut result.ips {
         ip.interface = Some(2);
@@ -124,21 +63,31 @@ fn attach(
     if let Some(backend) = config.masquerade {
         masquerade::set(context, backend, &addresses(&result))?;
     }
+    let mut gateway_link = None;
     if config.is_gateway {
-        gateway::serve(&mut socket, &bridge, config, &result)?;
+        gateway_link =
+            config.vlan.map(|vlan| vlan::ensure_gateway(&mut socket, &bridge, vlan)).transpose()?;
+        gateway::serve(&mut socket, gateway_link.as_ref().unwrap_or(&bridge), config, &result)?;
     }
     let mut derived = Derived::new(&context.container_id, &context.interface);
     derived.mac = config.mac.unwrap_or(derived.mac);
     dying::forget(context.host, &derived.host_name);
     host::make_pair(&mut socket, context, config, &bridge, namespace, &derived, &result)?;
-    let link = match sandbox::configure(context, config, namespace, &result) {
+    let made = guard(context, config, &derived)
+        .and_then(|()| vlan::set_port(&mut socket, config, &derived.host_name))
+        .and_then(|()| configure(context, &config.setup(), namespace, &result));
+    let link = match made {
         Ok(link) => link,
         Err(error) => {
-            host::remove_pair(&mut socket, &derived.host_name)?;
+            remove_pair(&mut socket, &derived.host_name)?;
+            if config.check_senders {
+                spoof_check::release(context)?;
+            }
             return Err(error);
         }
     };
-    result.interfaces = interfaces(context, bridge, derived, &link)?;
+    result.interfaces = interfaces(context, &bridge, derived, &link)?;
+    result.interfaces.extend(gateway_link.map(|link| host_interface(&link)));
     if !config.dns.is_empty() {
         result.dns = config.dns.clone();
     }
@@ -150,33 +99,33 @@ fn addresses(result: &CniResult) -> Vec<ipnet::IpNet> {
     result.ips.iter().map(|ip| ip.address).collect()
 }
 
+/// Lets the container send from its own hardware address only, if so configured. Its link is still down.
+fn guard(context: &Context<'_>, config: &Config, derived: &Derived) -> Result<(), CniError> {
+    if !config.check_senders {
+        return Ok(());
+    }
+    let sender = Sender::new(&context.config.name, &derived.host_name, derived.mac);
+    spoof_check::guard(context, &sender)
+}
+
+fn host_interface(link: &Link) -> Interface {
+    Interface { name: link.name.clone(), mac: link.mac_text(), mtu: Some(link.mtu), ..Interface::default() }
+}
+
 /// The result's interfaces: the bridge, the end on the host, the end in the namespace.
 fn interfaces(
     context: &Context<'_>,
-    bridge: Link,
+    bridge: &Link,
     derived: Derived,
     link: &Link,
 ) -> Result<Vec<Interface>, CniError> {
-    let bridge = Interface {
-        mac: bridge.mac_text(),
-        mtu: Some(bridge.mtu),
-        name: bridge.name,
-        ..Interface::default()
-    };
     let host_end = Interface {
         name: derived.host_name,
         mac: crate::netlink::mac_text(&derived.host_mac),
         mtu: Some(link.mtu),
         ..Interface::default()
     };
-    let container_end = Interface {
-        name: context.interface.clone(),
-        mac: link.mac_text(),
-        mtu: Some(link.mtu),
-        sandbox: context.namespace_path()?.display().to_string(),
-        ..Interface::default()
-    };
-    Ok(vec![bridge, host_end, container_end])
+    Ok(vec![host_interface(bridge), host_end, container_interface(context, link)?])
 }
 
 /// Removes the attachment; success when there is nothing.
@@ -191,10 +140,10 @@ fn del(context: &Context<'_>) -> Result<(), CniError> {
                 let mut ends = previous.interfaces.iter().filter(|end| !end.sandbox.is_empty());
                 ends.find(|end| end.name == context.interface).map(|end| end.mac.as_str())
             });
-            if !host::remove_pair(&mut socket, &derived.host_name)?
+            if !remove_pair(&mut socket, &derived.host_name)?
                 && let Some(mac) = known
             {
-                sandbox::remove(&namespace, &context.interface, mac)?;
+                remove_with_mac(&namespace, &context.interface, mac)?;
             }
         }
         None if context.host.leave_dying_links => {
@@ -204,11 +153,14 @@ fn del(context: &Context<'_>) -> Result<(), CniError> {
         }
         None => {
             host::shut_port(&mut socket, &derived.host_name)?;
-            host::remove_pair(&mut socket, &derived.host_name)?;
+            remove_pair(&mut socket, &derived.host_name)?;
         }
     }
     if let Some(backend) = config.masquerade {
         masquerade::remove(context, backend)?;
+    }
+    if config.check_senders {
+        spoof_check::release(context)?;
     }
     match &config.ipam_type {
         Some(kind) => call_ipam(context, kind, Command::Del).map(drop),
@@ -219,22 +171,24 @@ fn del(context: &Context<'_>) -> Result<(), CniError> {
 /// Removes the bridge's ports, and the addresses, of all attachments that are not valid.
 fn gc(context: &Context<'_>) -> Result<(), CniError> {
     let config = Config::read_for_removal(context)?;
-    let valid: Vec<String> = context
-        .config
-        .valid_attachments()?
-        .iter()
-        .map(|known| Derived::new(&known.container_id, &known.ifname).host_name)
-        .collect();
+    let attachments = context.config.valid_attachments()?;
+    let valid: Vec<String> =
+        attachments.iter().map(|known| Derived::new(&known.container_id, &known.ifname).host_name).collect();
     let mut socket = RouteSocket::open().map_err(failed("opening a socket"))?;
     let links = socket.links().map_err(failed("listing links"))?;
     let bridge = links.iter().find(|link| link.name == config.bridge).map(|link| link.index);
     for link in links.iter().filter(|link| bridge.is_some() && link.controller == bridge) {
         if link.kind == "veth" && Derived::is_host_name(&link.name) && !valid.contains(&link.name) {
-            host::remove_pair(&mut socket, &link.name)?;
+            remove_pair(&mut socket, &link.name)?;
         }
     }
     if let Some(backend) = config.masquerade {
         masquerade::collect(context, backend)?;
+    }
+    if config.check_senders {
+        spoof_check::collect(context.host, &context.config.name, |container, interface| {
+            attachments.iter().any(|known| known.container_id == container && known.ifname == interface)
+        })?;
     }
     match &config.ipam_type {
         Some(kind) => call_ipam(context, kind, Command::Gc).map(drop),
@@ -248,24 +202,5 @@ fn status(context: &Context<'_>) -> Result<(), CniError> {
     match &config.ipam_type {
         Some(kind) => call_ipam(context, kind, Command::Status).map(drop),
         None => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_follow_from_the_attachment() {
-        let one = Derived::new("abc", "eth0");
-        let two = Derived::new("abc", "eth1");
-        assert_eq!(one.host_name.len(), 15);
-        assert_ne!(one.host_name, two.host_name);
-        assert_ne!(Derived::new("abce", "th0").host_name, one.host_name);
-        assert_eq!(one.mac[0] & 3, 2);
-        assert!(Derived::is_host_name(&one.host_name));
-        for other in ["veth0", "vethABCDEF01234", "br0", "veth0123456789g"] {
-            assert!(!Derived::is_host_name(other), "{other}");
-        }
     }
 }

@@ -1,22 +1,10 @@
 //! The kernel's answers as errors of the protocol, for plugins that change what others made.
 
-use rustix::io::Errno;
-
+pub(crate) use crate::interface::failed;
+use crate::interface::not_entered;
 use crate::namespace::Namespace;
 use crate::netlink::{Batch, Link, NetlinkError, RouteSocket};
 use crate::protocol::{CniError, code};
-
-/// Makes the error of a step that failed.
-pub(crate) fn failed(what: impl Into<String>) -> impl FnOnce(NetlinkError) -> CniError {
-    let what = what.into();
-    move |cause| match cause.errno() {
-        Some(Errno::OPNOTSUPP) => {
-            let message = format!("{what} failed: this kernel lacks what it takes");
-            CniError::new(code::UNSUPPORTED_KERNEL, message).because(&cause)
-        }
-        _ => CniError::internal(format!("{what} failed"), &cause),
-    }
-}
 
 /// Runs a batch with a name for each of its requests; the first that is refused is the error.
 pub(crate) fn run(socket: &mut RouteSocket, batch: Batch, steps: Vec<String>) -> Result<(), CniError> {
@@ -37,9 +25,7 @@ pub(crate) fn inside<T: Send>(
         let mut socket = RouteSocket::open().map_err(failed("opening a socket in the namespace"))?;
         function(&mut socket)
     });
-    result.map_err(|cause| {
-        CniError::new(code::INVALID_NAMESPACE, "the network namespace can't be entered").because(&cause)
-    })?
+    result.map_err(|cause| not_entered(&cause))?
 }
 
 /// Looks a link up by name.

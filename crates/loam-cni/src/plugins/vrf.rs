@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::netlink::{Address, Batch, Link, RouteSocket, Setting, StoredRoute};
+use crate::netlink::{Address, AddressOptions, Batch, Link, RouteSocket, Setting, StoredRoute};
 use crate::plugins::kernel::{failed, find_link, inside, require_link, run};
 use crate::plugins::{Plugin, Role, nothing};
 use crate::protocol::{CniError, CniResult, Context, Version, check_interface_name, code};
@@ -56,7 +56,7 @@ fn wrong(message: String) -> CniError {
 /// Finds the VRF; `None` when there is no link of the name.
 fn find(socket: &mut RouteSocket, name: &str) -> Result<Option<(Link, u32)>, CniError> {
     let Some(link) = find_link(socket, name)? else { return Ok(None) };
-    match link.vrf_table {
+    match link.vrf_table() {
         Some(table) => Ok(Some((link, table))),
         None => Err(wrong(format!("`{name}` is not a VRF"))),
     }
@@ -103,7 +103,7 @@ fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
 fn make(socket: &mut RouteSocket, config: &Config) -> Result<(Link, u32), CniError> {
     let name = &config.name;
     let links = socket.links().map_err(failed("listing links"))?;
-    let is_free = |table: &u32| links.iter().all(|link| link.vrf_table != Some(*table));
+    let is_free = |table: &u32| links.iter().all(|link| link.vrf_table() != Some(*table));
     let table = config.table.or_else(|| (1..u32::MAX).find(is_free));
     let table = table.ok_or_else(|| wrong("no routing table is free".into()))?;
     let mut batch = Batch::new();
@@ -130,7 +130,7 @@ fn join(socket: &mut RouteSocket, link: &Link, vrf: &Link, table: u32) -> Result
     let kept = global_ipv6(socket, link)?;
     let (mut batch, mut steps) = (Batch::new(), Vec::new());
     for address in addresses.iter().filter(|address| !kept.iter().any(|kept| kept.net == address.net)) {
-        batch.add_address(link.index, address.net, false);
+        batch.add_address(link.index, address.net, AddressOptions::default());
         steps.push(format!("restoring address `{}`", address.net));
     }
     if !steps.is_empty() {

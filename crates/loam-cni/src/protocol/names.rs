@@ -39,7 +39,8 @@ pub fn check_network_name(name: &str) -> Result<(), CniError> {
 /// Checks the name of an interface.
 pub fn check_interface_name(name: &str) -> Result<(), CniError> {
     let wrong = |character: char| {
-        character == '/' || character == ':' || character.is_whitespace() || character.is_control()
+        // The kernel takes a `%` for a name that it shall complete.
+        "/:%".contains(character) || character.is_whitespace() || character.is_control()
     };
     if name.is_empty() || name.len() > 15 || name == "." || name == ".." || name.contains(wrong) {
         let message = format!("`{}` is not a valid interface name", name.escape_default());
@@ -69,7 +70,7 @@ mod tests {
             assert!(check_container_id(bad).is_err(), "{bad}");
             assert!(check_network_name(bad).is_err(), "{bad}");
         }
-        for bad in ["", ".", "..", "a/b", "a:b", "a b", "a\t", "sixteen-letters-"] {
+        for bad in ["", ".", "..", "a/b", "a:b", "a b", "a\t", "eth%d", "sixteen-letters-"] {
             assert!(check_interface_name(bad).is_err(), "{bad}");
         }
         for bad in ["", "../../bin/sh", "/bin/sh", "..", "a\0"] {

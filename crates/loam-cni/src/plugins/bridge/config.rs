@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::vlan::{read_trunk, read_vlan};
+use crate::interface::{Setup, wanted_mac};
 use crate::masquerade::Backend;
 use crate::protocol::{CniError, Context, Dns, check_interface_name, check_plugin_type};
 
@@ -52,6 +54,14 @@ pub(super) struct Config {
     pub(super) isolated: bool,
     pub(super) probe_addresses: bool,
     pub(super) keep_down: bool,
+    /// The number of frames without a tag.
+    pub(super) vlan: Option<u16>,
+    /// The numbers of frames with a tag.
+    pub(super) trunk: Vec<(u16, u16)>,
+    /// Whether the port keeps the numbers that it has by default.
+    pub(super) preserve_default_vlan: bool,
+    /// Whether the container may send from its own hardware address only.
+    pub(super) check_senders: bool,
     pub(super) ipam_type: Option<String>,
     pub(super) mac: Option<[u8; 6]>,
     pub(super) dns: Dns,
@@ -61,15 +71,25 @@ impl Config {
     /// Reads and checks the configuration.
     pub(super) fn read(context: &Context<'_>) -> Result<Self, CniError> {
         let keys: Keys = context.config.decode()?;
-        refuse_unsupported(&keys)?;
+        Backend::parse(keys.ip_masq_backend.as_deref())?;
         let mut config = Self::from_keys(keys)?;
-        config.mac = mac(context)?;
+        config.mac = wanted_mac(context, &[&["runtimeConfig", "mac"], &["args", "cni", "mac"], &[]])?;
         Ok(config)
     }
 
     /// Reads what DEL and GC need.
     pub(super) fn read_for_removal(context: &Context<'_>) -> Result<Self, CniError> {
         Self::from_keys(context.config.decode()?)
+    }
+
+    /// Whether the bridge tells virtual networks apart.
+    pub(super) fn filters_vlans(&self) -> bool {
+        self.vlan.is_some() || !self.trunk.is_empty()
+    }
+
+    /// How the container's end is set up.
+    pub(super) fn setup(&self) -> Setup {
+        Setup { probe: self.probe_addresses, keep_down: self.keep_down, ..Setup::HOST_ONLY }
     }
 
     fn from_keys(keys: Keys) -> Result<Self, CniError> {
@@ -104,6 +124,10 @@ impl Config {
             isolated: keys.port_isolation,
             probe_addresses: keys.enabledad,
             keep_down: keys.disable_container_interface,
+            vlan: read_vlan(keys.vlan)?,
+            trunk: read_trunk(&keys.vlan_trunk)?,
+            preserve_default_vlan: keys.preserve_default_vlan,
+            check_senders: keys.macspoofchk,
             ipam_type,
             mac: None,
             dns: keys.dns.unwrap_or_default(),
@@ -111,62 +135,9 @@ impl Config {
     }
 }
 
-/// Refuses what would otherwise be left out silently (SPEC.md, error code 2).
-fn refuse_unsupported(keys: &Keys) -> Result<(), CniError> {
-    if keys.vlan != 0 {
-        return Err(CniError::unsupported_field("vlan", keys.vlan));
-    }
-    if !keys.vlan_trunk.is_empty() {
-        return Err(CniError::unsupported_field("vlanTrunk", Value::from(keys.vlan_trunk.clone())));
-    }
-    if keys.preserve_default_vlan {
-        return Err(CniError::unsupported_field("preserveDefaultVlan", true));
-    }
-    if keys.macspoofchk {
-        return Err(CniError::unsupported_field("macspoofchk", true));
-    }
-    Backend::parse(keys.ip_masq_backend.as_deref()).map(drop)
-}
-
-/// The hardware address that is asked for: of the runtime, else of `args`, else of `CNI_ARGS`.
-fn mac(context: &Context<'_>) -> Result<Option<[u8; 6]>, CniError> {
-    let mut wanted: Option<String> = None;
-    for path in [&["runtimeConfig", "mac"][..], &["args", "cni", "mac"]] {
-        wanted = wanted.or(context.config.get(path)?).filter(|text: &String| !text.is_empty());
-    }
-    let wanted = wanted.or_else(|| context.argument("MAC").map(str::to_owned));
-    wanted.map(|text| parse_mac(&text)).transpose()
-}
-
-fn parse_mac(text: &str) -> Result<[u8; 6], CniError> {
-    let invalid =
-        || CniError::invalid_config(format!("`{}` is not a hardware address", text.escape_default()));
-    let mut mac = [0; 6];
-    let mut parts = text.split([':', '-']);
-    for byte in &mut mac {
-        let two_digits = |part: &&str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let part = parts.next().filter(two_digits).ok_or_else(invalid)?;
-        *byte = u8::from_str_radix(part, 16).map_err(|_| invalid())?;
-    }
-    if parts.next().is_some() || mac[0] & 1 == 1 {
-        return Err(invalid());
-    }
-    Ok(mac)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hardware_addresses_are_read() {
-        assert_eq!(parse_mac("c2:11:22:33:44:5f").expect("valid"), [0xc2, 0x11, 0x22, 0x33, 0x44, 0x5f]);
-        for bad in
-            ["", "c2:11:22:33:44", "c2:11:22:33:44:55:66", "+2:11:22:33:44:55", "01:00:5e:00:00:01", "zz"]
-        {
-            assert!(parse_mac(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn contradictions_and_unknown_forms_are_refused() {
@@ -176,12 +147,17 @@ mod tests {
             r#"{"hairpinMode":true,"promiscMode":true}"#,
             r#"{"disableContainerInterface":true,"ipam":{"type":"host-local"}}"#,
             r#"{"ipam":{"type":"../x"}}"#,
+            r#"{"vlan":4095}"#,
+            r#"{"vlanTrunk":[{"minID":7}]}"#,
         ] {
             assert!(Config::from_keys(keys(bad)).is_err(), "{bad}");
         }
-        for bad in [r#"{"vlan":7}"#, r#"{"macspoofchk":true}"#, r#"{"ipMasqBackend":"ebtables"}"#] {
-            assert_eq!(refuse_unsupported(&keys(bad)).expect_err("refused").code, 2, "{bad}");
-        }
+        let vlans = keys(r#"{"vlan":7,"vlanTrunk":[{"id":9}],"macspoofchk":true}"#);
+        let config = Config::from_keys(vlans).expect("valid");
+        assert_eq!(
+            (config.vlan, config.trunk.as_slice(), config.check_senders),
+            (Some(7), &[(9, 9)][..], true)
+        );
         let config = Config::from_keys(keys(r#"{"isDefaultGateway":true}"#)).expect("valid");
         assert!(config.is_gateway);
         assert_eq!((config.bridge.as_str(), config.mtu, config.ipam_type), ("cni0", None, None));

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Derived;
+use crate::interface::Derived;
 use crate::netlink::{Batch, RouteSocket};
 use crate::protocol::{CniError, Host};
 

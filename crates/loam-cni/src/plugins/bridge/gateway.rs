@@ -6,10 +6,9 @@ use ipnet::IpNet;
 use rustix::io::Errno;
 
 use super::config::Config;
-use super::failed;
-use crate::netlink::{Batch, Link, NetlinkError, RouteSocket};
+use crate::interface::{failed, forward};
+use crate::netlink::{AddressOptions, Batch, Link, NetlinkError, RouteSocket};
 use crate::protocol::{CniError, CniResult, Route, code};
-use crate::sysctl;
 
 fn first_address(net: &IpNet) -> IpAddr {
     match net {
@@ -64,7 +63,7 @@ pub(super) fn serve(
     }
     let mut batch = Batch::new();
     for net in &nets {
-        batch.add_address(bridge.index, *net, false);
+        batch.add_address(bridge.index, *net, AddressOptions::default());
     }
     let verdicts = socket.run(batch).map_err(failed("setting the bridge's address"))?;
     for (net, verdict) in nets.iter().zip(verdicts) {
@@ -78,14 +77,7 @@ pub(super) fn serve(
         }
     }
     let has = |four: bool| nets.iter().any(|net| net.addr().is_ipv4() == four);
-    if has(true) {
-        sysctl::ensure("ipv4/ip_forward", "1")
-            .map_err(|cause| CniError::io("enabling forwarding failed", &cause))?;
-    }
-    if has(false) {
-        forward_ipv6().map_err(|cause| CniError::io("enabling IPv6 forwarding failed", &cause))?;
-    }
-    Ok(())
+    forward(has(true), has(false))
 }
 
 /// Sees to it that an address that was just added is the bridge's only one of IPv4, and overlaps with none of IPv6.
@@ -118,27 +110,6 @@ fn settle(socket: &mut RouteSocket, bridge: &Link, config: &Config, net: IpNet) 
     socket.run(batch).map_err(failed("removing the bridge's address"))?;
     let message = format!("`{}` already has an IP address different from {net}: {other}", bridge.name);
     Err(CniError::new(code::INTERNAL, message))
-}
-
-/// Lets the host forward IPv6. A host that forwards stops listening to router advertisements, which may be where it
-/// has its own route from, unless told to go on (kernel documentation, ip-sysctl, `accept_ra`).
-fn forward_ipv6() -> std::io::Result<()> {
-    const FORWARDING: &str = "ipv6/conf/all/forwarding";
-    if sysctl::read(FORWARDING)? == "1" {
-        return Ok(());
-    }
-    for entry in std::fs::read_dir("/proc/sys/net/ipv6/conf")? {
-        let name = entry?.file_name();
-        let Some(name) = name.to_str().filter(|name| *name != "all" && *name != "default") else { continue };
-        let key = format!("ipv6/conf/{name}/accept_ra");
-        // An interface may vanish meanwhile; others are none of our business when they can't be read.
-        if sysctl::read(&key).is_ok_and(|value| value == "1") {
-            sysctl::write(&key, "2").or_else(|cause| {
-                if cause.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(cause) }
-            })?;
-        }
-    }
-    sysctl::write(FORWARDING, "1")
 }
 
 #[cfg(test)]

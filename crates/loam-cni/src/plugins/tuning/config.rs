@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 
-use crate::netlink::{Setting, parse_mac};
+use crate::interface::wanted_mac;
+use crate::netlink::Setting;
 use crate::protocol::{CniError, Context};
 
 /// What is to be set. What is `None` is left alone.
@@ -27,7 +28,7 @@ impl Config {
         sysctl.extend(more.unwrap_or_default());
         Ok(Self {
             sysctl,
-            mac: mac(context)?,
+            mac: wanted_mac(context, &[&["args", "cni", "mac"], &["runtimeConfig", "mac"], &[], &["mac"]])?,
             promiscuous: either(context, "promisc")?.unwrap_or_default(),
             mtu: either(context, "mtu")?.filter(|mtu| *mtu != 0),
             queue_length: either(context, "txQLen")?,
@@ -50,16 +51,4 @@ impl Config {
 /// A key of `args.cni`, or else of the configuration.
 fn either<T: DeserializeOwned>(context: &Context<'_>, key: &str) -> Result<Option<T>, CniError> {
     Ok(context.config.get(&["args", "cni", key])?.or(context.config.get(&[key])?))
-}
-
-fn mac(context: &Context<'_>) -> Result<Option<[u8; 6]>, CniError> {
-    let set = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let config = &context.config;
-    let wanted = set(config.get(&["args", "cni", "mac"])?)
-        .or(set(config.get(&["runtimeConfig", "mac"])?))
-        .or_else(|| set(context.argument("MAC").map(str::to_owned)))
-        .or(set(config.get(&["mac"])?));
-    let Some(text) = wanted else { return Ok(None) };
-    let invalid = || CniError::invalid_config(format!("`mac` `{}` is no address", text.escape_default()));
-    parse_mac(&text).map(Some).ok_or_else(invalid)
 }

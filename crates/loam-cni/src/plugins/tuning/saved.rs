@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::config::Config;
-use crate::netlink::{Link, Setting, parse_mac};
+use crate::interface::parse_hardware_address;
+use crate::netlink::{Link, Setting};
 use crate::protocol::{CniError, Context};
 
 /// Where the files are when the configuration does not say.
@@ -68,7 +69,8 @@ impl Saved {
     pub(super) fn settings(&self) -> Vec<Setting> {
         let mut settings = Vec::new();
         settings.extend(self.mtu.filter(|mtu| *mtu != 0).map(Setting::Mtu));
-        settings.extend(parse_mac(&self.mac).map(Setting::Mac));
+        let mac = parse_hardware_address(&self.mac).and_then(|mac| mac.try_into().ok());
+        settings.extend(mac.map(Setting::Mac));
         settings.extend(self.promisc.map(Setting::Promiscuous));
         settings.extend(self.allmulti.map(Setting::AllMulticast));
         settings.extend(self.queue_length.map(Setting::QueueLength));

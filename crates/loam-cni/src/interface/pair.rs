@@ -1,0 +1,70 @@
+//! veth pairs: one end on the host, the other made inside the namespace.
+
+use rustix::io::Errno;
+
+use super::{failed, has_link};
+use crate::netlink::{Batch, NetlinkError, RouteSocket, Veth};
+use crate::protocol::{CniError, code};
+use crate::sysctl;
+
+/// How often a name that is taken by a dying link is tried again.
+const ATTEMPTS: u32 = 3;
+
+/// Makes a pair, and in the same system call what belongs to it: `settle` is one request with what it does, without which
+/// the pair is of no use and is removed again; what `more` asks for may fail.
+pub(crate) fn make_pair(
+    socket: &mut RouteSocket,
+    veth: &Veth<'_>,
+    settle: Option<(&str, &dyn Fn(&mut Batch))>,
+    more: &dyn Fn(&mut Batch),
+) -> Result<(), CniError> {
+    let what = format!("making interface `{}`", veth.name);
+    for _ in 0..ATTEMPTS {
+        let mut batch = Batch::new();
+        batch.add_veth(veth);
+        if let Some((_, fill)) = settle {
+            fill(&mut batch);
+        }
+        more(&mut batch);
+        let mut verdicts = socket.run(batch).map_err(failed(what.clone()))?.into_iter();
+        match verdicts.next() {
+            Some(Err(refusal)) if refusal.errno == Errno::EXIST => {
+                if has_link(veth.namespace, veth.name)? {
+                    let message = format!("container interface `{}` already exists", veth.name);
+                    return Err(CniError::new(code::EXISTS, message));
+                }
+                // The end of an earlier life of this container, whose namespace the kernel is about to destroy.
+                remove_pair(socket, veth.host_name)?;
+                continue;
+            }
+            Some(Err(refusal)) => return Err(failed(what)(NetlinkError::Refused(refusal))),
+            _ => {}
+        }
+        if let (Some((step, _)), Some(Err(refusal))) = (settle, verdicts.next()) {
+            remove_pair(socket, veth.host_name)?;
+            return Err(failed(step)(NetlinkError::Refused(refusal)));
+        }
+        if sysctl::has_ipv6() {
+            // A bridge's port takes no part in IPv6, but may be taken off its bridge one day; another end takes part.
+            drop(sysctl::write(&format!("ipv6/conf/{}/accept_ra", veth.host_name), "0"));
+        }
+        return Ok(());
+    }
+    Err(CniError::new(code::TRY_AGAIN, format!("{what} failed: `{}` keeps coming back", veth.host_name)))
+}
+
+/// Removes a pair by its end on the host; says whether it was there.
+pub(crate) fn remove_pair(socket: &mut RouteSocket, host_name: &str) -> Result<bool, CniError> {
+    let mut batch = Batch::new();
+    batch.delete_link(host_name);
+    done(socket, batch, format!("removing `{host_name}`"))
+}
+
+/// Runs a batch of one request about a link; says whether the link was there.
+pub(crate) fn done(socket: &mut RouteSocket, batch: Batch, what: String) -> Result<bool, CniError> {
+    match socket.run(batch).map_err(failed(what.clone()))?.into_iter().next() {
+        None | Some(Ok(())) => Ok(true),
+        Some(Err(refusal)) if refusal.errno == Errno::NODEV => Ok(false),
+        Some(Err(refusal)) => Err(failed(what)(NetlinkError::Refused(refusal))),
+    }
+}
