@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(run_with(&["loam-cni", "bridge"], &version, "").1, expected);
         let (status, output, errors) = run_with(&["loam-cni"], &version, "");
         assert_eq!((status, output.as_str()), (64, ""));
-        assert!(errors.contains("  bridge ") && errors.contains(" host-local "), "{errors}");
+        assert!(errors.contains(" bridge ") && errors.contains(" host-local "), "{errors}");
         let (status, _, errors) = run_with(&["bridge"], &[], "");
         assert_eq!(status, 0);
         assert!(errors.contains("CNI protocol versions supported: 0.1.0"), "{errors}");
