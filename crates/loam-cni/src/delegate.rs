@@ -114,14 +114,15 @@ fn read_output(
     CniResult::parse(&value, version).map(Some)
 }
 
-struct Output {
-    status: ExitStatus,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
+/// What a program left.
+pub(crate) struct Output {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
 }
 
 /// Runs a program in a process group of its own, so that nothing of it is left when its time is up.
-fn run(mut program: Program, input: &[u8], limit: Duration) -> Result<Output, String> {
+pub(crate) fn run(mut program: Program, input: &[u8], limit: Duration) -> Result<Output, String> {
     program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = program.spawn().map_err(|cause| format!("can't be executed: {cause}"))?;
     let deadline = Instant::now() + limit;

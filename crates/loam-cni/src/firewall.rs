@@ -8,7 +8,12 @@
 //! map addressed4, addressed6   address . protocol . port  -> address . port
 //! chain guard                  drops 127.0.0.0/8 that comes in over those bridges (CVE-2020-8558)
 //! chain published              looks the maps up; reached only for addresses of this host (CVE-2025-67499)
-//! chain prerouting, output, postrouting
+//! set everyone4, everyone6     addresses whose published ports' clients are all masqueraded
+//! set admitted4, admitted6     addresses that are let through
+//! set guarded                  bridges whose containers those on other such bridges don't reach
+//! set within                   bridge . bridge: of those, bridges whose containers reach each other
+//! chain admin                  rules of the administrator's own: made here, never emptied
+//! chain prerouting, output, forward, postrouting
 //! chain egress, to-host, …     what containers may reach, see [`egress`]
 //! ```
 //!
@@ -20,6 +25,7 @@
 //! networks/NETWORK         the subnets that are masqueraded
 //! ports/CONTAINER:IFNAME   the published ports
 //! egress/CONTAINER         what the container may reach
+//! admissions/CONTAINER:IFNAME   what is let through
 //! ```
 //!
 //! From these records DEL knows what to take back, and the table is made anew when somebody has flushed it. They are
@@ -28,22 +34,25 @@
 //!
 //! [`Host::state_directory`]: crate::Host::state_directory
 
+mod admission;
 pub mod egress;
 mod elements;
 mod records;
 mod ruleset;
+mod watch;
 
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 
 pub use elements::{Mapping, TransportProtocol};
-pub use records::{NetworkRecord, PortsRecord, RecordError};
+pub use records::{AdmissionRecord, Elsewhere, NetworkRecord, PortsRecord, RecordError};
+pub(crate) use records::{ChainRecord, Records};
+pub use watch::Watch;
 
 use crate::conntrack::{self, Forget};
 use crate::netlink::NetlinkError;
 use crate::nftables::{Batch, Element, NftablesError, NftablesSocket, SocketPool};
 use crate::protocol::Host;
-use records::Records;
 
 /// The table's name.
 pub const TABLE: &str = ruleset::TABLE;
@@ -152,13 +161,13 @@ impl Firewall {
     /// Publishes the ports of an attachment, besides those that it has. A port that somebody else has is an error, and
     /// then none is added.
     pub fn publish(&mut self, owner: &Owner<'_>, record: &PortsRecord) -> Result<(), FirewallError> {
-        let before = self.records.ports(owner)?;
-        self.records.keep_ports(owner, record)?;
+        let before = self.records.get::<PortsRecord>(owner)?;
+        self.records.keep(owner, record)?;
         let published = self.publish_recorded(owner, record);
         if published.is_err() {
             match before {
-                Some(before) => self.records.keep_ports(owner, &before)?,
-                None => self.records.forget_ports(owner)?,
+                Some(before) => self.records.keep(owner, &before)?,
+                None => self.records.forget::<PortsRecord>(owner)?,
             }
         }
         published
@@ -167,6 +176,7 @@ impl Firewall {
     fn publish_recorded(&mut self, owner: &Owner<'_>, record: &PortsRecord) -> Result<(), FirewallError> {
         let comment = owner.comment();
         let surroundings = elements::surroundings(record);
+        self.replace(&elements::everyone(record, &comment))?;
         let mut mappings = record.mappings.clone();
         for _ in 0..ATTEMPTS {
             let ports = elements::ports(&mappings, &comment);
@@ -207,7 +217,8 @@ impl Firewall {
     pub fn withdraw(&mut self, owner: &Owner<'_>, given: &[Mapping]) -> Result<Vec<Mapping>, FirewallError> {
         let comment = owner.comment();
         let mut mappings = given.to_vec();
-        if let Some(record) = self.records.ports(owner)? {
+        if let Some(record) = self.records.get::<PortsRecord>(owner)? {
+            self.remove_own(&elements::everyone(&record, &comment))?;
             mappings.extend(record.mappings);
         }
         mappings.sort_unstable();
@@ -220,7 +231,7 @@ impl Firewall {
             }
             attempt += 1;
         }
-        self.records.forget_ports(owner)?;
+        self.records.forget::<PortsRecord>(owner)?;
         Ok(mappings)
     }
 
@@ -263,7 +274,7 @@ impl Firewall {
 
     /// The attachments of a network that have published ports: container id and interface.
     pub fn published(&self, network: &str) -> Result<Vec<(String, String)>, FirewallError> {
-        Ok(self.records.owners(network)?)
+        Ok(self.records.owners::<PortsRecord>(network)?)
     }
 
     /// Whether every rule of the table is there.
@@ -294,6 +305,11 @@ impl Firewall {
         Ok(())
     }
 
+    /// Whether the table must be there, because something was set, and is not whole.
+    pub fn is_broken(&mut self) -> Result<bool, FirewallError> {
+        Ok(!self.records.is_empty()? && !self.is_whole()?)
+    }
+
     /// Makes the table as it must be, and fills it from the records.
     pub fn restore(&mut self) -> Result<(), FirewallError> {
         let mut batch = Batch::new(TABLE);
@@ -310,10 +326,13 @@ impl Firewall {
         }
         let mut parts: Vec<Vec<(&str, Element)>> = Vec::new();
         parts.extend(self.records.networks()?.iter().map(elements::sources));
-        for (owner, record) in self.records.all_ports()? {
+        for (owner, record) in self.records.all::<PortsRecord>()? {
+            let comment = owner.as_owner().comment();
             parts.push(elements::surroundings(&record));
-            parts.push(elements::ports(&record.mappings, &owner.as_owner().comment()));
+            parts.push(elements::everyone(&record, &comment));
+            parts.push(elements::ports(&record.mappings, &comment));
         }
+        parts.extend(self.admissions()?);
         self.restore_egress()?;
         for part in parts {
             let mut batch = Batch::new(TABLE);

@@ -19,7 +19,7 @@ pub(crate) use lifecycle::{Addresses, InterfaceConfig, attach, check, detach, gc
 pub(crate) use link_in_place::{LinkRequest, Parent, make_link};
 pub(crate) use pair::{done, make_pair, remove_pair};
 pub(crate) use removal::{has_link, remove_by_kind, remove_with_mac};
-pub(crate) use routing::{check_masquerade_backend, forward, masquerade};
+pub(crate) use routing::forward;
 
 use crate::delegate::call_ipam;
 use crate::namespace::NamespaceError;

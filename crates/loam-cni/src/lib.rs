@@ -8,10 +8,13 @@
 //! State on disk: addresses in the format of the reference plugin ([`plugins::host_local`]), and what the firewall must
 //! hold in [`Host::state_directory`] ([`firewall`]). Everything else is looked up in the kernel.
 
+mod bus;
 pub mod conntrack;
 pub mod delegate;
 pub mod firewall;
 mod interface;
+pub mod iptables;
+pub(crate) mod masquerade;
 pub mod namespace;
 pub mod netlink;
 pub mod nftables;
@@ -20,6 +23,7 @@ pub mod program;
 pub mod protocol;
 mod spoof_check;
 mod sysctl;
+mod unmanaged;
 
 pub use plugins::{Plugin, Role};
 pub use protocol::{CniError, CniResult, Command, Context, Host};

@@ -24,6 +24,13 @@ pub const FAMILY_BRIDGE: u8 = 7;
 /// The subsystem number in the message types (`NFNL_SUBSYS_NFTABLES`).
 const SUBSYSTEM: u16 = 10;
 
+/// Whether a notification tells that a table, a chain, a rule or a set was removed.
+pub(crate) fn is_removal(kind: u16) -> bool {
+    /// `NFT_MSG_DELTABLE`, `NFT_MSG_DELCHAIN`, `NFT_MSG_DELRULE`, `NFT_MSG_DELSET`.
+    const REMOVALS: [u16; 4] = [2, 5, 8, 11];
+    REMOVALS.iter().any(|message| kind == (SUBSYSTEM << 8) | message)
+}
+
 /// The fixed header of the netfilter subsystems (`struct nfgenmsg`): family, version, resource.
 fn header(family: u8, resource: u16) -> [u8; 4] {
     let resource = resource.to_be_bytes();

@@ -1,17 +1,23 @@
 //! The plugins. Each module has its entry, a [`Plugin`] with the functions of its verbs.
 
+pub mod bandwidth;
 pub mod bridge;
 pub mod dummy;
+pub mod firewall;
 pub mod host_device;
 pub mod host_local;
 pub mod ipvlan;
+pub(crate) mod kernel;
 pub mod loopback;
 pub mod macvlan;
 pub mod portmap;
 pub mod ptp;
+pub mod sbr;
 pub mod static_addresses;
 pub mod tap;
+pub mod tuning;
 pub mod vlan;
+pub mod vrf;
 
 use crate::protocol::{CniError, CniResult, Command, Context, Version};
 
@@ -47,9 +53,11 @@ pub struct Plugin {
 
 impl Plugin {
     /// All plugins, by name.
-    pub const ALL: [&'static Plugin; 12] = [
+    pub const ALL: [&'static Plugin; 17] = [
+        &bandwidth::PLUGIN,
         &bridge::PLUGIN,
         &dummy::PLUGIN,
+        &firewall::PLUGIN,
         &host_device::PLUGIN,
         &host_local::PLUGIN,
         &ipvlan::PLUGIN,
@@ -57,9 +65,12 @@ impl Plugin {
         &macvlan::PLUGIN,
         &portmap::PLUGIN,
         &ptp::PLUGIN,
+        &sbr::PLUGIN,
         &static_addresses::PLUGIN,
         &tap::PLUGIN,
+        &tuning::PLUGIN,
         &vlan::PLUGIN,
+        &vrf::PLUGIN,
     ];
 
     /// The plugin of a configuration's `type`.

@@ -6,8 +6,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::plugins::Plugin;
-use crate::protocol::{CniError, Command, Context, Environment, Host, PluginConfig, Version, code};
+use crate::plugins::{Plugin, tuning};
+use crate::protocol::{
+    CniError, Command, Context, Environment, Host, PluginConfig, Version, code, repeated_key,
+};
 
 /// What a call of the program sees of its process.
 #[derive(Debug)]
@@ -101,6 +103,14 @@ fn answer<V: Fn(&str) -> Option<String>>(
             details: format!("config is {}, {} needs {since}", config.version, environment.command.as_str()),
         });
     }
+    // Readers of JSON keep one of two values, and which of the two was meant can't be told.
+    if plugin.name == tuning::PLUGIN.name
+        && matches!(environment.command, Command::Add | Command::Check)
+        && let Some(key) = repeated_key(&bytes, "sysctl")
+    {
+        let message = format!("duplicated sysctl keys are not allowed: `{}`", key.escape_default());
+        return Err(CniError::invalid_config(message));
+    }
     let version = config.version;
     let host = Host { own_namespace_allowed: environment.own_namespace_allowed, ..call.host.clone() };
     let context = Context {
@@ -146,7 +156,7 @@ mod tests {
         assert_eq!(run_with(&["loam-cni", "bridge"], &version, "").1, expected);
         let (status, output, errors) = run_with(&["loam-cni"], &version, "");
         assert_eq!((status, output.as_str()), (64, ""));
-        assert!(errors.contains("  bridge ") && errors.contains(" host-local "), "{errors}");
+        assert!(errors.contains(" bridge ") && errors.contains(" host-local "), "{errors}");
         let (status, _, errors) = run_with(&["bridge"], &[], "");
         assert_eq!(status, 0);
         assert!(errors.contains("CNI protocol versions supported: 0.1.0"), "{errors}");

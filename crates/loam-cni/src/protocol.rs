@@ -6,6 +6,7 @@ mod convert;
 mod environment;
 mod error;
 mod names;
+mod repeated;
 mod result;
 mod version;
 
@@ -14,5 +15,6 @@ pub use context::{Context, Host};
 pub use environment::{Command, Environment, parse_arguments};
 pub use error::{CniError, code};
 pub use names::{check_container_id, check_interface_name, check_network_name, check_plugin_type};
+pub(crate) use repeated::repeated_key;
 pub use result::{CniResult, Dns, Interface, IpConfig, Route};
 pub use version::Version;

@@ -289,7 +289,7 @@ fn over_a_guarded_bridge_nothing_passes_without_a_list() {
         one.command(&["ip", "route", "replace", "default", "via", "10.7.0.1", "src", "10.7.0.77"]);
         assert!(!reaches(&one, "192.0.2.2:80"));
 
-        let shown = || succeed(&["nft", "list", "set", "inet", "loam", "guarded"]);
+        let shown = || succeed(&["nft", "list", "set", "inet", "loam", "ruled"]);
         machine.firewall.unrestrict("one").expect("removable");
         assert!(shown().contains("br7"), "a bridge stays guarded");
         let own = Some(GuardedLink { name: "port5".into(), own: true });

@@ -3,7 +3,7 @@
 //! ```text
 //! map to-others4, to-others6   a container's address -> the chain of its rules for what is passed on
 //! map to-host4, to-host6       a container's address -> the chain of its rules for this host
-//! set guarded                  bridges over which only containers with rules may send anything
+//! set ruled                    bridges over which only containers with rules may send anything
 //! chain egress                 base chain: what is passed on
 //! chain to-host                base chain: what is for this host
 //! chain others-HASH, host-HASH rules; one chain for each distinct list, shared by all containers that have it
@@ -34,7 +34,7 @@ use chain::RuleChain;
 pub use list::{
     Action, AddressRange, ConnectionRate, Icmp, InvalidRules, PortRange, Protocol, Rule, RuleList,
 };
-use ruleset::{GUARDED, TO_HOST4, TO_HOST6, TO_OTHERS4, TO_OTHERS6};
+use ruleset::{RULED, TO_HOST4, TO_HOST6, TO_OTHERS4, TO_OTHERS6};
 
 /// What one container may reach.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,7 +165,7 @@ impl Firewall {
                 parts.chains.iter().for_each(|chain| chain.define(&mut batch));
             }
             if let Some(guarded) = &parts.guarded {
-                batch.add_elements(GUARDED, std::slice::from_ref(guarded), false);
+                batch.add_elements(RULED, std::slice::from_ref(guarded), false);
             }
             for (map, wanted) in &parts.elements {
                 let found = self.socket.element(TABLE, map, &wanted.key).map_err(FirewallError::Read)?;
@@ -212,7 +212,7 @@ impl Firewall {
             && link.own
         {
             let mut batch = Batch::new(TABLE);
-            batch.delete_elements(GUARDED, std::slice::from_ref(element));
+            batch.delete_elements(RULED, std::slice::from_ref(element));
             self.attempt(&batch)?;
         }
         for chain in &old.chains {

@@ -6,9 +6,10 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::records::{NetworkRecord, PortsRecord};
+use super::records::{AdmissionRecord, NetworkRecord, PortsRecord};
 use super::ruleset::{
-    ADDRESSED4, ADDRESSED6, BRIDGES, HAIRPIN4, HAIRPIN6, PORTS4, PORTS6, SOURCES4, SOURCES6,
+    ADDRESSED4, ADDRESSED6, ADMITTED4, ADMITTED6, BRIDGES, EVERYONE4, EVERYONE6, GUARDED, HAIRPIN4, HAIRPIN6,
+    PORTS4, PORTS6, SOURCES4, SOURCES6, WITHIN,
 };
 use crate::nftables::{Batch, Element};
 
@@ -135,11 +136,49 @@ pub(super) fn sources(record: &NetworkRecord) -> Vec<(&'static str, Element)> {
 pub(super) fn surroundings(record: &PortsRecord) -> Vec<(&'static str, Element)> {
     let mut elements: Vec<_> = subnets(&record.hairpin, HAIRPIN4, HAIRPIN6).collect();
     if let Some(bridge) = &record.bridge {
-        let mut key = bridge.as_bytes().to_vec();
-        key.resize(16, 0);
-        elements.push((BRIDGES, Element { key, ..Element::default() }));
+        elements.push((BRIDGES, Element { key: link_bytes(bridge), ..Element::default() }));
     }
     elements
+}
+
+/// The name of a link, filled up.
+fn link_bytes(name: &str) -> Vec<u8> {
+    let mut key = name.as_bytes().to_vec();
+    key.resize(16, 0);
+    key
+}
+
+/// An address as element of one of two sets.
+fn address(address: IpAddr, four: &'static str, six: &'static str, comment: &str) -> (&'static str, Element) {
+    let set = if address.is_ipv4() { four } else { six };
+    let key = address_bytes(address);
+    (set, Element { key, comment: Some(comment.to_owned()), ..Element::default() })
+}
+
+/// The elements that have all clients of published ports masqueraded.
+pub(super) fn everyone(record: &PortsRecord, comment: &str) -> Vec<(&'static str, Element)> {
+    let mut targets: Vec<IpAddr> = record.mappings.iter().map(|mapping| mapping.target).collect();
+    targets.sort_unstable();
+    targets.dedup();
+    targets.retain(|_| record.masquerade_all);
+    targets.into_iter().map(|target| address(target, EVERYONE4, EVERYONE6, comment)).collect()
+}
+
+/// The elements of an attachment's addresses that are let through.
+pub(super) fn admitted(record: &AdmissionRecord, comment: &str) -> Vec<(&'static str, Element)> {
+    record.addresses.iter().map(|one| address(*one, ADMITTED4, ADMITTED6, comment)).collect()
+}
+
+/// The element of a bridge whose containers others don't reach.
+pub(super) fn guarded(bridge: &str) -> (&'static str, Element) {
+    (GUARDED, Element { key: link_bytes(bridge), ..Element::default() })
+}
+
+/// The element of a bridge whose containers reach each other.
+pub(super) fn within(bridge: &str) -> (&'static str, Element) {
+    let mut key = link_bytes(bridge);
+    key.extend(link_bytes(bridge));
+    (WITHIN, Element { key, ..Element::default() })
 }
 
 /// All that the table may have for a network and its bridge, in parts of which each is there whole or not at all.

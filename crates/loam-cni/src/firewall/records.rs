@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
@@ -29,8 +30,84 @@ pub struct PortsRecord {
     /// The subnets whose own traffic to published ports is masqueraded.
     #[serde(default)]
     pub hairpin: Vec<IpNet>,
+    /// Whether clients of published ports are all masqueraded.
+    #[serde(default)]
+    pub masquerade_all: bool,
     /// The ports.
     pub mappings: Vec<Mapping>,
+}
+
+/// What is let through for an attachment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdmissionRecord {
+    /// The network.
+    pub network: String,
+    /// The container's addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The bridge whose containers only those on it may reach, or none.
+    #[serde(default)]
+    pub bridge: Option<String>,
+    /// Whether containers on that bridge reach each other.
+    #[serde(default)]
+    pub within: bool,
+    /// What lets addresses through that are not in the table.
+    #[serde(default)]
+    pub elsewhere: Option<Elsewhere>,
+}
+
+/// What lets an attachment's addresses through in the table's stead.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// The backend's name.
+    pub backend: String,
+    /// firewalld's zone.
+    #[serde(default)]
+    pub zone: String,
+    /// The addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// That an attachment has a chain of iptables, whose name follows from network and container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ChainRecord<const MASQUERADE: bool> {
+    /// The network.
+    pub network: String,
+}
+
+/// A record that belongs to an attachment.
+pub(crate) trait OwnedRecord: Serialize + DeserializeOwned {
+    /// The directory of such records.
+    const DIRECTORY: &'static str;
+    /// The network of the attachment.
+    fn network(&self) -> &str;
+}
+
+impl OwnedRecord for PortsRecord {
+    const DIRECTORY: &'static str = "ports";
+    fn network(&self) -> &str {
+        &self.network
+    }
+}
+
+impl OwnedRecord for AdmissionRecord {
+    const DIRECTORY: &'static str = "admissions";
+    fn network(&self) -> &str {
+        &self.network
+    }
+}
+
+impl OwnedRecord for ChainRecord<true> {
+    const DIRECTORY: &'static str = "iptables-masquerade";
+    fn network(&self) -> &str {
+        &self.network
+    }
+}
+
+impl OwnedRecord for ChainRecord<false> {
+    const DIRECTORY: &'static str = "iptables-ports";
+    fn network(&self) -> &str {
+        &self.network
+    }
 }
 
 /// Why a record can't be kept or read.
@@ -48,24 +125,24 @@ pub enum RecordError {
 }
 
 /// An owner read from the name of a record.
-pub(super) struct StoredOwner {
+pub(crate) struct StoredOwner {
     container: String,
     interface: String,
 }
 
 impl StoredOwner {
-    pub(super) fn as_owner(&self) -> Owner<'_> {
+    pub(crate) fn as_owner(&self) -> Owner<'_> {
         Owner { container: &self.container, interface: &self.interface }
     }
 }
 
 #[derive(Debug)]
-pub(super) struct Records {
+pub(crate) struct Records {
     directory: PathBuf,
 }
 
 impl Records {
-    pub(super) fn new(directory: PathBuf) -> Self {
+    pub(crate) fn new(directory: PathBuf) -> Self {
         Self { directory }
     }
 
@@ -73,9 +150,10 @@ impl Records {
         &self.directory
     }
 
-    fn ports_path(&self, owner: &Owner<'_>) -> PathBuf {
+    /// The path of an attachment's record.
+    fn path(&self, kind: &str, owner: &Owner<'_>) -> PathBuf {
         // An interface's name holds no colon and no slash, a container's id neither.
-        self.directory.join("ports").join(format!("{}:{}", owner.container, owner.interface))
+        self.directory.join(kind).join(format!("{}:{}", owner.container, owner.interface))
     }
 
     pub(super) fn egress_path(&self, container: &str) -> PathBuf {
@@ -115,20 +193,34 @@ impl Records {
         Ok(records.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
-    pub(super) fn keep_ports(&self, owner: &Owner<'_>, record: &PortsRecord) -> Result<(), RecordError> {
-        write(&self.ports_path(owner), record)
+    /// Whether nothing is recorded.
+    pub(super) fn is_empty(&self) -> Result<bool, RecordError> {
+        for kind in ["networks", PortsRecord::DIRECTORY, AdmissionRecord::DIRECTORY] {
+            if !names(&self.directory.join(kind))?.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(self.egress()?.is_empty())
     }
 
-    pub(super) fn ports(&self, owner: &Owner<'_>) -> Result<Option<PortsRecord>, RecordError> {
-        read(&self.ports_path(owner))
+    /// Keeps an attachment's record.
+    pub(crate) fn keep<T: OwnedRecord>(&self, owner: &Owner<'_>, record: &T) -> Result<(), RecordError> {
+        write(&self.path(T::DIRECTORY, owner), record)
     }
 
-    pub(super) fn forget_ports(&self, owner: &Owner<'_>) -> Result<(), RecordError> {
-        remove(&self.ports_path(owner))
+    /// Reads an attachment's record.
+    pub(crate) fn get<T: OwnedRecord>(&self, owner: &Owner<'_>) -> Result<Option<T>, RecordError> {
+        read(&self.path(T::DIRECTORY, owner))
     }
 
-    pub(super) fn all_ports(&self) -> Result<Vec<(StoredOwner, PortsRecord)>, RecordError> {
-        let directory = self.directory.join("ports");
+    /// Removes an attachment's record; success when there is none.
+    pub(crate) fn forget<T: OwnedRecord>(&self, owner: &Owner<'_>) -> Result<(), RecordError> {
+        remove(&self.path(T::DIRECTORY, owner))
+    }
+
+    /// The records of all attachments.
+    pub(super) fn all<T: OwnedRecord>(&self) -> Result<Vec<(StoredOwner, T)>, RecordError> {
+        let directory = self.directory.join(T::DIRECTORY);
         let mut found = Vec::new();
         for name in names(&directory)? {
             let Some((container, interface)) = name.split_once(':') else { continue };
@@ -140,10 +232,11 @@ impl Records {
         Ok(found)
     }
 
-    pub(super) fn owners(&self, network: &str) -> Result<Vec<(String, String)>, RecordError> {
-        let all = self.all_ports()?.into_iter();
+    /// The attachments of a network that have a record: container id and interface.
+    pub(crate) fn owners<T: OwnedRecord>(&self, network: &str) -> Result<Vec<(String, String)>, RecordError> {
+        let all = self.all::<T>()?.into_iter();
         Ok(all
-            .filter(|(_, record)| record.network == network)
+            .filter(|(_, record)| record.network() == network)
             .map(|(owner, _)| (owner.container, owner.interface))
             .collect())
     }

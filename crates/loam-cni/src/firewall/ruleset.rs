@@ -14,10 +14,19 @@ pub(super) const PORTS4: &str = "ports4";
 pub(super) const PORTS6: &str = "ports6";
 pub(super) const ADDRESSED4: &str = "addressed4";
 pub(super) const ADDRESSED6: &str = "addressed6";
+pub(super) const EVERYONE4: &str = "everyone4";
+pub(super) const EVERYONE6: &str = "everyone6";
+pub(super) const ADMITTED4: &str = "admitted4";
+pub(super) const ADMITTED6: &str = "admitted6";
+pub(super) const GUARDED: &str = "guarded";
+pub(super) const WITHIN: &str = "within";
+
+/// The chain whose rules are the administrator's: it is made, but never emptied.
+const ADMIN: &str = "admin";
 
 use SetKind::{Ipv4, Ipv6, LinkName, Port, Protocol};
 
-const SETS: [SetDefinition; 9] = [
+const SETS: [SetDefinition; 15] = [
     SetDefinition { name: SOURCES4, key: &[Ipv4], value: &[], interval: true },
     SetDefinition { name: SOURCES6, key: &[Ipv6], value: &[], interval: true },
     SetDefinition { name: HAIRPIN4, key: &[Ipv4], value: &[], interval: true },
@@ -27,13 +36,21 @@ const SETS: [SetDefinition; 9] = [
     SetDefinition { name: PORTS6, key: &[Protocol, Port], value: &[Ipv6, Port], interval: false },
     SetDefinition { name: ADDRESSED4, key: &[Ipv4, Protocol, Port], value: &[Ipv4, Port], interval: false },
     SetDefinition { name: ADDRESSED6, key: &[Ipv6, Protocol, Port], value: &[Ipv6, Port], interval: false },
+    SetDefinition { name: EVERYONE4, key: &[Ipv4], value: &[], interval: false },
+    SetDefinition { name: EVERYONE6, key: &[Ipv6], value: &[], interval: false },
+    SetDefinition { name: ADMITTED4, key: &[Ipv4], value: &[], interval: false },
+    SetDefinition { name: ADMITTED6, key: &[Ipv6], value: &[], interval: false },
+    SetDefinition { name: GUARDED, key: &[LinkName], value: &[], interval: false },
+    SetDefinition { name: WITHIN, key: &[LinkName, LinkName], value: &[], interval: false },
 ];
 
-const CHAINS: [Chain; 5] = [
+const CHAINS: [Chain; 7] = [
     Chain { name: "guard", hook: Some(("filter", Hook::Prerouting, -300)) },
     Chain { name: "published", hook: None },
     Chain { name: "prerouting", hook: Some(("nat", Hook::Prerouting, -100)) },
     Chain { name: "output", hook: Some(("nat", Hook::Output, -100)) },
+    Chain { name: ADMIN, hook: None },
+    Chain { name: "forward", hook: Some(("filter", Hook::Forward, 0)) },
     Chain { name: "postrouting", hook: Some(("nat", Hook::Postrouting, 100)) },
 ];
 
@@ -43,6 +60,8 @@ pub(super) const INET6: u8 = 10;
 const LOCAL: [u8; 4] = 2u32.to_ne_bytes();
 /// `IPS_DST_NAT`, in the host's byte order.
 const REDIRECTED: [u8; 4] = 0x20u32.to_ne_bytes();
+/// Established and related connections (`NF_CT_STATE_BIT`), in the host's byte order.
+const ESTABLISHED: [u8; 4] = 6u32.to_ne_bytes();
 pub(super) const SOURCE4: Field = Field::Network(12, 4);
 pub(super) const DESTINATION4: Field = Field::Network(16, 4);
 pub(super) const SOURCE6: Field = Field::Network(8, 16);
@@ -65,7 +84,7 @@ const fn not_in_set(set: &'static str) -> Expression<'static> {
 pub(super) type Rule = (&'static str, &'static [Expression<'static>]);
 
 /// The rules, chain and expressions. Registers: see [`Expression`].
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 20] = [
     // iifname @bridges ip daddr 127.0.0.0/8 drop
     (
         "guard",
@@ -135,6 +154,100 @@ const RULES: [Rule; 12] = [
     ),
     ("prerouting", JUMP_IF_LOCAL),
     ("output", JUMP_IF_LOCAL),
+    // iifname @guarded oifname @guarded iifname . oifname != @within drop
+    (
+        "forward",
+        &[
+            Load(Field::InputLink, 1),
+            in_set(GUARDED),
+            Load(Field::OutputLink, 1),
+            in_set(GUARDED),
+            Load(Field::InputLink, 1),
+            Load(Field::OutputLink, 2),
+            not_in_set(WITHIN),
+            Expression::Verdict(Verdict::Drop),
+        ],
+    ),
+    // jump admin
+    ("forward", &[Expression::Verdict(Verdict::Jump(ADMIN))]),
+    // ct state established,related ip daddr @admitted4 accept
+    (
+        "forward",
+        &[
+            Load(Field::ConnectionState, 1),
+            Mask(1, &ESTABLISHED),
+            Compare(1, NotEqual, &[0; 4]),
+            Load(Field::Family, 1),
+            Compare(1, Equal, &[INET4]),
+            Load(DESTINATION4, 1),
+            in_set(ADMITTED4),
+            Expression::Verdict(Verdict::Accept),
+        ],
+    ),
+    // ip saddr @admitted4 accept
+    (
+        "forward",
+        &[
+            Load(Field::Family, 1),
+            Compare(1, Equal, &[INET4]),
+            Load(SOURCE4, 1),
+            in_set(ADMITTED4),
+            Expression::Verdict(Verdict::Accept),
+        ],
+    ),
+    // ct state established,related ip6 daddr @admitted6 accept
+    (
+        "forward",
+        &[
+            Load(Field::ConnectionState, 1),
+            Mask(1, &ESTABLISHED),
+            Compare(1, NotEqual, &[0; 4]),
+            Load(Field::Family, 1),
+            Compare(1, Equal, &[INET6]),
+            Load(DESTINATION6, 1),
+            in_set(ADMITTED6),
+            Expression::Verdict(Verdict::Accept),
+        ],
+    ),
+    // ip6 saddr @admitted6 accept
+    (
+        "forward",
+        &[
+            Load(Field::Family, 1),
+            Compare(1, Equal, &[INET6]),
+            Load(SOURCE6, 1),
+            in_set(ADMITTED6),
+            Expression::Verdict(Verdict::Accept),
+        ],
+    ),
+    // ct status dnat ip daddr @everyone4 masquerade
+    (
+        "postrouting",
+        &[
+            Load(Field::ConnectionStatus, 1),
+            Mask(1, &REDIRECTED),
+            Compare(1, Equal, &REDIRECTED),
+            Load(Field::Family, 1),
+            Compare(1, Equal, &[INET4]),
+            Load(DESTINATION4, 1),
+            in_set(EVERYONE4),
+            Masquerade,
+        ],
+    ),
+    // ct status dnat ip6 daddr @everyone6 masquerade
+    (
+        "postrouting",
+        &[
+            Load(Field::ConnectionStatus, 1),
+            Mask(1, &REDIRECTED),
+            Compare(1, Equal, &REDIRECTED),
+            Load(Field::Family, 1),
+            Compare(1, Equal, &[INET6]),
+            Load(DESTINATION6, 1),
+            in_set(EVERYONE6),
+            Masquerade,
+        ],
+    ),
     // ct status dnat ip saddr 127.0.0.0/8 oifname @bridges masquerade
     (
         "postrouting",
@@ -230,16 +343,19 @@ pub(super) fn define(batch: &mut Batch) {
         batch.add_set(set);
     }
     for chain in CHAINS.iter().chain(&egress::CHAINS) {
-        batch.add_chain(chain).flush_chain(chain.name);
+        batch.add_chain(chain);
+        if chain.name != ADMIN {
+            batch.flush_chain(chain.name);
+        }
     }
     for (chain, rule) in RULES.iter().chain(&egress::RULES) {
         batch.add_rule(chain, rule);
     }
 }
 
-/// How many rules each chain has when the table is whole.
+/// How many rules each chain has when the table is whole; the administrator's own has any number.
 pub(super) fn rule_counts() -> impl Iterator<Item = (&'static str, usize)> {
     let rules = || RULES.iter().chain(&egress::RULES);
-    let chains = CHAINS.iter().chain(&egress::CHAINS);
+    let chains = CHAINS.iter().chain(&egress::CHAINS).filter(|chain| chain.name != ADMIN);
     chains.map(move |chain| (chain.name, rules().filter(|(name, _)| *name == chain.name).count()))
 }

@@ -1,24 +1,7 @@
-//! The host as a router of its containers: forwarding and masquerade.
+//! The host as a router of its containers.
 
-use crate::firewall::{Firewall, NetworkRecord};
-use crate::protocol::{CniError, CniResult, Context};
+use crate::protocol::CniError;
 use crate::sysctl;
-
-/// Refuses a backend that we don't have for masquerading.
-pub(crate) fn check_masquerade_backend(backend: Option<&str>) -> Result<(), CniError> {
-    match backend {
-        None | Some("" | "nftables") => Ok(()),
-        Some(other) => Err(CniError::unsupported_field("ipMasqBackend", other.escape_default())),
-    }
-}
-
-/// Masquerades what the network's containers send to the outside, on nftables.
-pub(crate) fn masquerade(context: &Context<'_>, result: &CniResult) -> Result<(), CniError> {
-    let record = NetworkRecord { sources: result.ips.iter().map(|ip| ip.address.trunc()).collect() };
-    Firewall::open(context.host)
-        .and_then(|mut firewall| firewall.masquerade(&context.config.name, &record))
-        .map_err(|cause| CniError::internal("masquerading failed", &cause))
-}
 
 /// Lets the host forward IPv4, IPv6, or both.
 pub(crate) fn forward(ipv4: bool, ipv6: bool) -> Result<(), CniError> {

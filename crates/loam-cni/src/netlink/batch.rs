@@ -19,6 +19,11 @@ impl Batch {
         Self::default()
     }
 
+    /// Adds a request with flags of its own.
+    pub(super) fn push(&mut self, message: RouteNetlinkMessage, flags: u16) {
+        self.requests.push((message, flags));
+    }
+
     pub(super) fn create_link(&mut self, message: LinkMessage) {
         self.requests.push((RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL));
     }

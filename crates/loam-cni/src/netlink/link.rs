@@ -37,6 +37,10 @@ pub struct Link {
     /// The index of the other end of a veth pair, or of the link that this one is made over. It may be in another
     /// namespace.
     pub peer: Option<u32>,
+    /// Whether it takes all multicast packets because somebody said so.
+    pub all_multicast: bool,
+    /// How many packets may wait to be sent.
+    pub queue_length: u32,
     /// Its alias, a text for people; empty when it has none.
     pub alias: String,
     /// What its kind knows of itself (`IFLA_INFO_DATA`).
@@ -47,6 +51,11 @@ impl Link {
     /// The hardware address as text.
     pub fn mac_text(&self) -> String {
         mac_text(&self.mac)
+    }
+
+    /// The routing table of a VRF (if_link.h, `IFLA_VRF_TABLE`).
+    pub fn vrf_table(&self) -> Option<u32> {
+        self.mode().filter(|_| self.kind == "vrf")
     }
 
     /// The mode of a macvlan or ipvlan, or the number of a vlan: each is the first attribute of its kind.
@@ -105,7 +114,7 @@ pub(super) fn by_name(name: &str) -> LinkMessage {
     message
 }
 
-fn set_up(message: &mut LinkMessage) {
+pub(super) fn set_up(message: &mut LinkMessage) {
     message.header.flags = LinkFlags::Up;
     message.header.change_mask = LinkFlags::Up;
 }
@@ -266,6 +275,7 @@ fn read_link(answer: &Answer) -> Option<Link> {
     const RTM_NEWLINK: u16 = 16;
     const IFF_UP: u32 = 1;
     const IFF_PROMISC: u32 = 0x100;
+    const IFF_ALLMULTI: u32 = 0x200;
     let header = answer.payload.get(..16).filter(|_| answer.kind == RTM_NEWLINK)?;
     let number = |bytes: &[u8]| Some(u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?));
     let flags = number(&header[8..])?;
@@ -273,6 +283,7 @@ fn read_link(answer: &Answer) -> Option<Link> {
         index: number(&header[4..])?,
         up: flags & IFF_UP != 0,
         promiscuous: flags & IFF_PROMISC != 0,
+        all_multicast: flags & IFF_ALLMULTI != 0,
         ..Link::default()
     };
     for (kind, value) in attributes(&answer.payload[16..]) {
@@ -282,6 +293,7 @@ fn read_link(answer: &Answer) -> Option<Link> {
             4 => link.mtu = number(value)?,
             5 => link.peer = number(value),
             10 => link.controller = number(value),
+            13 => link.queue_length = number(value)?,
             18 => {
                 for (kind, value) in attributes(value) {
                     match kind {

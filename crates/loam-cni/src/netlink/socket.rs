@@ -1,6 +1,7 @@
 //! The socket: one request, or a row of them, and the kernel's answers.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage,
@@ -8,6 +9,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::attribute::{attributes, text};
@@ -164,6 +166,46 @@ impl Socket {
                 if each(&message) {
                     return Ok(());
                 }
+            }
+        }
+    }
+
+    /// Hears the notifications of a group from now on.
+    pub(crate) fn join(&mut self, group: u32) -> Result<(), NetlinkError> {
+        self.inner.add_membership(group).map_err(NetlinkError::Open)
+    }
+
+    /// Waits for notifications. `None` when the time is up before there are any; `Some(false)` when some were lost.
+    pub(crate) fn wait(
+        &mut self,
+        limit: Option<Duration>,
+        mut each: impl FnMut(&Message<'_>),
+    ) -> Result<Option<bool>, NetlinkError> {
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let time = left.map(|left| Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            });
+            match poll(&mut [PollFd::new(&self.inner, PollFlags::IN)], time.as_ref()) {
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(NetlinkError::Receive(errno.into())),
+                Ok(0) => return Ok(None),
+                Ok(_) => {}
+            }
+            let mut slice = self.buffer.as_mut_slice();
+            match self.inner.recv(&mut slice, 0) {
+                Ok(length) => {
+                    messages(self.buffer.get(..length).ok_or(NetlinkError::Malformed)?)
+                        .for_each(|one| each(&one));
+                    return Ok(Some(true));
+                }
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+                Err(cause) if cause.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => {
+                    return Ok(Some(false));
+                }
+                Err(cause) => return Err(NetlinkError::Receive(cause)),
             }
         }
     }

@@ -8,6 +8,7 @@ use crate::netlink::Attributes;
 pub(super) const NFT_MSG_NEWTABLE: u8 = 0;
 pub(super) const NFT_MSG_DELTABLE: u8 = 2;
 pub(super) const NFT_MSG_NEWCHAIN: u8 = 3;
+pub(super) const NFT_MSG_GETCHAIN: u8 = 4;
 pub(super) const NFT_MSG_DELCHAIN: u8 = 5;
 pub(super) const NFT_MSG_NEWRULE: u8 = 6;
 pub(super) const NFT_MSG_GETRULE: u8 = 7;

@@ -18,7 +18,7 @@ pub enum Field {
     OutputLink,
     /// The status bits of its connection (`ct status`).
     ConnectionStatus,
-    /// The state of its connection, one bit (`ct state`).
+    /// What the packet is to its connection, as a bit (`ct state`).
     ConnectionState,
     /// The kind of its destination address: local, broadcast and so on (`fib daddr type`).
     DestinationKind,
@@ -48,7 +48,7 @@ pub enum Comparison {
 pub enum Verdict<'a> {
     /// It is dropped.
     Drop,
-    /// It passes this base chain.
+    /// It passes, as far as this hook's chain is concerned.
     Accept,
     /// It goes on in another chain, and comes back.
     Jump(&'a str),

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use rustix::io::Errno;
 
-use super::batch::{Batch, NFT_MSG_GETRULE, NFT_MSG_GETSETELEM, NLM_F_REQUEST, message};
+use super::batch::{Batch, NFT_MSG_GETCHAIN, NFT_MSG_GETRULE, NFT_MSG_GETSETELEM, NLM_F_REQUEST, message};
 use super::set::Element;
 use super::{FAMILY_INET, SUBSYSTEM, header};
-use crate::netlink::{Attributes, NetlinkError, Refusal, Socket, attributes, text};
+use crate::netlink::{Attributes, NetlinkError, Refusal, Socket, attributes, be32, text};
 
 const NLM_F_DUMP: u16 = 0x300;
 
@@ -131,6 +131,20 @@ impl NftablesSocket {
             attributes(rule).any(|(kind, value)| kind == wanted && text(value) == name)
         };
         Ok(rules.iter().filter(|rule| is_of(rule, 1, table) && is_of(rule, 2, chain)).count())
+    }
+
+    /// Whether what a base chain has no rule for is dropped; in a table of whatever family.
+    pub fn drops_by_policy(&mut self, table: &str, chain: &str) -> Result<bool, NftablesError> {
+        const NF_DROP: u32 = 0;
+        let request = Attributes::after(&header(0, 0));
+        let drops = |found: &Vec<u8>| {
+            let of =
+                |wanted: u16| attributes(found).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+            of(1).map(text).as_deref() == Some(table)
+                && of(3).map(text).as_deref() == Some(chain)
+                && of(5).and_then(be32) == Some(NF_DROP)
+        };
+        Ok(self.list(NFT_MSG_GETCHAIN, &request)?.iter().any(drops))
     }
 
     /// Lists the elements of a set or map.

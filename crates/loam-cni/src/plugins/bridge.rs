@@ -25,8 +25,9 @@ mod vlan;
 
 use crate::delegate::call_ipam;
 use crate::interface::{
-    Derived, configure, container_interface, failed, masquerade, remove_pair, remove_with_mac, with_addresses,
+    Derived, configure, container_interface, failed, remove_pair, remove_with_mac, with_addresses,
 };
+use crate::masquerade;
 use crate::netlink::{Link, RouteSocket};
 use crate::plugins::{Plugin, Role};
 use crate::protocol::{CniError, CniResult, Command, Context, Interface, Version};
@@ -59,8 +60,8 @@ fn attach(
     }
     let mut socket = RouteSocket::open().map_err(failed("opening a socket"))?;
     let bridge = host::ensure_bridge(&mut socket, config)?;
-    if config.masquerade {
-        masquerade(context, &result)?;
+    if let Some(backend) = config.masquerade {
+        masquerade::set(context, backend, &addresses(&result))?;
     }
     let mut gateway_link = None;
     if config.is_gateway {
@@ -92,6 +93,10 @@ fn attach(
     }
     dying::sweep(&mut socket, context.host);
     Ok(result)
+}
+
+fn addresses(result: &CniResult) -> Vec<ipnet::IpNet> {
+    result.ips.iter().map(|ip| ip.address).collect()
 }
 
 /// Lets the container send from its own hardware address only, if so configured. Its link is still down.
@@ -151,6 +156,9 @@ fn del(context: &Context<'_>) -> Result<(), CniError> {
             remove_pair(&mut socket, &derived.host_name)?;
         }
     }
+    if let Some(backend) = config.masquerade {
+        masquerade::remove(context, backend)?;
+    }
     if config.check_senders {
         spoof_check::release(context)?;
     }
@@ -173,6 +181,9 @@ fn gc(context: &Context<'_>) -> Result<(), CniError> {
         if link.kind == "veth" && Derived::is_host_name(&link.name) && !valid.contains(&link.name) {
             remove_pair(&mut socket, &link.name)?;
         }
+    }
+    if let Some(backend) = config.masquerade {
+        masquerade::collect(context, backend)?;
     }
     if config.check_senders {
         spoof_check::collect(context.host, &context.config.name, |container, interface| {

@@ -3,6 +3,12 @@
 //! Each mapping is one element of a map in the table of [`crate::firewall`], for IPv4 and for IPv6. The kernel refuses
 //! a port that is taken. The host's own loopback reaches published ports too: the link that leads to the container
 //! gets `route_localnet`, and the firewall drops what comes in over that link for 127.0.0.0/8.
+//!
+//! With `"backend": "iptables"`, and with keys that only iptables knows, ports are published by chains of iptables, as
+//! the reference plugin makes them; with `none` they are noted for the administrator.
+
+mod backend;
+mod iptables;
 
 use std::net::IpAddr;
 
@@ -15,6 +21,9 @@ use crate::nftables::NftablesError;
 use crate::plugins::{Plugin, Role};
 use crate::protocol::{CniError, CniResult, Context, IpConfig, Version, code};
 use crate::sysctl;
+use crate::unmanaged;
+use backend::Backend;
+use iptables::Publication;
 
 /// The plugin.
 pub const PLUGIN: Plugin =
@@ -33,26 +42,15 @@ struct PortMapping {
 
 #[derive(Debug)]
 struct Config {
+    backend: Backend,
     mappings: Vec<PortMapping>,
     masquerade: bool,
+    masquerade_all: bool,
 }
 
 impl Config {
     fn read(context: &Context<'_>) -> Result<Self, CniError> {
         let config = &context.config;
-        if let Some(true) = config.get::<bool>(&["masqAll"])? {
-            return Err(CniError::unsupported_field("masqAll", true));
-        }
-        for key in ["conditionsV4", "conditionsV6"] {
-            let conditions: Vec<String> = config.get(&[key])?.unwrap_or_default();
-            if !conditions.is_empty() {
-                return Err(CniError::unsupported_field(key, conditions.join(" ")));
-            }
-        }
-        match config.get::<String>(&["backend"])?.as_deref() {
-            None | Some("" | "nftables") => {}
-            Some(other) => return Err(CniError::unsupported_field("backend", other)),
-        }
         let mappings: Vec<PortMapping> = config.get(&["runtimeConfig", "portMappings"])?.unwrap_or_default();
         for mapping in &mappings {
             if mapping.host_port == 0 || mapping.container_port == 0 {
@@ -60,7 +58,23 @@ impl Config {
                 return Err(CniError::invalid_config(format!("invalid port mapping {host} to {container}")));
             }
         }
-        Ok(Self { mappings, masquerade: config.get(&["snat"])?.unwrap_or(true) })
+        Ok(Self {
+            backend: Backend::read(context)?,
+            mappings,
+            masquerade: config.get(&["snat"])?.unwrap_or(true),
+            masquerade_all: config.get(&["masqAll"])?.unwrap_or_default(),
+        })
+    }
+
+    /// What iptables gets.
+    fn publication<'a>(
+        &self,
+        options: &'a backend::Options,
+        mappings: &'a [Mapping],
+        addresses: &'a [&'a IpConfig],
+    ) -> Publication<'a> {
+        let (masquerade, masquerade_all) = (self.masquerade, self.masquerade_all);
+        Publication { options, mappings, addresses, masquerade, masquerade_all }
     }
 
     /// The mappings to the container's addresses, for each family that they are meant for.
@@ -101,6 +115,9 @@ impl Config {
     }
 }
 
+/// What [`unmanaged`] calls it.
+const WHAT: &str = "ports";
+
 /// The first IPv4 and the first IPv6 address of the container.
 fn container_addresses<'a>(result: &'a CniResult, interface: &'a str) -> Vec<&'a IpConfig> {
     let of_family =
@@ -140,19 +157,39 @@ fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
     if mappings.is_empty() {
         return Ok(previous);
     }
-    let mut record = PortsRecord { network: context.config.name.clone(), mappings, ..PortsRecord::default() };
-    if config.masquerade {
-        record.hairpin = addresses.iter().map(|ip| ip.address.trunc()).collect();
-        record.bridge = link_towards(targets[0])?;
-    }
+    let bridge = if config.masquerade { link_towards(targets[0])? } else { None };
     let mut firewall = open(context)?;
-    firewall.publish(&owner(context), &record).map_err(refused)?;
-    if let Some(bridge) = record.bridge.filter(|_| targets[0].is_ipv4()) {
+    match &config.backend {
+        Backend::Nftables => {
+            let mut record = PortsRecord { network: context.config.name.clone(), ..PortsRecord::default() };
+            record.mappings.clone_from(&mappings);
+            if config.masquerade {
+                record.hairpin = addresses.iter().map(|ip| ip.address.trunc()).collect();
+                record.masquerade_all = config.masquerade_all;
+                record.bridge.clone_from(&bridge);
+            }
+            firewall.publish(&owner(context), &record).map_err(refused)?;
+        }
+        Backend::Iptables(options) => {
+            let publication = config.publication(options, &mappings, &addresses);
+            if let Err(error) = publication.publish(context) {
+                // The error that is told is the one that led here.
+                drop(iptables::withdraw(context));
+                return Err(error);
+            }
+        }
+        Backend::Unmanaged => {
+            let rules: Vec<String> = mappings.iter().map(rule).collect();
+            unmanaged::note(context, WHAT, &rules)?;
+            return Ok(previous);
+        }
+    }
+    if let Some(bridge) = bridge.filter(|_| targets[0].is_ipv4()) {
         sysctl::ensure(&format!("ipv4/conf/{bridge}/route_localnet"), "1").map_err(|cause| {
             CniError::io(format!("opening `{bridge}` to the host's loopback failed"), &cause)
         })?;
     }
-    forget_flows(&mut firewall, &record.mappings, |mapping| {
+    forget_flows(&mut firewall, &mappings, |mapping| {
         (mapping.protocol == TransportProtocol::Udp).then_some(Forget::Port(
             mapping.protocol.number(),
             mapping.host_port,
@@ -160,6 +197,17 @@ fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
         ))
     })?;
     Ok(previous)
+}
+
+/// What would be set for a port, in nft's language.
+fn rule(mapping: &Mapping) -> String {
+    let (family, open, close) = if mapping.target.is_ipv4() { ("ip", "", "") } else { ("ip6", "[", "]") };
+    let to = mapping
+        .host_address
+        .map_or_else(|| "fib daddr type local".to_owned(), |address| format!("{family} daddr {address}"));
+    let (protocol, port) = (mapping.protocol.as_str(), mapping.host_port);
+    let (target, target_port) = (mapping.target, mapping.target_port);
+    format!("{to} {protocol} dport {port} dnat {family} to {open}{target}{close}:{target_port}")
 }
 
 /// The link that leads to the container.
@@ -198,6 +246,10 @@ fn del(context: &Context<'_>) -> Result<(), CniError> {
         }
         None => Vec::new(),
     };
+    if matches!(config.backend, Backend::Iptables(_)) {
+        iptables::withdraw(context)?;
+    }
+    unmanaged::forget(context, WHAT)?;
     let mut firewall = open(context)?;
     let withdrawn = firewall.withdraw(&owner(context), &given).map_err(refused)?;
     forget_flows(&mut firewall, &withdrawn, |mapping| Some(Forget::Target(mapping.target)))
@@ -213,7 +265,14 @@ fn check(context: &Context<'_>) -> Result<(), CniError> {
     let addresses = container_addresses(previous, &context.interface);
     let targets: Vec<IpAddr> = addresses.iter().map(|ip| ip.address.addr()).collect();
     let mappings = config.resolve(&targets)?;
-    if open(context)?.is_published(&owner(context), &mappings).map_err(refused)? {
+    let published = match &config.backend {
+        Backend::Nftables => open(context)?.is_published(&owner(context), &mappings).map_err(refused)?,
+        Backend::Iptables(options) => {
+            config.publication(options, &mappings, &addresses).is_published(context)?
+        }
+        Backend::Unmanaged => unmanaged::is_noted(context, WHAT),
+    };
+    if published {
         return Ok(());
     }
     Err(CniError::new(
@@ -233,7 +292,8 @@ fn gc(context: &Context<'_>) -> Result<(), CniError> {
             forget_flows(&mut firewall, &withdrawn, |mapping| Some(Forget::Target(mapping.target)))?;
         }
     }
-    Ok(())
+    iptables::collect(context, &valid)?;
+    unmanaged::collect(context, WHAT)
 }
 
 /// Verifies the configuration, and that the kernel has nf_tables.
@@ -249,7 +309,8 @@ mod tests {
     use super::*;
 
     fn config(text: &str) -> Config {
-        Config { mappings: serde_json::from_str(text).expect("valid JSON"), masquerade: true }
+        let mappings = serde_json::from_str(text).expect("valid JSON");
+        Config { backend: Backend::Nftables, mappings, masquerade: true, masquerade_all: false }
     }
 
     #[test]

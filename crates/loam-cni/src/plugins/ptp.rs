@@ -11,10 +11,10 @@ use serde::Deserialize;
 
 use crate::delegate::call_ipam;
 use crate::interface::{
-    Derived, InterfaceConfig, Setup, check_link, check_masquerade_backend, configure, container_interface,
-    failed, forward, make_pair, masquerade, not_entered, remove_pair, remove_with_mac, status,
-    with_addresses, wrong,
+    Derived, InterfaceConfig, Setup, check_link, configure, container_interface, failed, forward, make_pair,
+    not_entered, remove_pair, remove_with_mac, status, with_addresses, wrong,
 };
+use crate::masquerade::{self, Backend};
 use crate::namespace::Namespace;
 use crate::netlink::{AddressOptions, Batch, Link, NetlinkError, RouteSocket, Veth, mac_text};
 use crate::plugins::{Plugin, Role};
@@ -37,7 +37,8 @@ struct Keys {
 
 #[derive(Debug)]
 struct Config {
-    masquerade: bool,
+    /// Who masquerades, if it is done.
+    masquerade: Option<Backend>,
     mtu: Option<u32>,
     interface: InterfaceConfig,
 }
@@ -45,13 +46,17 @@ struct Config {
 impl Config {
     fn read(context: &Context<'_>) -> Result<Self, CniError> {
         let keys: Keys = context.config.decode()?;
-        check_masquerade_backend(keys.ip_masq_backend.as_deref())?;
+        let backend = Backend::parse(keys.ip_masq_backend.as_deref())?;
         Ok(Self {
-            masquerade: keys.ip_masq,
+            masquerade: keys.ip_masq.then_some(backend),
             mtu: (keys.mtu > 0).then_some(keys.mtu),
             interface: InterfaceConfig::read(context)?,
         })
     }
+}
+
+fn addresses(result: &CniResult) -> Vec<IpNet> {
+    result.ips.iter().map(|ip| ip.address).collect()
 }
 
 /// The alias of the host's end.
@@ -79,8 +84,8 @@ fn attach(
     }
     let has = |four: bool| result.ips.iter().any(|ip| ip.address.addr().is_ipv4() == four);
     forward(has(true), has(false))?;
-    if config.masquerade {
-        masquerade(context, &result)?;
+    if let Some(backend) = config.masquerade {
+        masquerade::set(context, backend, &addresses(&result))?;
     }
     let derived = Derived::new(&context.container_id, &context.interface);
     let mut socket = RouteSocket::open().map_err(failed("opening a socket"))?;
@@ -168,6 +173,10 @@ fn del(context: &Context<'_>) -> Result<(), CniError> {
     {
         remove_with_mac(&namespace, &context.interface, mac)?;
     }
+    // What ADD refused has nothing to undo.
+    if let Some(backend) = Config::read(context).ok().and_then(|config| config.masquerade) {
+        masquerade::remove(context, backend)?;
+    }
     match config.ipam_type() {
         Some(ipam) => call_ipam(context, ipam, Command::Del).map(drop),
         None => Ok(()),
@@ -189,6 +198,11 @@ fn check(context: &Context<'_>) -> Result<(), CniError> {
         call_ipam(context, ipam, Command::Check)?;
     }
     let previous = context.config.require_previous()?;
+    if let Some(backend) = config.masquerade
+        && !masquerade::is_set(context, backend, &addresses(previous))?
+    {
+        return Err(wrong(format!("what `{}` sends is not masqueraded", context.interface)));
+    }
     let known = previous.interfaces.iter().find(|interface| interface.sandbox.is_empty());
     let host_name =
         &known.ok_or_else(|| wrong("the host's end is not in the result of the ADD".into()))?.name;
@@ -222,6 +236,9 @@ fn gc(context: &Context<'_>) -> Result<(), CniError> {
         {
             remove_pair(&mut socket, &link.name)?;
         }
+    }
+    if let Some(backend) = Config::read(context).ok().and_then(|config| config.masquerade) {
+        masquerade::collect(context, backend)?;
     }
     match config.ipam_type() {
         Some(ipam) => call_ipam(context, ipam, Command::Gc).map(drop),

@@ -56,7 +56,8 @@ fn read(context: &Context<'_>) -> Result<CniResult, CniError> {
     for Address { address, gateway } in ipam.addresses {
         ips.push(IpConfig { address: parse(&address)?, gateway, interface: None });
     }
-    let bare = |text: &str| Ok(IpConfig { address: parse(text)?, gateway: None, interface: None });
+    let bare =
+        |text: &str| Ok::<_, CniError>(IpConfig { address: parse(text)?, gateway: None, interface: None });
     for text in listed(context.argument("IP")) {
         ips.push(bare(text)?);
     }

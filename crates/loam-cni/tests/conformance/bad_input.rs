@@ -38,7 +38,7 @@ fn wrong_values_are_named_and_nothing_is_made() {
             (json!({ "type": "dummy" }), 7, "`ipam.type` is missing"),
             (json!({ "type": "ptp" }), 7, "`ipam.type` is missing"),
             (json!({ "type": "ptp", "ipam": fixed }), 7, "address `10.5.0.2/24` has no gateway"),
-            (json!({ "type": "ptp", "ipMasqBackend": "iptables", "ipam": fixed }), 2, "ipMasqBackend"),
+            (json!({ "type": "ptp", "ipMasqBackend": "ebtables", "ipam": fixed }), 2, "ipMasqBackend"),
             (
                 json!({ "type": "static", "ipam": { "addresses": [{ "address": "10.5.0.2" }] } }),
                 7,

@@ -7,7 +7,7 @@ pub(super) const TO_OTHERS4: &str = "to-others4";
 pub(super) const TO_OTHERS6: &str = "to-others6";
 pub(super) const TO_HOST4: &str = "to-host4";
 pub(super) const TO_HOST6: &str = "to-host6";
-pub(super) const GUARDED: &str = "guarded";
+pub(super) const RULED: &str = "ruled";
 const EGRESS: &str = "egress";
 const TO_HOST: &str = "to-host";
 
@@ -16,7 +16,7 @@ pub(in super::super) const SETS: [SetDefinition; 5] = [
     SetDefinition { name: TO_OTHERS6, key: &[SetKind::Ipv6], value: &[SetKind::Verdict], interval: false },
     SetDefinition { name: TO_HOST4, key: &[SetKind::Ipv4], value: &[SetKind::Verdict], interval: false },
     SetDefinition { name: TO_HOST6, key: &[SetKind::Ipv6], value: &[SetKind::Verdict], interval: false },
-    SetDefinition { name: GUARDED, key: &[SetKind::LinkName], value: &[], interval: false },
+    SetDefinition { name: RULED, key: &[SetKind::LinkName], value: &[], interval: false },
 ];
 
 pub(in super::super) const CHAINS: [Chain; 2] = [
@@ -43,7 +43,7 @@ const ACCEPT_KNOWN: &[Expression<'static>] = &[
 
 const DROP_STRANGERS: &[Expression<'static>] = &[
     Load(Field::InputLink, 1),
-    Member { register: 1, set: GUARDED, inverted: false },
+    Member { register: 1, set: RULED, inverted: false },
     Expression::Verdict(Verdict::Drop),
 ];
 

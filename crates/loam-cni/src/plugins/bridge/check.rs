@@ -1,8 +1,10 @@
 //! CHECK: whether the attachment is still as ADD made it.
 
+use super::addresses;
 use super::config::Config;
 use crate::delegate::call_ipam;
 use crate::interface::{Derived, check_link, failed, not_entered, wrong};
+use crate::masquerade;
 use crate::netlink::RouteSocket;
 use crate::protocol::{CniError, CniResult, Command, Context};
 
@@ -19,6 +21,12 @@ pub(super) fn check(context: &Context<'_>) -> Result<(), CniError> {
     let addressed = config.ipam_type.is_some();
     let inside = namespace.run(|| check_link(context, previous, Some("veth"), addressed));
     let link = inside.map_err(|cause| not_entered(&cause))??;
+    if let Some(backend) = config.masquerade
+        && !masquerade::is_set(context, backend, &addresses(previous))?
+    {
+        let message = format!("what `{}` sends is not masqueraded", context.interface);
+        return Err(wrong(message));
+    }
     if link.peer != Some(host_end) {
         let message = format!("`{}` is not connected to bridge `{bridge}`", context.interface);
         return Err(wrong(message));

@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::vlan::{read_trunk, read_vlan};
-use crate::interface::{Setup, check_masquerade_backend, wanted_mac};
+use crate::interface::{Setup, wanted_mac};
+use crate::masquerade::Backend;
 use crate::protocol::{CniError, Context, Dns, check_interface_name, check_plugin_type};
 
 #[derive(Debug, Default, Deserialize)]
@@ -45,7 +46,8 @@ pub(super) struct Config {
     pub(super) is_gateway: bool,
     pub(super) is_default_gateway: bool,
     pub(super) force_address: bool,
-    pub(super) masquerade: bool,
+    /// Who masquerades, if it is done.
+    pub(super) masquerade: Option<Backend>,
     pub(super) mtu: Option<u32>,
     pub(super) hairpin: bool,
     pub(super) promiscuous: bool,
@@ -69,7 +71,7 @@ impl Config {
     /// Reads and checks the configuration.
     pub(super) fn read(context: &Context<'_>) -> Result<Self, CniError> {
         let keys: Keys = context.config.decode()?;
-        check_masquerade_backend(keys.ip_masq_backend.as_deref())?;
+        Backend::parse(keys.ip_masq_backend.as_deref())?;
         let mut config = Self::from_keys(keys)?;
         config.mac = wanted_mac(context, &[&["runtimeConfig", "mac"], &["args", "cni", "mac"], &[]])?;
         Ok(config)
@@ -98,6 +100,9 @@ impl Config {
                 "cannot set hairpin mode and promiscuous mode at the same time",
             ));
         }
+        // What is unknown is refused by ADD, and nothing for DEL to undo.
+        let backend = || Backend::parse(keys.ip_masq_backend.as_deref()).unwrap_or_default();
+        let masquerade = keys.ip_masq.then(backend);
         let ipam_type = keys.ipam.map(|ipam| ipam.kind).filter(|kind| !kind.is_empty());
         if let Some(kind) = &ipam_type {
             check_plugin_type(kind)?;
@@ -112,7 +117,7 @@ impl Config {
             is_gateway: keys.is_gateway || keys.is_default_gateway,
             is_default_gateway: keys.is_default_gateway,
             force_address: keys.force_address,
-            masquerade: keys.ip_masq,
+            masquerade,
             mtu: (keys.mtu > 0).then_some(keys.mtu),
             hairpin: keys.hairpin_mode,
             promiscuous: keys.promisc_mode,

@@ -1,0 +1,135 @@
+//! Kernel settings below `/proc/sys/net`, by keys that come from a configuration.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use regex_lite::Regex;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+
+use crate::protocol::{CniError, code};
+
+/// The expressions that keys must match, one a line; without the file, any key is allowed.
+pub(super) const ALLOWLIST: &str = "/etc/cni/tuning/allowlist.conf";
+const NET: &str = "/proc/sys/net";
+/// The longest value that is read.
+const MAX_VALUE: u64 = 64 << 10;
+
+/// The path below [`NET`] that a key stands for. Dots are slashes, and the first `IFNAME` is the interface, whose own
+/// dots are no slashes.
+fn relative(key: &str, interface: &str) -> Result<String, CniError> {
+    let invalid = || CniError::invalid_config(format!("invalid net sysctl key: `{}`", key.escape_default()));
+    let path = key.replace('.', "/").replacen("IFNAME", interface, 1);
+    let path = path.strip_prefix("net/").ok_or_else(invalid)?;
+    let sound = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    if !sound || path.contains('\0') {
+        return Err(invalid());
+    }
+    Ok(path.to_owned())
+}
+
+/// Opens a setting of the calling thread's namespace. No step of the path may be a link or lead out of the tree.
+fn open(key: &str, interface: &str, flags: OFlags) -> Result<File, CniError> {
+    let path = relative(key, interface)?;
+    let failed = |cause: io::Error| {
+        CniError::io(format!("opening kernel setting `{}` failed", key.escape_default()), &cause)
+    };
+    let tree =
+        rustix::fs::openat(CWD, NET, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let tree = tree.map_err(|errno| failed(errno.into()))?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let file = rustix::fs::openat2(tree, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
+    file.map(File::from).map_err(|errno| failed(errno.into()))
+}
+
+/// Reads a setting.
+pub(super) fn read(key: &str, interface: &str) -> Result<String, CniError> {
+    let mut text = String::new();
+    open(key, interface, OFlags::RDONLY)?.take(MAX_VALUE).read_to_string(&mut text).map_err(|cause| {
+        CniError::io(format!("reading kernel setting `{}` failed", key.escape_default()), &cause)
+    })?;
+    Ok(text.trim_end_matches('\n').to_owned())
+}
+
+/// Writes a setting.
+pub(super) fn write(key: &str, interface: &str, value: &str) -> Result<(), CniError> {
+    open(key, interface, OFlags::WRONLY)?.write_all(value.as_bytes()).map_err(|cause| {
+        let (key, value) = (key.escape_default(), value.escape_default());
+        CniError::io(format!("setting kernel setting `{key}` to `{value}` failed"), &cause)
+    })
+}
+
+/// Whether two values are the same to the kernel, which shows lists of numbers with tabs.
+pub(super) fn same(one: &str, other: &str) -> bool {
+    one.split_whitespace().eq(other.split_whitespace())
+}
+
+/// Verifies that all keys are allowed by a list.
+pub(super) fn verify_allowed<'a>(
+    list: &Path,
+    keys: impl Iterator<Item = &'a String>,
+) -> Result<(), CniError> {
+    let text = match fs::read_to_string(list) {
+        Ok(text) => text,
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(cause) => return Err(CniError::io(format!("reading `{}` failed", list.display()), &cause)),
+    };
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let mut expressions = Vec::new();
+    for line in &lines {
+        expressions.push(Regex::new(line).map_err(|cause| {
+            let message = format!("`{}`: `{}` is no expression", list.display(), line.escape_default());
+            CniError::invalid_config(message).because(&cause)
+        })?);
+    }
+    for key in keys {
+        if !expressions.iter().any(|expression| expression.is_match(key)) {
+            let (key, only) = (key.escape_default(), lines.join(" "));
+            let message = format!("sysctl {key} is not allowed: only the following are: {only}");
+            return Err(CniError::new(code::INTERNAL, message));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_stay_below_net() {
+        let path = |key: &str| relative(key, "eth0.5").ok();
+        assert_eq!(path("net.ipv4.conf.IFNAME.arp_notify").as_deref(), Some("ipv4/conf/eth0.5/arp_notify"));
+        assert_eq!(path("net/core/somaxconn").as_deref(), Some("core/somaxconn"));
+        for bad in [
+            "",
+            "net",
+            "net.",
+            "kernel.hostname",
+            "net/../kernel/hostname",
+            "net..core",
+            "/net/core/somaxconn",
+            "net/./core",
+            "netx.core",
+            "net/core/\0",
+        ] {
+            assert_eq!(path(bad), None, "{bad}");
+        }
+        assert!(relative("net.ipv4.conf.IFNAME.x", "..").is_err());
+    }
+
+    #[test]
+    fn the_list_s_expressions_match_anywhere() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let list = directory.path().join("allowlist.conf");
+        let keys = ["net.ipv4.conf.IFNAME.arp_notify".to_owned(), "net.core.somaxconn".to_owned()];
+        verify_allowed(&list, keys.iter()).expect("there is no list");
+        fs::write(&list, "^net.ipv4.conf.[a-zA-Z]+.arp_notify$\n\n  somaxconn  \n").expect("writable");
+        verify_allowed(&list, keys.iter()).expect("both match");
+        fs::write(&list, "somaxconn\n").expect("writable");
+        let error = verify_allowed(&list, keys.iter()).expect_err("one does not match");
+        assert!(error.message.contains("arp_notify is not allowed"), "{error}");
+        fs::write(&list, "(\n").expect("writable");
+        assert_eq!(verify_allowed(&list, keys.iter()).expect_err("no expression").code, code::INVALID_CONFIG);
+    }
+}

@@ -1,0 +1,139 @@
+//! A host with plugins, ours or the reference's, and a container on it.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use loam_testkit::lab::Sandbox;
+use serde_json::{Value, json};
+
+const OURS: &str = env!("CARGO_BIN_EXE_loam-cni");
+
+/// Where the reference plugins are, or a word that they are missing.
+pub(crate) fn reference(test: &str) -> Option<PathBuf> {
+    let found = ["/opt/cni/bin", "/usr/lib/cni"]
+        .map(PathBuf::from)
+        .into_iter()
+        .find(|path| path.join("bandwidth").exists());
+    if found.is_none() {
+        println!("skipped: {test}: needs containernetworking-plugins");
+    }
+    found
+}
+
+/// A host, state of its own, and a container whose interface `eth0` the bridge plugin makes.
+pub(crate) struct Machine {
+    pub(crate) host: Sandbox,
+    pub(crate) container: Sandbox,
+    pub(crate) directory: tempfile::TempDir,
+    reference: Option<PathBuf>,
+}
+
+impl Machine {
+    /// With the reference plugins when a directory is given, with ours otherwise.
+    pub(crate) fn new(reference: Option<&PathBuf>) -> Self {
+        let host = Sandbox::new();
+        host.command(&["ip", "link", "set", "lo", "up"]);
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        Self { host, container: Sandbox::new(), directory, reference: reference.cloned() }
+    }
+
+    /// Calls a plugin with a configuration as text.
+    pub(crate) fn call_text(&self, verb: &str, plugin: &str, config: &str) -> Result<Value, Value> {
+        self.call_as(self.reference.as_ref(), &self.container, "one", verb, plugin, config)
+    }
+
+    /// Calls a plugin.
+    pub(crate) fn call(&self, verb: &str, plugin: &str, config: &Value) -> Result<Value, Value> {
+        self.call_text(verb, plugin, &config.to_string())
+    }
+
+    /// Calls our plugin, whoever's the others are.
+    pub(crate) fn call_ours(&self, verb: &str, plugin: &str, config: &Value) -> Result<Value, Value> {
+        self.call_as(None, &self.container, "one", verb, plugin, &config.to_string())
+    }
+
+    /// Calls a plugin for another container.
+    pub(crate) fn call_in(
+        &self,
+        container: &Sandbox,
+        id: &str,
+        verb: &str,
+        plugin: &str,
+        config: &Value,
+    ) -> Result<Value, Value> {
+        self.call_as(self.reference.as_ref(), container, id, verb, plugin, &config.to_string())
+    }
+
+    /// Whether the plugins are the reference's.
+    pub(crate) fn is_reference(&self) -> bool {
+        self.reference.is_some()
+    }
+
+    fn call_as(
+        &self,
+        reference: Option<&PathBuf>,
+        container: &Sandbox,
+        id: &str,
+        verb: &str,
+        plugin: &str,
+        config: &str,
+    ) -> Result<Value, Value> {
+        let mut program = Command::new("nsenter");
+        program.arg(format!("--net={}", self.host.path().display())).arg("--");
+        match reference {
+            Some(directory) => program.arg(directory.join(plugin)),
+            None => program.args([OURS, plugin]),
+        };
+        let mut child = program
+            .env("CNI_COMMAND", verb)
+            .env("CNI_CONTAINERID", id)
+            .env("CNI_NETNS", container.path())
+            .env("CNI_IFNAME", "eth0")
+            .env("CNI_PATH", reference.cloned().unwrap_or_else(|| "/nowhere".into()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it can be executed");
+        child.stdin.take().expect("piped").write_all(config.as_bytes()).expect("it reads its input");
+        let output = child.wait_with_output().expect("it ends");
+        let value = if output.stdout.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&output.stdout).expect("JSON")
+        };
+        if output.status.success() { Ok(value) } else { Err(value) }
+    }
+
+    /// The bridge's configuration.
+    pub(crate) fn bridge(&self) -> Value {
+        json!({
+            "cniVersion": "1.0.0", "name": "net", "type": "bridge", "bridge": "br0", "isDefaultGateway": true,
+            "ipam": {
+                "type": "host-local", "dataDir": self.directory.path().join("addresses"),
+                "ranges": [[{ "subnet": "10.5.0.0/24" }], [{ "subnet": "fd05::/64" }]],
+            },
+        })
+    }
+
+    /// Attaches the container to the bridge; gives the result.
+    pub(crate) fn attach(&self) -> Value {
+        self.call("ADD", "bridge", &self.bridge()).expect("attachable")
+    }
+
+    /// The configuration of a chained plugin after a result.
+    pub(crate) fn chained(plugin: &str, previous: &Value, keys: &Value) -> Value {
+        let mut config =
+            json!({ "cniVersion": "1.0.0", "name": "net", "type": plugin, "prevResult": previous });
+        for (key, value) in keys.as_object().expect("an object") {
+            config[key] = value.clone();
+        }
+        config
+    }
+}
+
+/// What a command of iproute2 says in JSON.
+pub(crate) fn read(sandbox: &Sandbox, command: &[&str]) -> Vec<Value> {
+    let text = sandbox.command(command);
+    serde_json::from_str(if text.trim().is_empty() { "[]" } else { &text }).expect("JSON")
+}
