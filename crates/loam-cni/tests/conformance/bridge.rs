@@ -95,14 +95,17 @@ fn without_addresses() {
 fn collection_of_what_is_left() {
     run_three_ways(
         "bridge::collection_of_what_is_left",
-        &[Case::new("GC and STATUS", bridge(&json!({ "isGateway": true }))).version("1.1.0").steps(&[
-            Step::Status,
-            Step::Add,
-            Step::Gc(&["one"]),
-            Step::Check,
-            Step::Gc(&[]),
-            Step::Check,
-            Step::Host("ls {DIR}/addresses/net | grep -v -e lock -e last_reserved || true"),
-        ])],
+        &[
+            Case::new("GC and STATUS", bridge(&json!({ "isGateway": true }))).version("1.1.0").steps(&[
+                Step::Status,
+                Step::Add,
+                Step::Gc(&["one"]),
+                Step::Check,
+                Step::Gc(&[]),
+                Step::Check,
+                Step::Host("ls {DIR}/addresses/net | grep -v -e lock -e last_reserved || true"),
+            ]),
+            Case::new("an ADD that was killed", bridge(&json!({ "isGateway": true }))).killed(),
+        ],
     );
 }

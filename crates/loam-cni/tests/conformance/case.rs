@@ -15,6 +15,8 @@ pub(crate) enum Step {
     Check,
     /// DEL of the whole chain in reverse order, with that result.
     Del,
+    /// DEL as after an ADD that never gave a result.
+    DelWithoutResult,
     /// DEL as after the loss of everything: no namespace, no result.
     DelBlind,
     /// GC that keeps these containers. For cases of version 1.1.0.
@@ -33,6 +35,7 @@ impl Step {
             Step::Add => "ADD",
             Step::Check => "CHECK",
             Step::Del => "DEL",
+            Step::DelWithoutResult => "DEL without result",
             Step::DelBlind => "DEL without namespace",
             Step::Gc(_) => "GC",
             Step::Status => "STATUS",
@@ -120,6 +123,17 @@ impl Case {
         self
     }
 
+    /// The steps of an ADD that was killed after it had made the link: DEL takes it away all the same, also without result.
+    pub(crate) fn killed(self) -> Self {
+        self.version("1.1.0").steps(&[
+            Step::Add,
+            Step::Container("ip link set eth0 down; ip addr flush dev eth0"),
+            Step::DelWithoutResult,
+            Step::Container("! ip link show dev eth0 2>/dev/null"),
+            Step::Host("! ls {DIR}/addresses/net 2>/dev/null | grep -v -e lock -e last_reserved"),
+        ])
+    }
+
     /// Looks at more after each ADD that succeeded, such as what passes.
     pub(crate) fn observe(mut self, observe: fn(&Lab) -> Vec<String>) -> Self {
         self.observe = Some(observe);
@@ -169,7 +183,7 @@ impl Case {
             let outcome = self.step(lab, *step, &mut result);
             observation.outcome(step.title(), &outcome);
             let added = matches!(step, Step::Add) && outcome.is_ok();
-            if added || matches!(step, Step::Del | Step::DelBlind | Step::Gc(_)) {
+            if added || matches!(step, Step::Del | Step::DelWithoutResult | Step::DelBlind | Step::Gc(_)) {
                 observation.state(step.title(), lab);
             }
             if let Some(observe) = self.observe.filter(|_| added) {
@@ -216,6 +230,12 @@ impl Case {
             Step::Del => {
                 for config in self.chain.iter().rev() {
                     call("DEL", CONTAINER, &namespace, self.config(lab, config, &known))?;
+                }
+                Ok(Value::Null)
+            }
+            Step::DelWithoutResult => {
+                for config in self.chain.iter().rev() {
+                    call("DEL", CONTAINER, &namespace, self.config(lab, config, &Value::Null))?;
                 }
                 Ok(Value::Null)
             }

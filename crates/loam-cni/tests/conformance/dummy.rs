@@ -24,6 +24,7 @@ pub(crate) fn cases() -> Vec<Case> {
             Step::Del,
             Step::DelBlind,
         ]),
+        Case::new("an ADD that was killed", config).needs("dummy").killed(),
         Case::new("no address plugin", json!({ "type": "dummy" })).version("1.1.0"),
     ]
 }

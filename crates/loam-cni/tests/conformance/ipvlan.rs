@@ -23,7 +23,6 @@ fn ipvlan(extra: &Value) -> Value {
 fn case(title: &'static str, config: Value) -> Case {
     Case::new(title, config).needs("ipvlan").on_host(UPLINK).steps(&[
         Step::Add,
-        Step::Add,
         Step::Check,
         Step::Del,
         Step::Del,
@@ -35,6 +34,10 @@ fn case(title: &'static str, config: Value) -> Case {
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("l2", ipvlan(&json!({}))),
+        case("a second ADD", ipvlan(&json!({})))
+            .steps(&[Step::Add, Step::Add, Step::Check, Step::Del])
+            .differs("an ADD that fails leaves no link", |line| line.contains("link veth ipvlan")),
+        case("an ADD that was killed", ipvlan(&json!({}))).killed(),
         case("l3", ipvlan(&json!({ "mode": "l3", "mtu": 1400 }))),
         case("l3s", ipvlan(&json!({ "mode": "l3s" }))),
         case("the default route's link", ipvlan(&json!({ "master": "" })))

@@ -108,6 +108,7 @@ fn what_only_newer_reference_plugins_have() {
                 Step::Gc(&[]),
                 Step::Check,
             ]),
+            case("an ADD that was killed", macvlan(&json!({}))).killed(),
             // The name that the link gets is taken on the host, as `eth0` often is.
             case("the host has an eth0", macvlan(&json!({ "master": "eth0" })))
                 .version("1.1.0")

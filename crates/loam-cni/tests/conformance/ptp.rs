@@ -66,18 +66,21 @@ fn lives() {
 fn collection_of_what_is_left() {
     run_three_ways(
         "ptp::collection_of_what_is_left",
-        &[Case::new("GC and STATUS", ptp(&json!({}))).version("1.1.0").steps(&[
-            Step::Status,
-            Step::Add,
-            Step::Gc(&["one"]),
-            Step::Check,
-            Step::Gc(&[]),
-            Step::Check,
-            Step::Host("ls {DIR}/addresses/net | grep -v -e lock -e last_reserved || true"),
-            // What a kill between the making of the pair and its configuration leaves.
-            Step::Add,
-            Step::Container("ip addr flush dev eth0"),
-            Step::DelBlind,
-        ])],
+        &[
+            Case::new("GC and STATUS", ptp(&json!({}))).version("1.1.0").steps(&[
+                Step::Status,
+                Step::Add,
+                Step::Gc(&["one"]),
+                Step::Check,
+                Step::Gc(&[]),
+                Step::Check,
+                Step::Host("ls {DIR}/addresses/net | grep -v -e lock -e last_reserved || true"),
+                // What a kill between the making of the pair and its configuration leaves.
+                Step::Add,
+                Step::Container("ip addr flush dev eth0"),
+                Step::DelBlind,
+            ]),
+            Case::new("an ADD that was killed", ptp(&json!({}))).killed(),
+        ],
     );
 }

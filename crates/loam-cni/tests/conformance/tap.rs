@@ -36,6 +36,7 @@ fn lives() {
         &[
             case("plain", tap(&json!({}))),
             case("with addresses", tap(&json!({ "mtu": 1400, "ipam": fixed }))),
+            case("an ADD that was killed", tap(&json!({}))).killed(),
             case("no such bridge", tap(&json!({ "bridge": "br0" }))),
         ],
     );

@@ -22,7 +22,6 @@ fn vlan(extra: &Value) -> Value {
 fn case(title: &'static str, config: Value) -> Case {
     Case::new(title, config).needs("vlan").on_host(UPLINK).steps(&[
         Step::Add,
-        Step::Add,
         Step::Check,
         Step::Del,
         Step::Check,
@@ -35,6 +34,10 @@ fn case(title: &'static str, config: Value) -> Case {
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("number 7", vlan(&json!({}))),
+        case("a second ADD", vlan(&json!({})))
+            .steps(&[Step::Add, Step::Add, Step::Check, Step::Del])
+            .differs("an ADD that fails leaves no link", |line| line.contains("link veth vlan")),
+        case("an ADD that was killed", vlan(&json!({}))).killed(),
         case("MTU", vlan(&json!({ "mtu": 1400 }))),
         case("number 0", vlan(&json!({ "vlanId": 0 }))),
         case("number 4095", vlan(&json!({ "vlanId": 4095 }))),
