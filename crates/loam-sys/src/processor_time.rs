@@ -17,10 +17,8 @@ fn used_by(whom: libc::c_int) -> io::Result<Duration> {
     if result != 0 {
         return Err(io::Error::last_os_error());
     }
-    let length = |time: libc::timeval| {
-        let micros = i64::from(time.tv_sec) * 1_000_000 + i64::from(time.tv_usec);
-        Duration::from_micros(micros.unsigned_abs())
-    };
+    let length =
+        |time: libc::timeval| Duration::from_micros((time.tv_sec * 1_000_000 + time.tv_usec).unsigned_abs());
     Ok(length(usage.ru_utime) + length(usage.ru_stime))
 }
 

@@ -56,7 +56,7 @@ fn ratio<'a, R: 'a>(
     of: impl Fn(&R) -> Option<f64>,
 ) -> Cell {
     let ratio = report.compared.as_deref().filter(|compared| *compared != contender).and_then(|compared| {
-        let other = rows.find(|row| is_other(row, compared)).and_then(|row| of(row))?;
+        let other = rows.find(|row| is_other(row, compared)).and_then(of)?;
         own.filter(|_| other > 0.0).map(|own| format!("{:.2}", own / other))
     });
     Cell::Number(ratio.unwrap_or_default())
