@@ -9,6 +9,7 @@ mod copying;
 mod crash;
 mod exec;
 mod features;
+mod garden_network;
 mod grootfs;
 mod hello;
 mod image_diff;

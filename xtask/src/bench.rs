@@ -93,7 +93,7 @@ pub(crate) fn bench(arguments: &[String]) -> Result<()> {
             programs::build(Profile::Release)?
         }
     };
-    fixtures::for_benchmarks()?;
+    fixtures::all()?;
     let directory = cache().join("bench");
     std::fs::create_dir_all(&directory)?;
     let report = scenarios::measure_all(&options, &programs, &directory)?;

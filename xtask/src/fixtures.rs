@@ -17,7 +17,7 @@ pub(crate) fn directory() -> PathBuf {
 /// Makes every image.
 pub(crate) fn fixtures(_arguments: &[String]) -> Result<()> {
     packages::require(&[TEST])?;
-    for_benchmarks()?;
+    all()?;
     print(&format!("{}\n", directory().display()))
 }
 
@@ -27,8 +27,8 @@ pub(crate) fn for_tests() -> Result<()> {
     images::prepare(&directory(), &[Fixture::Small, Fixture::Python])
 }
 
-/// What the benchmarks run.
-pub(crate) fn for_benchmarks() -> Result<()> {
+/// All of them: what the unit ring tries, and what the benchmarks run.
+pub(crate) fn all() -> Result<()> {
     for_tests()?;
     images::prepare(&directory(), &[Fixture::Many])
 }

@@ -51,12 +51,13 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
         host_only = true;
     }
     packages::require(if host_only { &[RUN, TEST] } else { &[RUN, TEST, VM] })?;
-    // Mostly waits for packages, and so is done beside the building.
+    // Both mostly wait for packages, and so are done beside the building.
     let guest = (!host_only).then(|| thread::spawn(vm::prepare));
+    let images = thread::spawn(fixtures::all);
     // The programs first: tests of single crates start them too.
     let build = Build::make()?;
+    images.join().map_err(|_| anyhow!("the making of the fixture images panicked"))??;
     run(unit_ring(&filters).env("LOAM_PROGRAMS", &build.programs))?;
-    fixtures::for_tests()?;
     let mut passed = vec![on_host(&build, &filters)?];
     if let Some(guest) = guest {
         guest.join().map_err(|_| anyhow!("the making of the guest panicked"))??;

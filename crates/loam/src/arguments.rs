@@ -191,38 +191,39 @@ mod tests {
         Usage: loam [OPTIONS] <COMMAND>
 
         Commands:
-          run      Run a command in a new container
-          create   Make a container without starting it
-          start    Start containers that were made or have stopped
-          ps       List containers
-          exec     Run a further process in a running container
-          logs     Print what a container has written
-          attach   Connect the terminal to a running container
-          stop     Ask containers to end, and kill them when they don't
-          kill     Send a signal to containers
-          pause    Stop all processes of containers where they stand
-          unpause  Let paused containers go on
-          wait     Wait until containers have ended, and print their exit codes
-          rm       Remove containers
-          inspect  Print everything that is known of containers or images, as JSON
-          stats    Show what running containers use
-          cp       Copy files between a container and the host
-          diff     Show what a container has changed in its image's files: A added, C changed, D deleted
-          pull     Fetch an image
-          push     Put an image into a registry, and print its digest there
-          images   List images
-          rmi      Remove images
-          image    Work with images
-          network  Work with networks
-          system   Look after images and containers together
-          import   Make an image from a root file system, a directory or a tar
-          tag      Give an image a further name
-          login    Log in to a registry, and keep the login
-          logout   Forget the login for a registry
-          grootfs  Keep root file systems for Garden, with the commands and flags of GrootFS
-          info     Show what this host can do, and where things are
-          version  Show the version
-          help     Print this message or the help of the given subcommand(s)
+          run             Run a command in a new container
+          create          Make a container without starting it
+          start           Start containers that were made or have stopped
+          ps              List containers
+          exec            Run a further process in a running container
+          logs            Print what a container has written
+          attach          Connect the terminal to a running container
+          stop            Ask containers to end, and kill them when they don't
+          kill            Send a signal to containers
+          pause           Stop all processes of containers where they stand
+          unpause         Let paused containers go on
+          wait            Wait until containers have ended, and print their exit codes
+          rm              Remove containers
+          inspect         Print everything that is known of containers or images, as JSON
+          stats           Show what running containers use
+          cp              Copy files between a container and the host
+          diff            Show what a container has changed in its image's files: A added, C changed, D deleted
+          pull            Fetch an image
+          push            Put an image into a registry, and print its digest there
+          images          List images
+          rmi             Remove images
+          image           Work with images
+          network         Work with networks
+          system          Look after images and containers together
+          import          Make an image from a root file system, a directory or a tar
+          tag             Give an image a further name
+          login           Log in to a registry, and keep the login
+          logout          Forget the login for a registry
+          garden-network  Attach Garden's containers to networks, as Guardian's external networker
+          grootfs         Keep root file systems for Garden, with the commands and flags of GrootFS
+          info            Show what this host can do, and where things are
+          version         Show the version
+          help            Print this message or the help of the given subcommand(s)
 
         Options:
           -h, --help     Print help
