@@ -34,14 +34,12 @@ fn case(title: &'static str, config: Value) -> Case {
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("number 7", vlan(&json!({}))),
-        case("a second ADD", vlan(&json!({})))
-            .steps(&[Step::Add, Step::Add, Step::Check, Step::Del])
-            .differs("an ADD that fails leaves no link", |line| line.contains("link veth vlan")),
+        case("a second ADD", vlan(&json!({}))).steps(&[Step::Add, Step::Add, Step::Check, Step::Del]),
         case("an ADD that was killed", vlan(&json!({}))).killed(),
         case("MTU", vlan(&json!({ "mtu": 1400 }))),
         case("number 0", vlan(&json!({ "vlanId": 0 }))),
-        case("number 4095", vlan(&json!({ "vlanId": 4095 }))),
-        case("no master", vlan(&json!({ "master": "" }))),
+        case("number 4095", vlan(&json!({ "vlanId": 4095 }))).steps(&[Step::Add]),
+        case("no master", vlan(&json!({ "master": "" }))).steps(&[Step::Add]),
         case("no such master", vlan(&json!({ "master": "nowhere" })))
             .differs("DEL without the master", |line| line.starts_with("DEL")),
         case("a master that is gone at DEL", vlan(&json!({})))
