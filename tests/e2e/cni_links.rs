@@ -1,12 +1,10 @@
-//! The CNI plugins on kernels that have all link types: the cases of the conformance suite of `loam-cni`, through functions,
-//! the built program and Debian's plugins.
+//! The CNI plugins on kernels that have all link types: the first case of each from the conformance suite of `loam-cni`, through
+//! functions, the built program and Debian's plugins. On an emulated machine a case takes half a minute.
 
 use loam_tests::{Need, needs};
 
 use self::case::Case;
 
-#[path = "../../crates/loam-cni/tests/conformance/bridge_vlan.rs"]
-mod bridge_vlan;
 #[allow(dead_code, reason = "the suite needs more of it")]
 #[path = "../../crates/loam-cni/tests/conformance/case.rs"]
 mod case;
@@ -27,13 +25,13 @@ mod three_ways;
 #[path = "../../crates/loam-cni/tests/conformance/vlan.rs"]
 mod vlan;
 
-/// Runs the cases where the kernel can.
+/// Runs the first case where the kernel can.
 fn run(test: &str, need: Need, cases: &[Case]) {
     if !needs::met(&[need]) {
         return;
     }
     needs::record_run();
-    three_ways::run_three_ways(test, cases);
+    three_ways::run_three_ways(test, &cases[..1]);
 }
 
 #[test]
@@ -49,9 +47,4 @@ fn ipvlan_links_in_each_mode() {
 #[test]
 fn vlan_links_of_a_master() {
     run("cni_links::vlan_links_of_a_master", Need::VlanLinks, &vlan::cases());
-}
-
-#[test]
-fn virtual_networks_on_a_bridge() {
-    run("cni_links::virtual_networks_on_a_bridge", Need::VlanBridges, &bridge_vlan::cases());
 }

@@ -31,11 +31,7 @@ fn outside(host: &Host) {
     host.sh("ip -n far addr add 192.0.2.2/24 dev eth0; ip -n far link set eth0 up; ip -n far route add default via 192.0.2.1")
         .ok();
     for port in [80, 81] {
-        host.sh(&format!(
-            "ip netns exec far busybox httpd -p {port} -h {}",
-            host.scratch().display()
-        ))
-        .ok();
+        host.sh(&format!("ip netns exec far busybox httpd -p {port} -h {}", host.scratch().display())).ok();
     }
     std::fs::write(host.scratch().join("index.html"), "far").expect("writable");
 }
@@ -49,7 +45,8 @@ fn a_container_of_guardian_s_goes_up_and_down() {
     let host = Host::with_small_image();
     outside(&host);
     host.start(&["--name", "app", "--network", "none", "small", "sh", "-c", SERVER]);
-    let rule = json!({"protocol": 1, "networks": [{"start": "192.0.2.2"}], "ports": [{"start": 80, "end": 80}]});
+    let rule =
+        json!({"protocol": 1, "networks": [{"start": "192.0.2.2"}], "ports": [{"start": 80, "end": 80}]});
     let input = json!({
         "Pid": host.pid("app"), "Properties": {"app_id": "x"},
         "netin": [{"host_port": 0, "container_port": 8080}], "netout_rules": [rule],
@@ -69,18 +66,23 @@ fn a_container_of_guardian_s_goes_up_and_down() {
     let more = json!({"container_ip": "10.254.0.2", "netout_rules": [{"protocol": 1, "ports": [{"start": 81, "end": 81}]}]});
     assert_eq!(call(&host, flags, "bulk-net-out", "handle-1", &more).0, 0);
     assert!(fetched(&host, "app", "192.0.2.2") && fetched(&host, "app", "192.0.2.2:81"));
-    let port = json!({"HostIP": "192.0.2.1", "HostPort": 0, "ContainerIP": "10.254.0.2", "ContainerPort": 8080});
+    let port =
+        json!({"HostIP": "192.0.2.1", "HostPort": 0, "ContainerIP": "10.254.0.2", "ContainerPort": 8080});
     let (code, given, said) = call(&host, flags, "net-in", "handle-1", &port);
     assert_eq!((code, given, said.as_str()), (0, json!({"host_port": 61002, "container_port": 8080}), ""));
     assert!(fetch("http://192.0.2.1:61002/").contains("served"));
 
     // A second container: another address and port, and the first is not to be reached.
     host.start(&["--name", "two", "--network", "none", "small", "sleep", "1000"]);
-    let input = json!({"Pid": host.pid("two"), "Properties": {}, "netin": [{"host_port": 0, "container_port": 1}]});
+    let input =
+        json!({"Pid": host.pid("two"), "Properties": {}, "netin": [{"host_port": 0, "container_port": 1}]});
     let (code, given, said) = call(&host, flags, "up", "handle-2", &input);
     assert_eq!((code, said.as_str()), (0, ""));
     assert_eq!(given["properties"]["garden.network.container-ip"], "10.254.0.3");
-    assert_eq!(given["properties"]["garden.network.mapped-ports"], r#"[{"HostPort":61003,"ContainerPort":1}]"#);
+    assert_eq!(
+        given["properties"]["garden.network.mapped-ports"],
+        r#"[{"HostPort":61003,"ContainerPort":1}]"#
+    );
     assert!(!fetched(&host, "two", "10.254.0.2:8080"));
 
     // One is taken down alive, the other when it is gone already.
@@ -108,7 +110,10 @@ fn what_guardian_can_t_have_is_one_sentence_and_leaves_nothing() {
         call(&host, "", "up", "h", &input)
     };
     let (code, _, said) = up(json!([{"protocol": 3, "ports": [{"start": 1, "end": 2}]}]), Value::Null);
-    assert_eq!((code, said.as_str()), (1, "rule 1 can't be used: Ports cannot be specified for Protocol ICMP"));
+    assert_eq!(
+        (code, said.as_str()),
+        (1, "rule 1 can't be used: Ports cannot be specified for Protocol ICMP")
+    );
     let (code, _, said) = up(json!([{"protocol": 1, "ports": [{"start": 2, "end": 1}]}]), Value::Null);
     assert!(code == 1 && said.contains("`2-1` is no range of ports"), "{said}");
     host.start(&["--name", "web", "-p", "8080:80", "small", "sleep", "1000"]);

@@ -135,6 +135,11 @@ impl Engine {
         self.core.seams.network.reload()
     }
 
+    /// Puts them back whenever somebody takes them away, and tells each time; ends only with a failure.
+    pub fn watch_networks(&self, restored: &mut dyn FnMut()) -> Result<()> {
+        self.core.seams.network.watch(restored)
+    }
+
     /// All rows, brought up to date.
     fn current_rows(&self) -> Result<Vec<Record>> {
         let rows = store::all(&self.core.database)?;

@@ -203,4 +203,7 @@ pub trait Network: Send + Sync {
 
     /// Puts back what others may have taken out of the kernel's firewall.
     fn reload(&self) -> Result<()>;
+
+    /// Does so whenever somebody takes something out of it, and tells each time; ends only with a failure.
+    fn watch(&self, restored: &mut dyn FnMut()) -> Result<()>;
 }

@@ -187,4 +187,8 @@ impl Network for CniNetwork {
     fn reload(&self) -> Result<()> {
         self.restore_firewall()
     }
+
+    fn watch(&self, restored: &mut dyn FnMut()) -> Result<()> {
+        self.watch_firewall(restored)
+    }
 }

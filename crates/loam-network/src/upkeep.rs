@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use loam_cni::firewall::Firewall;
+use loam_cni::firewall::{Firewall, Watch};
 use loam_cni::protocol::Version;
 use loam_model::{Collected, DetachRequest, ErrorKind, Failure, KnownAttachment, NetworkName, Result};
 use serde_json::{Map, Value, json};
@@ -140,5 +140,16 @@ impl CniNetwork {
     pub(crate) fn restore_firewall(&self) -> Result<()> {
         let failed = |error| of_files("restoring the firewall failed", error);
         Firewall::open(&self.host).map_err(failed)?.restore().map_err(failed)
+    }
+
+    /// [`loam_model::Network::watch`].
+    pub(crate) fn watch_firewall(&self, restored: &mut dyn FnMut()) -> Result<()> {
+        let failed = |error| of_files("watching over the firewall failed", error);
+        let mut watch = Watch::begin(&self.host).map_err(failed)?;
+        loop {
+            if watch.restored(None).map_err(failed)? {
+                restored();
+            }
+        }
     }
 }

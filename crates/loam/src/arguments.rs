@@ -207,7 +207,8 @@ mod tests {
           inspect         Print everything that is known of containers or images, as JSON
           stats           Show what running containers use
           cp              Copy files between a container and the host
-          diff            Show what a container has changed in its image's files: A added, C changed, D deleted
+          diff            Show what a container has changed in its image's files: A added, C changed, D
+                          deleted
           pull            Fetch an image
           push            Put an image into a registry, and print its digest there
           images          List images

@@ -108,6 +108,10 @@ impl Network for Notes {
     fn reload(&self) -> Result<()> {
         Ok(())
     }
+
+    fn watch(&self, _restored: &mut dyn FnMut()) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl NetworkRules for Notes {

@@ -4,15 +4,25 @@ use clap::Args;
 
 use super::Outcome;
 use crate::exit::Exit;
+use crate::render;
 use crate::wiring::Wiring;
 
-/// The arguments of `network reload`: none.
+/// The arguments of `network reload`.
 #[derive(Args, Debug)]
-pub(crate) struct Reload {}
+pub(crate) struct Reload {
+    /// Stay, and put them back whenever something removes them
+    #[arg(long)]
+    watch: bool,
+}
 
 impl Reload {
     pub(super) fn run(self, wiring: &Wiring) -> Outcome {
-        wiring.engine()?.reload_networks()?;
+        let engine = wiring.engine()?;
+        if self.watch {
+            engine.watch_networks(&mut || render::note("the firewall's rules were put back"))?;
+        } else {
+            engine.reload_networks()?;
+        }
         Ok(Exit::SUCCESS)
     }
 }
