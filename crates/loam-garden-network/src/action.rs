@@ -68,17 +68,17 @@ impl Session<'_> {
         let rules = inputs.netout_rules.unwrap_or_default();
         let servers = &self.arguments.dns_servers;
         let policy = policy(handle, &rules, &self.arguments.policy, servers)?;
+        let namespace = identity(inputs.pid);
+        if namespace.is_none() {
+            return Err(NetworkerError::NoProcess { handle: handle.clone(), pid: inputs.pid });
+        }
         let network = self.network()?;
         let mut file = self.handles.open(handle, true)?.ok_or_else(|| self.unknown())?;
         if file.read()?.is_some() {
             return Err(NetworkerError::Up(handle.clone()));
         }
-        let record = HandleRecord {
-            ports: inputs.netin.unwrap_or_default(),
-            rules,
-            namespace: identity(inputs.pid),
-            pid: inputs.pid,
-        };
+        let record =
+            HandleRecord { ports: inputs.netin.unwrap_or_default(), rules, namespace, pid: inputs.pid };
         let record = match self.write_with_ports(&mut file, record) {
             Ok(record) => record,
             Err(error) => return Err(after(error, file.remove())),

@@ -32,6 +32,14 @@ pub(crate) enum NetworkerError {
         /// What is wrong with it.
         why: String,
     },
+    /// The container's first process is gone, or never was.
+    #[error("container `{handle}` has no network: there is no process {pid}")]
+    NoProcess {
+        /// The container.
+        handle: String,
+        /// The host's id of the process.
+        pid: u32,
+    },
     /// The container is up already.
     #[error("container `{0}` is up already")]
     Up(String),
