@@ -24,20 +24,36 @@ fn fetched(host: &Host, container: &str, address: &str) -> bool {
     host.loam(&["exec", container, "sh", "-c", &line]).code == 0
 }
 
-/// Two addresses of the outside, with a web server at ports 80 and 81.
+/// The name of the namespace that is the outside: /run is this machine's, and another run may be at work on it.
+fn far() -> String {
+    format!("loam-far-{}", std::process::id())
+}
+
+/// An address of the outside, with a web server at ports 80 and 81.
 fn outside(host: &Host) {
-    host.sh("ip link add outer type bridge; ip addr add 192.0.2.1/24 dev outer; ip link set outer up").ok();
-    host.sh("ip netns add far && ip link add far type veth peer name eth0 netns far && ip link set far up master outer").ok();
-    host.sh("ip -n far addr add 192.0.2.2/24 dev eth0; ip -n far link set eth0 up; ip -n far route add default via 192.0.2.1")
-        .ok();
-    for port in [80, 81] {
-        host.sh(&format!("ip netns exec far busybox httpd -p {port} -h {}", host.scratch().display())).ok();
-    }
+    let far = far();
     std::fs::write(host.scratch().join("index.html"), "far").expect("writable");
+    for line in [
+        "ip link add outer type bridge; ip addr add 192.0.2.1/24 dev outer; ip link set outer up".to_owned(),
+        format!("ip netns add {far}; ip link add far type veth peer name eth0 netns {far}"),
+        "ip link set far up master outer".to_owned(),
+        format!("ip -n {far} addr add 192.0.2.2/24 dev eth0; ip -n {far} link set eth0 up"),
+        format!("ip -n {far} route add default via 192.0.2.1"),
+    ] {
+        host.sh(&line).ok();
+    }
+    for port in [80, 81] {
+        let directory = host.scratch();
+        host.sh(&format!("ip netns exec {far} busybox httpd -p {port} -h {}", directory.display())).ok();
+    }
 }
 
 fn gone(host: &Host) {
-    host.sh("for pid in $(ip netns pids far); do kill $pid; done; ip netns del far; ip link del outer").ok();
+    let far = far();
+    let end = format!(
+        "for pid in $(ip netns pids {far}); do kill $pid; done; ip netns del {far}; ip link del outer"
+    );
+    host.sh(&end).ok();
 }
 
 #[test]

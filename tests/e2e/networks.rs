@@ -295,3 +295,29 @@ fn upkeep_finds_what_is_wrong_puts_rules_back_and_prunes() {
 fn json_of(text: &str) -> Value {
     serde_json::from_str(text).expect("JSON")
 }
+
+#[test]
+fn rules_come_back_at_once_while_somebody_watches() {
+    let host = Host::with_small_image();
+    host.start(&["--name", "web", "-p", "8080:80", "small", "sh", "-c", SERVER]);
+    let served = || {
+        let page = host.sh("curl --silent --max-time 2 http://127.0.0.1:8080/");
+        page.stdout.contains("served").then_some(())
+    };
+    until("it serves", served);
+    let mut watching = host.loam_command(&["network", "reload", "--watch"]);
+    let mut watching = watching.stderr(Stdio::piped()).spawn().expect("loam runs");
+    until("a flush is undone", || {
+        host.sh("nft flush ruleset").ok();
+        // Half a second is what the watch takes at most; it may have to begin first.
+        (0..20).find_map(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            host.sh("nft list map inet loam ports4").stdout.contains("8080").then_some(())
+        })
+    });
+    until("it serves again", served);
+    watching.kill().expect("it watches still");
+    let said = watching.wait_with_output().expect("it ends").stderr;
+    assert!(String::from_utf8_lossy(&said).contains("the firewall's rules were put back"));
+    host.finish();
+}

@@ -181,9 +181,9 @@ impl Session<'_> {
         record.rules.splice(0..0, more);
         let servers = &self.arguments.dns_servers;
         let policy = policy(&self.arguments.handle, &record.rules, &self.arguments.policy, servers)?;
-        file.write(&record)?;
+        self.rewrite(&mut file, &record)?;
         let set = self.network()?.restrict(&container_id(&self.arguments.handle), &policy);
-        set.map_err(|failure| after(failure.into(), file.write(&before)))
+        set.map_err(|failure| after(failure.into(), self.rewrite(&mut file, &before)))
     }
 
     fn net_in(&self, inputs: &NetInInputs) -> Result<NetIn, NetworkerError> {
@@ -203,8 +203,13 @@ impl Session<'_> {
         );
         match published {
             Ok(()) => Ok(chosen[0]),
-            Err(failure) => Err(after(failure.into(), file.write(&before))),
+            Err(failure) => Err(after(failure.into(), self.rewrite(&mut file, &before))),
         }
+    }
+
+    fn rewrite(&self, file: &mut HandleFile, record: &HandleRecord) -> Result<(), NetworkerError> {
+        let _lock = self.handles.lock()?;
+        file.write(record)
     }
 }
 

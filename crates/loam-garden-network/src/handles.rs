@@ -93,13 +93,20 @@ impl Handles {
         }
     }
 
-    /// Locks the choice of host ports, and gives those that are taken.
-    pub(crate) fn lock_ports(&self) -> Result<(File, HashSet<u16>), NetworkerError> {
+    /// Locks what is written of all handles, until the file is dropped.
+    pub(crate) fn lock(&self) -> Result<File, NetworkerError> {
         let path = self.directory.join("lock");
         let failed = state(&path);
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = file.map_err(&failed)?;
         lock(&file).map_err(&failed)?;
+        Ok(file)
+    }
+
+    /// Locks the choice of host ports, and gives those that are taken.
+    pub(crate) fn lock_ports(&self) -> Result<(File, HashSet<u16>), NetworkerError> {
+        let file = self.lock()?;
+        let failed = state(&self.directory);
         let mut taken = HashSet::new();
         for entry in fs::read_dir(self.directory.join("handles")).map_err(&failed)? {
             let path = entry.map_err(&failed)?.path();
@@ -122,7 +129,7 @@ impl HandleFile {
         Ok(serde_json::from_slice(&bytes).ok())
     }
 
-    /// Writes the record.
+    /// Writes the record. All that write have the lock of all handles, so that whoever chooses ports sees none half written.
     pub(crate) fn write(&mut self, record: &HandleRecord) -> Result<(), NetworkerError> {
         let failed = state(&self.path);
         let bytes = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;

@@ -6,7 +6,7 @@
 //! here is translation, and what Guardian does not keep for us:
 //!
 //! ```text
-//! STATE/lock            flock'ed while host ports are chosen
+//! STATE/lock            flock'ed while a handle's file is written, and host ports are chosen
 //! STATE/handles/HANDLE  one for each container that is up: its ports and rules; flock'ed by each action on the handle
 //! ```
 //!

@@ -102,8 +102,7 @@ impl Firewall {
         let before: Option<EgressRecord> = records::read(&path)?;
         records::replace(&path, record)?;
         if !self.is_whole()? {
-            // Which puts the record into the kernel as well.
-            return self.restore();
+            self.restore()?;
         }
         self.install(container, record)?;
         match before {
