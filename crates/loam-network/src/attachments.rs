@@ -154,13 +154,17 @@ impl AttachmentFile {
         Ok(data.len() == 0)
     }
 
+    /// Where others are written before they take its place. No container's id ends so.
+    fn beside(&self) -> PathBuf {
+        self.path.with_extension("new")
+    }
+
     /// Writes the intents in place of others: whoever reads has the old ones or the new ones, whenever this process
     /// ends. The lock stays held.
     pub(crate) fn replace(&mut self, intents: &[Intent]) -> Result<(), AttachmentsError> {
         let failed = |cause| AttachmentsError::Write(self.path.clone(), cause);
         let bytes = serde_json::to_vec(intents).map_err(|cause| failed(cause.into()))?;
-        // No container's id ends so.
-        let beside = self.path.with_extension("new");
+        let beside = self.beside();
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -186,6 +190,13 @@ impl AttachmentFile {
 
     /// Removes the file: nothing of the attachment is left.
     pub(crate) fn remove(self) -> Result<(), AttachmentsError> {
+        let beside = self.beside();
+        match fs::remove_file(&beside) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                return Err(AttachmentsError::Remove(beside, cause));
+            }
+            _ => {}
+        }
         fs::remove_file(&self.path).map_err(|cause| AttachmentsError::Remove(self.path.clone(), cause))
     }
 }

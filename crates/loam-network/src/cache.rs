@@ -105,6 +105,11 @@ impl Cache {
         self.directory.join(format!("{}-{}-{}", key.network, key.container, key.interface))
     }
 
+    /// Where a result is written before it has its name.
+    fn beside(&self, key: Key<'_>) -> PathBuf {
+        self.directory.join(format!(".{}-{}", key.container, key.interface))
+    }
+
     /// Keeps the result of an attachment. The file is there whole or not at all.
     pub(crate) fn keep(&self, key: Key<'_>, made: Made<'_>, result: Value) -> Result<(), CacheError> {
         let path = self.path(key);
@@ -122,7 +127,7 @@ impl Cache {
         };
         let bytes = serde_json::to_vec(&stored).map_err(|cause| failed(cause.into()))?;
         // Nobody else writes for this attachment meanwhile.
-        let beside = self.directory.join(format!(".{}-{}", key.container, key.interface));
+        let beside = self.beside(key);
         let open = || OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside);
         let mut file = match open() {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
@@ -171,13 +176,17 @@ impl Cache {
         Ok(found)
     }
 
-    /// Forgets an attachment.
+    /// Forgets an attachment, also one whose writer was killed before the result had its name.
     pub(crate) fn forget(&self, key: Key<'_>) -> Result<(), CacheError> {
-        let path = self.path(key);
-        match fs::remove_file(&path) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(CacheError::Remove(path, cause)),
-            _ => Ok(()),
+        for path in [self.beside(key), self.path(key)] {
+            match fs::remove_file(&path) {
+                Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                    return Err(CacheError::Remove(path, cause));
+                }
+                _ => {}
+            }
         }
+        Ok(())
     }
 }
 
@@ -215,7 +224,11 @@ mod tests {
         assert_eq!((cached.config.as_deref(), cached.result.ips.len()), (Some("{}"), 1));
         assert_eq!(cached.arguments, arguments);
         assert_eq!(cache.entries().expect("readable")[0].container, "c-1");
+        // As `kill -9` leaves it between writing and naming.
+        let beside = directory.path().join("results/.c-1-eth0");
+        fs::write(&beside, "{").expect("writable");
         cache.forget(key).expect("removable");
+        assert!(!beside.exists());
         cache.forget(key).expect("idempotent");
         assert!(cache.read(key).is_none());
     }
