@@ -279,14 +279,11 @@ impl Firewall {
 
     /// Whether every rule of the table is there.
     fn is_whole(&mut self) -> Result<bool, FirewallError> {
-        for (chain, count) in ruleset::rule_counts() {
-            match self.socket.count_rules(TABLE, chain) {
-                Ok(found) if found == count => {}
-                Ok(_) | Err(NftablesError::Missing) => return Ok(false),
-                Err(error) => return Err(FirewallError::Read(error)),
-            }
-        }
-        Ok(true)
+        let found = match self.socket.chains(TABLE) {
+            Err(NftablesError::Missing) => return Ok(false),
+            found => found.map_err(FirewallError::Read)?,
+        };
+        Ok(ruleset::uses().all(|wanted| found.iter().any(|(name, uses)| (name.as_str(), *uses) == wanted)))
     }
 
     /// Makes a change to sets and maps, and before it, or when it fails for lack of them, the table itself.
@@ -333,7 +330,6 @@ impl Firewall {
             parts.push(elements::ports(&record.mappings, &comment));
         }
         parts.extend(self.admissions()?);
-        self.restore_egress()?;
         for part in parts {
             let mut batch = Batch::new(TABLE);
             elements::add(&mut batch, &part, false);
@@ -343,7 +339,7 @@ impl Firewall {
                 Err(error) => return Err(FirewallError::Change(error)),
             }
         }
-        Ok(())
+        self.restore_egress()
     }
 
     /// Whether the kernel has what the table needs, as far as can be told without changing anything.

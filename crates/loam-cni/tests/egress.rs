@@ -69,6 +69,23 @@ impl Machine {
         sandbox
     }
 
+    /// A container with a pair of its own, whose other end the host routes to.
+    fn paired(&self, number: u8) -> Sandbox {
+        let sandbox = Sandbox::new();
+        let name = format!("port{number}");
+        let addresses = [format!("10.7.0.{number}/32"), format!("fd07::{number}/128")];
+        wire(&name, &sandbox, &addresses.each_ref().map(String::as_str), &[]);
+        for (gateway, kind) in [("10.7.0.1", "-4"), ("fd07::1", "-6")] {
+            sandbox.command(&["ip", kind, "route", "add", gateway, "dev", "eth0"]);
+            sandbox.command(&["ip", kind, "route", "add", "default", "via", gateway, "dev", "eth0"]);
+        }
+        succeed(&["ip", "addr", "add", "10.7.0.1/32", "dev", &name]);
+        succeed(&["ip", "addr", "add", "fd07::1/128", "dev", &name, "nodad"]);
+        succeed(&["ip", "route", "add", &format!("10.7.0.{number}/32"), "dev", &name]);
+        succeed(&["ip", "-6", "route", "add", &format!("fd07::{number}/128"), "dev", &name]);
+        sandbox
+    }
+
     fn restrict(&mut self, name: &str, number: u8, to_others: RuleList, to_host: RuleList) {
         let record = record(number, to_others, to_host);
         self.firewall.restrict(name, &record).expect("settable");
@@ -289,15 +306,9 @@ fn over_a_guarded_bridge_nothing_passes_without_a_list() {
         one.command(&["ip", "route", "replace", "default", "via", "10.7.0.1", "src", "10.7.0.77"]);
         assert!(!reaches(&one, "192.0.2.2:80"));
 
-        let shown = || succeed(&["nft", "list", "set", "inet", "loam", "ruled"]);
         machine.firewall.unrestrict("one").expect("removable");
-        assert!(shown().contains("br7"), "a bridge stays guarded");
-        let own = Some(GuardedLink { name: "port5".into(), own: true });
-        let guarded = EgressRecord { guarded: own, ..record(5, RuleList::allow(), RuleList::allow()) };
-        machine.firewall.restrict("one", &guarded).expect("settable");
-        assert!(shown().contains("port5"));
-        machine.firewall.unrestrict("one").expect("removable");
-        assert!(!shown().contains("port5"), "an end of a pair goes with its container");
+        let ruled = succeed(&["nft", "list", "set", "inet", "loam", "ruled"]);
+        assert!(ruled.contains("br7"), "a bridge stays guarded");
     });
 }
 
@@ -318,5 +329,97 @@ fn logging_has_the_container_s_prefix_and_its_limit() {
         assert_eq!(shown.matches(rule).count(), 1, "{shown}");
         let last = "\t\tct state invalid,new,untracked limit rate 7/second burst 7 packets log prefix \"some-handle \"";
         assert_eq!(shown.matches(last).count(), 1, "{shown}");
+    });
+}
+
+#[test]
+fn over_an_own_link_nothing_passes_from_another_s_address() {
+    inside("over_an_own_link_nothing_passes_from_another_s_address", || {
+        let mut machine = Machine::new();
+        let (one, two) = (machine.paired(5), machine.paired(6));
+        let own = |number: u8, to_others| EgressRecord {
+            guarded: Some(GuardedLink { name: format!("port{number}"), own: true }),
+            ..record(number, to_others, RuleList::allow())
+        };
+        machine.firewall.restrict("one", &own(5, RuleList::reject())).expect("settable");
+        machine.firewall.restrict("two", &own(6, RuleList::allow())).expect("settable");
+        assert!(reaches(&two, "192.0.2.2:80") && reaches(&two, "[fd99::2]:80"));
+        assert!(!reaches(&one, "192.0.2.2:80") && !reaches(&one, "[fd99::2]:80"));
+        // With the other's address it would have the other's rules.
+        let count = || succeed(&["nft", "list", "table", "inet", "seen"]);
+        for sandbox in [&one, &two] {
+            sandbox.command(&[
+                "sysctl",
+                "-qw",
+                "net.ipv6.conf.eth0.accept_dad=0",
+                "net.ipv6.conf.eth0.dad_transmits=0",
+            ]);
+        }
+        for (family, to, forged) in [("ip", "192.0.2.2", "10.7.0.6"), ("ip6", "fd99::2", "fd07::6")] {
+            succeed(&[
+                "nft",
+                &format!("add table inet seen {{ chain c {{ type filter hook forward priority 10; }} }}"),
+            ]);
+            succeed(&["nft", &format!("add rule inet seen c {family} saddr {forged} counter")]);
+            one.command(&["ip", "addr", "add", forged, "dev", "eth0"]);
+            let text = format!(
+                "import socket as s; k = s.socket(s.AF_INET6 if ':' in '{to}' else s.AF_INET, s.SOCK_DGRAM); \
+                 k.bind(('{forged}', 0)); k.sendto(b'x', ('{to}', 53))"
+            );
+            one.command(&["python3", "-c", &text]);
+            assert!(count().contains("packets 0"), "{family}: {}", count());
+            two.command(&["python3", "-c", &text]);
+            assert!(count().contains("packets 1"), "{family}: {}", count());
+            succeed(&["nft", "delete", "table", "inet", "seen"]);
+        }
+        machine.firewall.unrestrict("one").expect("removable");
+        machine.firewall.unrestrict("two").expect("removable");
+        let left = succeed(&["nft", "list", "table", "inet", "loam"]);
+        assert!(!left.contains("port5") && !left.contains("port6"), "{left}");
+    });
+}
+
+#[test]
+fn long_lists_are_set() {
+    inside("long_lists_are_set", || {
+        let mut machine = Machine::new();
+        let one = machine.container(5);
+        let rule = |number: u16| {
+            allow(tcp(1000 + number), &[&format!("198.51.{}.{}/32", number / 250, number % 250)])
+        };
+        for length in [500, 5000] {
+            let mut rules: Vec<Rule> = (0..length).map(rule).collect();
+            rules.push(allow(tcp(80), &["192.0.2.2/32"]));
+            machine.restrict("one", 5, only(rules), RuleList::reject());
+            assert!(reaches(&one, "192.0.2.2:80") && !reaches(&one, "192.0.2.2:443"));
+        }
+    });
+}
+
+#[test]
+fn what_can_t_be_set_changes_nothing_and_stands_in_nobody_s_way() {
+    inside("what_can_t_be_set_changes_nothing_and_stands_in_nobody_s_way", || {
+        let mut machine = Machine::new();
+        let one = machine.container(5);
+        let list = || only(vec![allow(tcp(80), &["192.0.2.0/24"])]);
+        machine.restrict("one", 5, list(), RuleList::reject());
+        // An address twice is one key twice.
+        let addresses = vec!["10.7.0.7".parse().expect("valid"); 2];
+        let bad = EgressRecord { addresses, ..record(5, RuleList::allow(), RuleList::allow()) };
+        machine.firewall.restrict("one", &bad).expect_err("the kernel refuses it");
+        machine.firewall.restrict("two", &bad).expect_err("the kernel refuses it");
+        let kept = machine.firewall.restrictions("one").expect("readable");
+        assert_eq!(kept, Some(record(5, list(), RuleList::reject())));
+        assert_eq!(machine.firewall.restricted().expect("readable"), ["one"]);
+        assert!(reaches(&one, "192.0.2.2:80") && !reaches(&one, "192.0.2.2:443"));
+        succeed(&["nft", "flush", "ruleset"]);
+        machine.firewall.restore().expect("restorable");
+        assert!(!reaches(&one, "192.0.2.2:443"));
+        machine.firewall.unrestrict("one").expect("removable");
+        // A chain that a killed change left.
+        machine.restrict("one", 5, RuleList::allow(), RuleList::reject());
+        succeed(&["nft", "add", "chain", "inet", "loam", "others-0123456789abcdef01234567"]);
+        machine.firewall.sweep_chains().expect("sweepable");
+        assert_eq!(chains().len(), 2, "{:?}", chains());
     });
 }

@@ -98,8 +98,8 @@ impl Session<'_> {
         };
         match (attached, restricted) {
             (Ok(attachment), Ok(())) => Ok(self.outputs(&attachment, &record.ports)),
-            (Err(failure), _) => Err(after(failure.into(), file.remove())),
-            (_, Err(failure)) => {
+            // The seam has undone what it made, or tried to: what it could not undo `down` has to find.
+            (Err(failure), _) | (_, Err(failure)) => {
                 let undone = self.detach(&*network, &record).and_then(|()| file.remove());
                 Err(after(failure.into(), undone))
             }

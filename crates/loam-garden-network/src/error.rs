@@ -76,8 +76,12 @@ pub(crate) enum NetworkerError {
 impl NetworkerError {
     /// The error with its causes, in one line.
     pub(crate) fn chain(&self) -> String {
-        if let Self::Network(failure) = self {
-            return failure.chain();
+        match self {
+            Self::Network(failure) => return failure.chain(),
+            Self::Undo { first, second } => {
+                return format!("{}; undoing it failed too: {}", first.chain(), second.chain());
+            }
+            _ => {}
         }
         let mut text = self.to_string();
         let mut next = self.source();

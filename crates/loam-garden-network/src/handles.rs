@@ -1,6 +1,7 @@
 //! What is kept of each container that is up; see the crate's page.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -133,13 +134,33 @@ impl HandleFile {
     pub(crate) fn write(&mut self, record: &HandleRecord) -> Result<(), NetworkerError> {
         let failed = state(&self.path);
         let bytes = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
-        self.file.set_len(0).map_err(&failed)?;
-        self.file.rewind().map_err(&failed)?;
-        self.file.write_all(&bytes).map_err(&failed)
+        let beside = self.beside();
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&beside).map_err(&failed)?;
+        // The lock goes on with the name.
+        lock(&file).and_then(|()| file.write_all(&bytes)).map_err(&failed)?;
+        fs::rename(&beside, &self.path).map_err(&failed)?;
+        self.file = file;
+        Ok(())
+    }
+
+    /// Where the record is written before it has its name: beside the directory of handles, which have any name.
+    fn beside(&self) -> PathBuf {
+        let name = self.path.file_name().unwrap_or_default();
+        let above = self.path.parent().and_then(Path::parent).unwrap_or(&self.path);
+        let mut beside = OsString::from("writing-");
+        beside.push(Sha256::digest(name.as_encoded_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        above.join(beside)
     }
 
     /// Removes the file: nothing of the container is left.
     pub(crate) fn remove(self) -> Result<(), NetworkerError> {
+        let beside = self.beside();
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(state(&beside)(error)),
+            _ => {}
+        }
         fs::remove_file(&self.path).map_err(state(&self.path))
     }
 }

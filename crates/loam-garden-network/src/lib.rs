@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! STATE/lock            flock'ed while a handle's file is written, and host ports are chosen
+//! STATE/writing-HASH    a handle's file before it has its name
 //! STATE/handles/HANDLE  one for each container that is up: its ports and rules; flock'ed by each action on the handle
 //! ```
 //!

@@ -46,6 +46,8 @@ pub(crate) struct Intent {
 #[derive(Debug)]
 pub(crate) struct Attachments {
     directory: PathBuf,
+    /// Whose they are, where several share the directory; see [`crate::NetworkConfig::owner`].
+    owner: Option<&'static str>,
 }
 
 /// A container's file, locked as long as this lives.
@@ -56,8 +58,15 @@ pub(crate) struct AttachmentFile {
 }
 
 impl Attachments {
-    pub(crate) fn new(cache_dir: &Path) -> Self {
-        Self { directory: cache_dir.join("attachments") }
+    pub(crate) fn new(cache_dir: &Path, owner: Option<&'static str>) -> Self {
+        Self { directory: cache_dir.join("attachments"), owner }
+    }
+
+    fn path(&self, container: &ContainerId) -> PathBuf {
+        match self.owner {
+            Some(owner) => self.directory.join(format!("{container}@{owner}")),
+            None => self.directory.join(container.as_str()),
+        }
     }
 
     /// Opens and locks a container's file; makes it when `create`, else gives `None` when there is none.
@@ -66,7 +75,7 @@ impl Attachments {
         container: &ContainerId,
         create: bool,
     ) -> Result<Option<AttachmentFile>, AttachmentsError> {
-        let path = self.directory.join(container.as_str());
+        let path = self.path(container);
         let failed = |cause| AttachmentsError::Open(path.clone(), cause);
         loop {
             let opened = OpenOptions::new().read(true).write(true).create(create).mode(0o600).open(&path);
@@ -90,12 +99,13 @@ impl Attachments {
         }
     }
 
-    /// All attachments as they are written, without any lock. A file that is not whole is left out: nothing has been
-    /// made from it yet.
+    /// All attachments, whoever's they are, as they are written, without any lock. A file that is not whole is left out:
+    /// nothing has been made from it yet.
     pub(crate) fn all(&self) -> Result<Vec<(ContainerId, Vec<Intent>)>, AttachmentsError> {
         let mut found = Vec::new();
-        for container in self.containers()? {
-            let path = self.directory.join(container.as_str());
+        for name in self.names()? {
+            let Ok(container) = name.split('@').next().unwrap_or_default().parse::<ContainerId>() else { continue };
+            let path = self.directory.join(&name);
             let bytes = match File::open(&path) {
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
                 file => file.and_then(|file| read_bounded(&file)),
@@ -107,8 +117,16 @@ impl Attachments {
         Ok(found)
     }
 
-    /// The containers that have a file.
+    /// Our containers that have a file.
     pub(crate) fn containers(&self) -> Result<Vec<ContainerId>, AttachmentsError> {
+        let ours = |name: &String| {
+            let (container, owner) = name.split_once('@').map_or((name.as_str(), None), |(c, o)| (c, Some(o)));
+            container.parse().ok().filter(|_| owner == self.owner)
+        };
+        Ok(self.names()?.iter().filter_map(ours).collect())
+    }
+
+    fn names(&self) -> Result<Vec<String>, AttachmentsError> {
         let failed = |cause| AttachmentsError::List(self.directory.clone(), cause);
         let entries = match fs::read_dir(&self.directory) {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -117,7 +135,8 @@ impl Attachments {
         let mut found = Vec::new();
         for entry in entries {
             let name = entry.map_err(failed)?.file_name();
-            found.extend(name.to_str().and_then(|name| name.parse().ok()));
+            // One that is written beside its place is no attachment yet.
+            found.extend(name.into_string().ok().filter(|name| !name.ends_with(".new")));
         }
         Ok(found)
     }
@@ -208,7 +227,7 @@ mod tests {
     #[test]
     fn intents_are_kept_until_removed() {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let attachments = Attachments::new(directory.path());
+        let attachments = Attachments::new(directory.path(), None);
         let id = ContainerId::from_random([7; 32]);
         assert!(attachments.open(&id, false).expect("readable").is_none());
         assert!(attachments.containers().expect("readable").is_empty());
@@ -230,7 +249,14 @@ mod tests {
         let two = vec![intent.clone(), Intent { interface: "eth1".into(), ..intent }];
         file.replace(&two).expect("writable");
         assert_eq!(file.read().expect("readable").as_ref(), Some(&two));
-        assert_eq!(attachments.all().expect("readable"), [(id.clone(), two)]);
+        assert_eq!(attachments.all().expect("readable"), [(id.clone(), two.clone())]);
+        let others = Attachments::new(directory.path(), Some("another"));
+        assert!(others.containers().expect("readable").is_empty());
+        let other = ContainerId::from_random([8; 32]);
+        others.open(&other, true).expect("writable").expect("made").write(&two).expect("writable");
+        assert_eq!(others.containers().expect("readable"), std::slice::from_ref(&other));
+        assert_eq!(attachments.containers().expect("readable"), std::slice::from_ref(&id));
+        assert_eq!(attachments.all().expect("readable"), [(id.clone(), two.clone()), (other, two)]);
         let other = File::open(directory.path().join("attachments").join(id.as_str())).expect("there");
         let attempt = flock(&other, FlockOperation::NonBlockingLockExclusive);
         assert_eq!(attempt, Err(rustix::io::Errno::WOULDBLOCK), "the new file is locked, too");

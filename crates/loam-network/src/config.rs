@@ -20,6 +20,9 @@ pub struct NetworkConfig {
     pub cache_dir: PathBuf,
     /// Addresses; survives a restart of the machine.
     pub data_dir: PathBuf,
+    /// Who attaches, where several do so in these directories. The containers of others are nobody's to list or to undo,
+    /// and their attachments are valid all the same.
+    pub owner: Option<&'static str>,
     /// What describes the kernel's present state; on a file system that is empty after a restart of the machine.
     pub run_dir: PathBuf,
     /// How long one call of a plugin's program may take.
@@ -36,6 +39,7 @@ impl NetworkConfig {
             plugin_dirs: ["/opt/cni/bin", "/usr/libexec/cni", "/usr/lib/cni"].map(PathBuf::from).to_vec(),
             cache_dir: root.join("network"),
             data_dir: root.join("network/addresses"),
+            owner: None,
             run_dir: run.join("cni"),
             time_limit: TIME_LIMIT,
             patience: PATIENCE,

@@ -10,7 +10,7 @@
 //!   loam.conflist               the default network, written when it is first used
 //!   NETWORK/*.conf              further plugins of a network
 //! CACHE_DIR/
-//!   attachments/CONTAINER       the intent: what an attachment consists of, written before its first effect
+//!   attachments/CONTAINER[@OWNER]   the intent: what an attachment consists of, written before its first effect
 //!   results/NETWORK-CONTAINER-IFNAME   the result, in the format of libcni's cache
 //!   locks/NETWORK               nothing in it; see below
 //! DATA_DIR/                     addresses, see `loam_cni::plugins::host_local`

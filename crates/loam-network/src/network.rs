@@ -32,7 +32,7 @@ impl CniNetwork {
     /// Makes the adapter. Nothing is touched until it is used.
     pub fn new(config: NetworkConfig) -> Self {
         let host = config.host();
-        let attachments = Attachments::new(&config.cache_dir);
+        let attachments = Attachments::new(&config.cache_dir, config.owner);
         let cache = Cache::new(&config.cache_dir);
         let locks = NetworkLocks::new(&config.cache_dir, config.patience);
         Self { config, host, attachments, cache, locks }

@@ -11,6 +11,7 @@ use loam_model::{
     Failure, IcmpMessages, NetworkRules, PortMapping, PortRange, Result,
 };
 
+use crate::attachments::AttachmentFile;
 use crate::cache::Key;
 use crate::failure::of_files;
 use crate::network::{CniNetwork, unattached};
@@ -23,7 +24,7 @@ impl NetworkRules for CniNetwork {
         let (to_others, to_host) = (list(&policy.to_others), list(&policy.to_host));
         to_others.validate().map_err(invalid)?;
         to_host.validate().map_err(invalid)?;
-        let ends = self.ends(container)?;
+        let (ends, _held) = self.ends(container)?;
         let guarded = ends.links.into_iter().next().filter(|_| policy.guarded);
         let record = EgressRecord { addresses: ends.addresses, to_others, to_host, guarded };
         let set = Firewall::open(&self.host).and_then(|mut wall| wall.restrict(container.as_str(), &record));
@@ -44,7 +45,8 @@ struct Ends {
 }
 
 impl CniNetwork {
-    fn ends(&self, container: &ContainerId) -> Result<Ends> {
+    /// Looks an attachment up; it stays locked as long as the file is held.
+    fn ends(&self, container: &ContainerId) -> Result<(Ends, AttachmentFile)> {
         let mut file = self.open(container, false)?.ok_or_else(|| unattached(container))?;
         let intents = file.read().map_err(|error| of_files("reading the attachment failed", error))?;
         let mut ends = Ends { addresses: Vec::new(), links: Vec::new() };
@@ -60,7 +62,7 @@ impl CniNetwork {
                 ends.links.push(GuardedLink { name: first.name.clone(), own: on_host.peek().is_none() });
             }
         }
-        if ends.addresses.is_empty() { Err(unattached(container)) } else { Ok(ends) }
+        if ends.addresses.is_empty() { Err(unattached(container)) } else { Ok((ends, file)) }
     }
 
     /// Lets the rules of a container, if it has any, hold for all addresses that it has now.
@@ -68,7 +70,7 @@ impl CniNetwork {
         if !Firewall::has_restrictions(&self.host, container.as_str()) {
             return Ok(());
         }
-        let ends = match self.ends(container) {
+        let (ends, _held) = match self.ends(container) {
             Err(failure) if failure.kind() == ErrorKind::NotFound => return self.lift(container),
             ends => ends?,
         };
@@ -77,6 +79,25 @@ impl CniNetwork {
             wall.restrict(container.as_str(), &EgressRecord { addresses: ends.addresses, ..record })
         });
         renewed.map_err(|error| refused(container, error))
+    }
+
+    /// Verifies that the rules of a container, if it has any, are in the kernel.
+    pub(crate) fn check_rules(&self, container: &ContainerId) -> Result<()> {
+        if !Firewall::has_restrictions(&self.host, container.as_str()) {
+            return Ok(());
+        }
+        let set = Firewall::open(&self.host).and_then(|mut wall| match wall.restrictions(container.as_str())? {
+            Some(record) => wall.is_restricted(container.as_str(), &record),
+            None => Ok(true),
+        });
+        match set {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let message = format!("the rules of container `{}` are not in the kernel", container.short());
+                Err(Failure::new(ErrorKind::Conflict, message).hint("`loam network reload` puts them back"))
+            }
+            Err(error) => Err(refused(container, error)),
+        }
     }
 
     /// Withdraws what was set for a container, if anything was.

@@ -24,7 +24,9 @@ impl CniNetwork {
             return Err(Failure::new(ErrorKind::Conflict, message));
         };
         let check = |intent: &Intent| self.check_one(request, intent).err();
-        Failure::join(intents.iter().filter_map(check).collect()).map_or(Ok(()), Err)
+        let mut failures: Vec<Failure> = intents.iter().filter_map(check).collect();
+        failures.extend(self.check_rules(request.container).err());
+        Failure::join(failures).map_or(Ok(()), Err)
     }
 
     fn check_one(&self, request: &DetachRequest<'_>, intent: &Intent) -> Result<()> {
@@ -79,6 +81,8 @@ impl CniNetwork {
                 Err(failure) => failures.push(failure),
             }
         }
+        let swept = Firewall::open(&self.host).and_then(|mut wall| wall.sweep_chains());
+        failures.extend(swept.err().map(|error| of_files("sweeping the firewall failed", error)));
         Failure::join(failures).map_or(Ok(collected), Err)
     }
 

@@ -4,10 +4,12 @@
 //! map to-others4, to-others6   a container's address -> the chain of its rules for what is passed on
 //! map to-host4, to-host6       a container's address -> the chain of its rules for this host
 //! set ruled                    bridges over which only containers with rules may send anything
+//! set own                      ends of pairs over which only their container's addresses may send anything
+//! set senders4, senders6       link . address, for those
 //! chain egress                 base chain: what is passed on
 //! chain to-host                base chain: what is for this host
 //! chain others-HASH, host-HASH rules; one chain for each distinct list, shared by all containers that have it
-//! set rate-…                   counts of new connections, for lists that limit them
+//! set rateF-CHAIN              counts of new connections, for lists that limit them
 //! ```
 //!
 //! So a container whose list others have already costs one element, and replacing all rules of a container is one
@@ -25,7 +27,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::elements::address_bytes;
+use super::elements::{self, address_bytes, link_bytes};
 use super::records::{self, RecordError, Records};
 use super::{ATTEMPTS, Firewall, FirewallError, TABLE};
 use crate::nftables::{Batch, Element, NftablesError};
@@ -34,7 +36,7 @@ use chain::RuleChain;
 pub use list::{
     Action, AddressRange, ConnectionRate, Icmp, InvalidRules, PortRange, Protocol, Rule, RuleList,
 };
-use ruleset::{RULED, TO_HOST4, TO_HOST6, TO_OTHERS4, TO_OTHERS6};
+use ruleset::{OWN, RULED, SENDERS4, SENDERS6, TO_HOST4, TO_HOST6, TO_OTHERS4, TO_OTHERS6};
 
 /// What one container may reach.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +65,8 @@ pub struct GuardedLink {
 struct Parts {
     elements: Vec<(&'static str, Element)>,
     chains: [RuleChain; 2],
-    guarded: Option<Element>,
+    /// What guards the link. That of a bridge stays when the container goes.
+    guards: Vec<(&'static str, Element)>,
 }
 
 impl EgressRecord {
@@ -86,12 +89,23 @@ impl EgressRecord {
                 ));
             }
         }
-        let guarded = self.guarded.as_ref().map(|link| {
-            let mut key = link.name.as_bytes().to_vec();
-            key.resize(16, 0);
-            Element { key, ..Element::default() }
-        });
-        Parts { elements, chains, guarded }
+        Parts { elements, chains, guards: self.guards() }
+    }
+
+    fn guards(&self) -> Vec<(&'static str, Element)> {
+        let Some(link) = &self.guarded else { return Vec::new() };
+        let element = |key| Element { key, ..Element::default() };
+        let name = link_bytes(&link.name);
+        if !link.own {
+            return vec![(RULED, element(name))];
+        }
+        let sender = |address: &IpAddr| {
+            let set = if address.is_ipv4() { SENDERS4 } else { SENDERS6 };
+            (set, element([name.clone(), address_bytes(*address)].concat()))
+        };
+        let mut guards: Vec<_> = self.addresses.iter().map(sender).collect();
+        guards.push((OWN, element(name.clone())));
+        guards
     }
 }
 
@@ -101,14 +115,26 @@ impl Firewall {
         let path = self.records.egress_path(container);
         let before: Option<EgressRecord> = records::read(&path)?;
         records::replace(&path, record)?;
-        if !self.is_whole()? {
-            self.restore()?;
+        let set = self.restrict_recorded(container, record);
+        if set.is_err() {
+            // What can't be set must not stand in the way when the table is made anew.
+            match &before {
+                Some(before) => records::replace(&path, before)?,
+                None => records::remove(&path)?,
+            }
         }
-        self.install(container, record)?;
+        set?;
         match before {
             Some(before) if before != *record => self.sweep(container, &before, Some(record)),
             _ => Ok(()),
         }
+    }
+
+    fn restrict_recorded(&mut self, container: &str, record: &EgressRecord) -> Result<(), FirewallError> {
+        if !self.is_whole()? {
+            self.restore()?;
+        }
+        self.install(container, record)
     }
 
     /// Forgets what a container may reach; success when nothing was set.
@@ -117,7 +143,7 @@ impl Firewall {
         if let Some(before) = records::read::<EgressRecord>(&path)? {
             self.sweep(container, &before, None)?;
         }
-        Ok(records::remove(&path)?)
+        Ok(records::remove_with_beside(&path)?)
     }
 
     /// Whether something is set for a container, asked without the kernel.
@@ -144,9 +170,9 @@ impl Firewall {
                 return Ok(false);
             }
         }
-        for chain in &parts.chains {
-            match self.socket.count_rules(TABLE, &chain.name) {
-                Ok(count) if count == chain.rules() => {}
+        for (chain, rules) in parts.chains.iter().flat_map(RuleChain::chains) {
+            match self.socket.count_rules(TABLE, &chain) {
+                Ok(count) if count == rules => {}
                 Ok(_) | Err(NftablesError::Missing) => return Ok(false),
                 Err(error) => return Err(FirewallError::Read(error)),
             }
@@ -163,9 +189,7 @@ impl Firewall {
             if with_chains {
                 parts.chains.iter().for_each(|chain| chain.define(&mut batch));
             }
-            if let Some(guarded) = &parts.guarded {
-                batch.add_elements(RULED, std::slice::from_ref(guarded), false);
-            }
+            elements::add(&mut batch, &parts.guards, false);
             for (map, wanted) in &parts.elements {
                 let found = self.socket.element(TABLE, map, &wanted.key).map_err(FirewallError::Read)?;
                 if found.as_ref() == Some(wanted) {
@@ -207,25 +231,51 @@ impl Firewall {
                 self.attempt(&batch)?;
             }
         }
-        if let (Some(link), Some(element), None) = (&before.guarded, &old.guarded, after)
-            && link.own
-        {
+        for (set, guard) in old.guards.iter().filter(|(set, _)| *set != RULED) {
+            if kept
+                .as_ref()
+                .is_some_and(|kept| kept.guards.iter().any(|(s, e)| s == set && e.key == guard.key))
+            {
+                continue;
+            }
             let mut batch = Batch::new(TABLE);
-            batch.delete_elements(RULED, std::slice::from_ref(element));
+            batch.delete_elements(set, std::slice::from_ref(guard));
             self.attempt(&batch)?;
         }
         for chain in &old.chains {
             if kept.as_ref().is_some_and(|kept| kept.chains.iter().any(|other| other.name == chain.name)) {
                 continue;
             }
+            self.remove_chain(&chain.name)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a chain that nothing leads to, and what belongs to it.
+    fn remove_chain(&mut self, name: &str) -> Result<(), FirewallError> {
+        let mut batch = Batch::new(TABLE);
+        batch.delete_chain(name);
+        self.attempt(&batch)?;
+        let mut batch = Batch::new(TABLE);
+        batch.delete_chain(&chain::inner_chain(name));
+        self.attempt(&batch)?;
+        for meter in chain::meters(name) {
             let mut batch = Batch::new(TABLE);
-            batch.delete_chain(&chain.name);
+            batch.delete_set(&meter);
             self.attempt(&batch)?;
-            for meter in chain.meters() {
-                let mut batch = Batch::new(TABLE);
-                batch.delete_set(&meter);
-                self.attempt(&batch)?;
-            }
+        }
+        Ok(())
+    }
+
+    /// Removes the chains of lists that nobody has any more: those of changes that were killed half way. One that is
+    /// in use the kernel keeps.
+    pub fn sweep_chains(&mut self) -> Result<(), FirewallError> {
+        let chains = match self.socket.chains(TABLE) {
+            Err(NftablesError::Missing) => return Ok(()),
+            chains => chains.map_err(FirewallError::Read)?,
+        };
+        for (name, _) in chains.iter().filter(|(name, _)| chain::is_list(name)) {
+            self.remove_chain(name)?;
         }
         Ok(())
     }
@@ -238,13 +288,18 @@ impl Firewall {
         }
     }
 
-    /// Puts all records into the kernel.
+    /// Puts all records into the kernel. Where one can't be, its container reaches nothing.
     pub(super) fn restore_egress(&mut self) -> Result<(), FirewallError> {
+        let mut failure = None;
         for container in self.records.egress()? {
-            if let Some(record) = self.restrictions(&container)? {
-                self.install(&container, &record)?;
+            let Some(record) = self.restrictions(&container)? else { continue };
+            if let Err(error) = self.install(&container, &record) {
+                failure.get_or_insert(error);
+                let closed =
+                    EgressRecord { to_others: RuleList::reject(), to_host: RuleList::reject(), ..record };
+                self.install(&container, &closed)?;
             }
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 }

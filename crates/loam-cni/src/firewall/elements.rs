@@ -142,7 +142,7 @@ pub(super) fn surroundings(record: &PortsRecord) -> Vec<(&'static str, Element)>
 }
 
 /// The name of a link, filled up.
-fn link_bytes(name: &str) -> Vec<u8> {
+pub(super) fn link_bytes(name: &str) -> Vec<u8> {
     let mut key = name.as_bytes().to_vec();
     key.resize(16, 0);
     key

@@ -276,10 +276,21 @@ pub(super) fn remove(path: &Path) -> Result<(), RecordError> {
     }
 }
 
+/// Removes a record, and what a writer that was killed had not renamed yet.
+pub(super) fn remove_with_beside(path: &Path) -> Result<(), RecordError> {
+    remove(&beside(path))?;
+    remove(path)
+}
+
+/// Where a record is written before it has its name.
+fn beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}"))
+}
+
 /// Writes a record beside and renames it, so that nobody ever sees half of it.
 pub(super) fn replace<T: Serialize>(path: &Path, record: &T) -> Result<(), RecordError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!(".{name}"));
+    let beside = beside(path);
     write(&beside, record)?;
     fs::rename(&beside, path).map_err(|cause| RecordError::Write(path.to_owned(), cause))
 }

@@ -353,9 +353,16 @@ pub(super) fn define(batch: &mut Batch) {
     }
 }
 
-/// How many rules each chain has when the table is whole; the administrator's own has any number.
-pub(super) fn rule_counts() -> impl Iterator<Item = (&'static str, usize)> {
+/// How often each chain is used when the table is whole: by its rules, and by those that lead to it. The administrator's
+/// own has any number of rules.
+pub(super) fn uses() -> impl Iterator<Item = (&'static str, u32)> {
     let rules = || RULES.iter().chain(&egress::RULES);
     let chains = CHAINS.iter().chain(&egress::CHAINS).filter(|chain| chain.name != ADMIN);
-    chains.map(move |chain| (chain.name, rules().filter(|(name, _)| *name == chain.name).count()))
+    chains.map(move |chain| {
+        let leads = |(_, rule): &&Rule| {
+            rule.iter().any(|one| matches!(one, Expression::Verdict(Verdict::Jump(to)) if *to == chain.name))
+        };
+        let own = rules().filter(|(name, _)| *name == chain.name).count();
+        (chain.name, u32::try_from(own + rules().filter(leads).count()).unwrap_or(u32::MAX))
+    })
 }

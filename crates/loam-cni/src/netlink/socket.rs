@@ -11,6 +11,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt;
 
 use super::attribute::{attributes, text};
 use super::batch::Batch;
@@ -20,6 +21,8 @@ const NLMSG_DONE: u16 = 3;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_CAPPED: u16 = 0x100;
 const NLM_F_ACK_TLVS: u16 = 0x200;
+/// What fits into a socket's buffer on any kernel, with what the kernel adds.
+const SMALL: usize = 64 << 10;
 /// The text of an extended answer (`NLMSGERR_ATTR_MSG`).
 const ATTRIBUTE_MESSAGE: u16 = 1;
 /// How often a listing is begun again when the kernel says that it changed underneath.
@@ -143,6 +146,14 @@ impl Socket {
     }
 
     pub(crate) fn send(&self, bytes: &[u8]) -> Result<(), NetlinkError> {
+        if bytes.len() > SMALL {
+            // The kernel takes no message that is longer than the buffer.
+            let room = bytes.len() + SMALL;
+            let forced = sockopt::set_socket_send_buffer_size_force(&self.inner, room);
+            forced
+                .or_else(|_| sockopt::set_socket_send_buffer_size(&self.inner, room))
+                .map_err(|errno| NetlinkError::Send(errno.into()))?;
+        }
         loop {
             match self.inner.send(bytes, 0) {
                 Ok(_) => return Ok(()),

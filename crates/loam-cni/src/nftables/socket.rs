@@ -147,6 +147,21 @@ impl NftablesSocket {
         Ok(self.list(NFT_MSG_GETCHAIN, &request)?.iter().any(drops))
     }
 
+    /// The chains of a table, and how often each is used: by its rules, and by what leads to it.
+    pub fn chains(&mut self, table: &str) -> Result<Vec<(String, u32)>, NftablesError> {
+        let mut request = Attributes::after(&header(FAMILY_INET, 0));
+        request.text(1, table);
+        let chains = self.list(NFT_MSG_GETCHAIN, &request)?;
+        let read = |chain: &Vec<u8>| {
+            let of =
+                |wanted: u16| attributes(chain).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+            // The kernel lists the chains of all tables.
+            (of(1).map(text).as_deref() == Some(table)).then_some(())?;
+            Some((text(of(3)?), be32(of(6)?)?))
+        };
+        Ok(chains.iter().filter_map(read).collect())
+    }
+
     /// Lists the elements of a set or map.
     pub fn elements(&mut self, table: &str, set: &str) -> Result<Vec<Element>, NftablesError> {
         let mut request = Attributes::after(&header(FAMILY_INET, 0));

@@ -223,7 +223,9 @@ fn what_fails_leaves_nothing() {
     assert_eq!(*door.said.borrow(), "no attach today");
     door.refuse(Some("restrict"));
     assert_eq!((door.call("up", "h", &up()).0, door.handles()), (1, 0));
-    assert_eq!(door.calls()[1..], ["attach h garden 61001:8080", "restrict 1", "detach true"]);
+    assert_eq!(door.calls()[2..], ["attach h garden 61001:8080", "restrict 1", "detach true"]);
+    door.refuse(Some("detach"));
+    assert_eq!((door.call("down", "h", &Value::Null).0, door.handles()), (0, 0), "it is not up");
     door.refuse(None);
     door.call("up", "h", &up());
     door.refuse(Some("publish"));

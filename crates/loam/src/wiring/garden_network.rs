@@ -4,6 +4,9 @@ use loam_garden_network::{Host, NetworkOptions};
 use loam_model::{ErrorKind, Network as _, NetworkRules, NetworkSource, NetworkSpec, Result, SubnetSpec};
 use loam_network::{CniNetwork, NetworkConfig};
 
+/// Whose containers these are: the engine knows nothing of them.
+const OWNER: &str = "garden-network";
+
 /// This machine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GardenNetworkHost;
@@ -13,7 +16,8 @@ impl Host for GardenNetworkHost {
     fn network(&self, options: &NetworkOptions) -> Result<Box<dyn NetworkRules>> {
         super::check_kernel()?;
         super::require_root()?;
-        let network = CniNetwork::new(NetworkConfig::below(&options.root, &options.run));
+        let config = NetworkConfig { owner: Some(OWNER), ..NetworkConfig::below(&options.root, &options.run) };
+        let network = CniNetwork::new(config);
         if !network.exists(&options.network)? {
             let subnet = |subnet| SubnetSpec { subnet, gateway: None, range: None };
             let spec = NetworkSpec {

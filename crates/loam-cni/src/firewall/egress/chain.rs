@@ -23,8 +23,16 @@ const NEW: [u8; 4] = 8u32.to_ne_bytes();
 /// `ct state new,invalid,untracked`, in the host's byte order.
 const NOT_KNOWN: [u8; 4] = 73u32.to_ne_bytes();
 const NOTHING: [u8; 4] = [0; 4];
-/// The most connections that are counted at once.
-const METER_SIZE: u32 = 65_535;
+/// `meta l4proto tcp ct state new`
+const NEW_TCP: [Expression<'static>; 5] = [
+    Load(Field::TransportProtocol, 1),
+    Compare(1, Equal, &[TCP]),
+    Load(Field::ConnectionState, 1),
+    Mask(1, &NEW),
+    Compare(1, NotEqual, &NOTHING),
+];
+/// The most connections that are counted at once for one list. While there are more, new ones are refused.
+const METER_SIZE: u32 = 1 << 18;
 /// The longest text before a line of the log (`NF_LOG_PREFIXLEN`, with its zero).
 const LONGEST_PREFIX: usize = 127;
 
@@ -35,18 +43,38 @@ pub(super) struct RuleChain {
     refusal: Refusal,
 }
 
+/// What the names of chains begin with.
+const KINDS: [&str; 2] = ["others-", "host-"];
+/// What the name of a chain that a list with a rate goes on in ends with.
+const INNER: &str = "-below-rate";
+
+/// Whether a name is that of a chain that maps lead to.
+pub(super) fn is_list(name: &str) -> bool {
+    KINDS.iter().any(|kind| name.starts_with(kind)) && !name.ends_with(INNER)
+}
+
+/// The chain that a list with a rate goes on in.
+pub(super) fn inner_chain(name: &str) -> String {
+    format!("{name}{INNER}")
+}
+
+/// The sets that a chain with a rate counts connections in, for IPv4 and IPv6.
+pub(super) fn meters(name: &str) -> [String; 2] {
+    [4, 6].map(|family| format!("rate{family}-{name}"))
+}
+
 /// One condition of a rule: what is loaded, and what it is compared with.
 type Matches = Vec<(Field, Vec<(Comparison, Vec<u8>)>)>;
 
 impl RuleChain {
     /// The chain for what is passed on.
     pub(super) fn to_others(list: &RuleList) -> Self {
-        Self::new("others", list, Refusal::PortUnreachable)
+        Self::new(KINDS[0], list, Refusal::PortUnreachable)
     }
 
     /// The chain for what is for this host.
     pub(super) fn to_host(list: &RuleList) -> Self {
-        Self::new("host", list, Refusal::Prohibited)
+        Self::new(KINDS[1], list, Refusal::Prohibited)
     }
 
     fn new(kind: &str, list: &RuleList, refusal: Refusal) -> Self {
@@ -60,22 +88,25 @@ impl RuleChain {
         }
         let text = serde_json::to_vec(&list).expect("a list of rules has only text keys");
         let digits: String = Sha256::digest(text)[..12].iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { name: format!("{kind}-{digits}"), list, refusal }
+        Self { name: format!("{kind}{digits}"), list, refusal }
     }
 
     /// The sets that it counts connections in.
-    pub(super) fn meters(&self) -> Vec<String> {
-        let names = |rate: ConnectionRate| {
-            [4, 6].map(|family| format!("rate{family}-{}-{}", rate.per_second, rate.burst))
-        };
-        self.list.rate.map(|rate| names(rate).to_vec()).unwrap_or_default()
+    fn meters(&self) -> Vec<String> {
+        self.list.rate.map(|_| meters(&self.name).to_vec()).unwrap_or_default()
     }
 
-    /// How many rules it has.
-    pub(super) fn rules(&self) -> usize {
-        let mut count = 0;
-        self.each_rule(|_| count += 1);
-        count
+    /// The chain that the list itself is in: this one, or with a rate the one that is gone on in below it.
+    fn inner(&self) -> String {
+        if self.list.rate.is_some() { inner_chain(&self.name) } else { self.name.clone() }
+    }
+
+    /// Its chains, from the one that the maps lead to inwards, and how many rules each has.
+    pub(super) fn chains(&self) -> Vec<(String, usize)> {
+        let (outer, mut list) = (outer_rules(self.list.rate, &self.meters()).len(), 0);
+        self.each_rule(|_| list += 1);
+        let inner = (self.inner(), list);
+        if outer == 0 { vec![inner] } else { vec![(self.name.clone(), outer), inner] }
     }
 
     /// Makes the chain, whatever of it exists.
@@ -87,18 +118,25 @@ impl RuleChain {
             batch.add_meter(&meter(four, &[SetKind::Ipv4, SetKind::Ipv4, SetKind::Port]));
             batch.add_meter(&meter(six, &[SetKind::Ipv6, SetKind::Ipv6, SetKind::Port]));
         }
-        batch.add_inner_chain(&self.name).flush_chain(&self.name);
+        let inner = self.inner();
+        batch.add_inner_chain(&inner).flush_chain(&inner);
         self.each_rule(|rule| {
-            batch.add_rule(&self.name, rule);
+            batch.add_rule(&inner, rule);
         });
+        if inner != self.name {
+            batch.add_inner_chain(&self.name).flush_chain(&self.name);
+            let (meters, on) = (self.meters(), Expression::Verdict(Verdict::Goto(&inner)));
+            for mut rule in outer_rules(self.list.rate, &meters) {
+                // All but the one that refuses go on with the list.
+                if !matches!(rule.last(), Some(Expression::Reject(_))) {
+                    rule.push(on);
+                }
+                batch.add_rule(&self.name, &rule);
+            }
+        }
     }
 
     fn each_rule(&self, mut each: impl FnMut(&[Expression<'_>])) {
-        let meters = self.meters();
-        if let (Some(rate), [four, six]) = (self.list.rate, meters.as_slice()) {
-            each(&limit_connections(rate, four, (INET4, SOURCE4, DESTINATION4), [1, 9, 10]));
-            each(&limit_connections(rate, six, (INET6, SOURCE6, DESTINATION6), [1, 2, 3]));
-        }
         for rule in &self.list.rules {
             for matches in combinations(rule) {
                 self.one(&matches, rule.action, rule.log, &mut each);
@@ -202,29 +240,37 @@ fn protocol(protocol: &Protocol) -> Vec<Matches> {
     }
 }
 
-/// The rule that refuses connections beyond a rate, counted for each source, destination and port.
-fn limit_connections<'a>(
+/// The rules before a list with a rate: new connections below it go on with the list, other new ones are refused, also when
+/// there is no room to count them, and all else goes on.
+fn outer_rules(rate: Option<ConnectionRate>, meters: &[String]) -> Vec<Vec<Expression<'_>>> {
+    let (Some(rate), [four, six]) = (rate, meters) else { return Vec::new() };
+    let mut refused = NEW_TCP.to_vec();
+    refused.push(Expression::Reject(Refusal::Reset));
+    vec![
+        below_rate(rate, four, (&[INET4], SOURCE4, DESTINATION4), [1, 9, 10]),
+        below_rate(rate, six, (&[INET6], SOURCE6, DESTINATION6), [1, 2, 3]),
+        refused,
+        Vec::new(),
+    ]
+}
+
+/// What makes a rule one for new connections below a rate, counted for each source, destination and port.
+fn below_rate<'a>(
     rate: ConnectionRate,
     meter: &'a str,
-    (family, source, destination): (u8, Field, Field),
+    (family, source, destination): (&'a [u8], Field, Field),
     registers: [u32; 3],
 ) -> Vec<Expression<'a>> {
-    const FAMILIES: [[u8; 1]; 2] = [[INET4], [INET6]];
-    let limit = Limit { per_second: rate.per_second.into(), burst: rate.burst, over: true };
-    vec![
-        Load(Field::Family, 1),
-        Compare(1, Equal, &FAMILIES[usize::from(family != INET4)]),
-        Load(Field::TransportProtocol, 1),
-        Compare(1, Equal, &[TCP]),
-        Load(Field::ConnectionState, 1),
-        Mask(1, &NEW),
-        Compare(1, NotEqual, &NOTHING),
+    let limit = Limit { per_second: rate.per_second.into(), burst: rate.burst, over: false };
+    let mut rule = vec![Load(Field::Family, 1), Compare(1, Equal, family)];
+    rule.extend(NEW_TCP);
+    rule.extend([
         Load(source, registers[0]),
         Load(destination, registers[1]),
         Load(DESTINATION_PORT, registers[2]),
         Expression::Meter { register: 1, set: meter, limit },
-        Expression::Reject(Refusal::Reset),
-    ]
+    ]);
+    rule
 }
 
 #[cfg(test)]
@@ -254,9 +300,11 @@ mod tests {
             ..Rule::default()
         };
         let list = RuleList { rules: vec![rule], ..RuleList::reject() };
-        assert_eq!(RuleChain::to_others(&list).rules(), 3 * 2 * 2 + 2);
+        let counts = |list: &RuleList| -> Vec<usize> {
+            RuleChain::to_others(list).chains().iter().map(|(_, count)| *count).collect()
+        };
+        assert_eq!(counts(&list), [3 * 2 * 2 + 2]);
         let rate = Some(ConnectionRate { per_second: 5, burst: 9 });
-        let limited = RuleChain::to_others(&RuleList { rate, ..RuleList::allow() });
-        assert_eq!((limited.rules(), limited.meters()), (3, vec!["rate4-5-9".into(), "rate6-5-9".into()]));
+        assert_eq!(counts(&RuleList { rate, ..RuleList::allow() }), [4, 1]);
     }
 }

@@ -8,15 +8,21 @@ pub(super) const TO_OTHERS6: &str = "to-others6";
 pub(super) const TO_HOST4: &str = "to-host4";
 pub(super) const TO_HOST6: &str = "to-host6";
 pub(super) const RULED: &str = "ruled";
+pub(super) const OWN: &str = "own";
+pub(super) const SENDERS4: &str = "senders4";
+pub(super) const SENDERS6: &str = "senders6";
 const EGRESS: &str = "egress";
 const TO_HOST: &str = "to-host";
 
-pub(in super::super) const SETS: [SetDefinition; 5] = [
+pub(in super::super) const SETS: [SetDefinition; 8] = [
     SetDefinition { name: TO_OTHERS4, key: &[SetKind::Ipv4], value: &[SetKind::Verdict], interval: false },
     SetDefinition { name: TO_OTHERS6, key: &[SetKind::Ipv6], value: &[SetKind::Verdict], interval: false },
     SetDefinition { name: TO_HOST4, key: &[SetKind::Ipv4], value: &[SetKind::Verdict], interval: false },
     SetDefinition { name: TO_HOST6, key: &[SetKind::Ipv6], value: &[SetKind::Verdict], interval: false },
     SetDefinition { name: RULED, key: &[SetKind::LinkName], value: &[], interval: false },
+    SetDefinition { name: OWN, key: &[SetKind::LinkName], value: &[], interval: false },
+    SetDefinition { name: SENDERS4, key: &[SetKind::LinkName, SetKind::Ipv4], value: &[], interval: false },
+    SetDefinition { name: SENDERS6, key: &[SetKind::LinkName, SetKind::Ipv6], value: &[], interval: false },
 ];
 
 pub(in super::super) const CHAINS: [Chain; 2] = [
@@ -47,7 +53,33 @@ const DROP_STRANGERS: &[Expression<'static>] = &[
     Expression::Verdict(Verdict::Drop),
 ];
 
-pub(in super::super) const RULES: [Rule; 9] = [
+// iifname @own iifname . ip saddr != @senders4 drop
+const DROP_FORGED4: &[Expression<'static>] = &[
+    Load(Field::InputLink, 1),
+    Member { register: 1, set: OWN, inverted: false },
+    Load(Field::Family, 1),
+    Compare(1, Equal, &[INET4]),
+    Load(Field::InputLink, 1),
+    Load(SOURCE4, 2),
+    Member { register: 1, set: SENDERS4, inverted: true },
+    Expression::Verdict(Verdict::Drop),
+];
+
+// iifname @own iifname . ip6 saddr != @senders6 drop
+const DROP_FORGED6: &[Expression<'static>] = &[
+    Load(Field::InputLink, 1),
+    Member { register: 1, set: OWN, inverted: false },
+    Load(Field::Family, 1),
+    Compare(1, Equal, &[INET6]),
+    Load(Field::InputLink, 1),
+    Load(SOURCE6, 2),
+    Member { register: 1, set: SENDERS6, inverted: true },
+    Expression::Verdict(Verdict::Drop),
+];
+
+pub(in super::super) const RULES: [Rule; 13] = [
+    (EGRESS, DROP_FORGED4),
+    (EGRESS, DROP_FORGED6),
     // ct state established,related accept
     (EGRESS, ACCEPT_KNOWN),
     // ip saddr vmap @to-others4
@@ -70,10 +102,9 @@ pub(in super::super) const RULES: [Rule; 9] = [
             VerdictMap { register: 1, set: TO_OTHERS6 },
         ],
     ),
-    // iifname @guarded drop
+    // iifname @ruled drop
     (EGRESS, DROP_STRANGERS),
-    // ct state established,related accept
-    (TO_HOST, ACCEPT_KNOWN),
+    (TO_HOST, DROP_FORGED4),
     // icmpv6 type 133-136 accept: without it no address of the host would be found
     (
         TO_HOST,
@@ -86,6 +117,9 @@ pub(in super::super) const RULES: [Rule; 9] = [
             Expression::Verdict(Verdict::Accept),
         ],
     ),
+    (TO_HOST, DROP_FORGED6),
+    // ct state established,related accept
+    (TO_HOST, ACCEPT_KNOWN),
     // ip saddr vmap @to-host4
     (
         TO_HOST,
@@ -106,6 +140,6 @@ pub(in super::super) const RULES: [Rule; 9] = [
             VerdictMap { register: 1, set: TO_HOST6 },
         ],
     ),
-    // iifname @guarded drop
+    // iifname @ruled drop
     (TO_HOST, DROP_STRANGERS),
 ];
