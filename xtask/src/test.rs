@@ -90,7 +90,17 @@ fn on_host(build: &Build, filters: &[String]) -> Result<Tier> {
 fn unit_ring(filters: &[String]) -> Command {
     let mut command = cargo();
     command
-        .args(["test", "--quiet", "--locked", "--workspace", "--exclude", "loam-tests", "--"])
+        // Not the documentation's tests, of which there are none: looking for them reads all crates once more.
+        .args([
+            "test",
+            "--quiet",
+            "--locked",
+            "--workspace",
+            "--exclude",
+            "loam-tests",
+            "--all-targets",
+            "--",
+        ])
         .args(filters);
     command
 }

@@ -6,6 +6,7 @@ use loam_cni::Host;
 use loam_cni::program::{Call, run};
 
 fn main() -> ExitCode {
+    loam_sys::end_at_panic();
     let host = Host::default();
     let call = Call {
         arguments: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),

@@ -150,7 +150,8 @@ impl HandleFile {
         let name = self.path.file_name().unwrap_or_default();
         let above = self.path.parent().and_then(Path::parent).unwrap_or(&self.path);
         let mut beside = OsString::from("writing-");
-        beside.push(Sha256::digest(name.as_encoded_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        let digest = Sha256::digest(name.as_encoded_bytes());
+        beside.push(digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
         above.join(beside)
     }
 

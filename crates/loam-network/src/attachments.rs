@@ -104,7 +104,9 @@ impl Attachments {
     pub(crate) fn all(&self) -> Result<Vec<(ContainerId, Vec<Intent>)>, AttachmentsError> {
         let mut found = Vec::new();
         for name in self.names()? {
-            let Ok(container) = name.split('@').next().unwrap_or_default().parse::<ContainerId>() else { continue };
+            let Ok(container) = name.split('@').next().unwrap_or_default().parse::<ContainerId>() else {
+                continue;
+            };
             let path = self.directory.join(&name);
             let bytes = match File::open(&path) {
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
@@ -120,7 +122,8 @@ impl Attachments {
     /// Our containers that have a file.
     pub(crate) fn containers(&self) -> Result<Vec<ContainerId>, AttachmentsError> {
         let ours = |name: &String| {
-            let (container, owner) = name.split_once('@').map_or((name.as_str(), None), |(c, o)| (c, Some(o)));
+            let (container, owner) =
+                name.split_once('@').map_or((name.as_str(), None), |(c, o)| (c, Some(o)));
             container.parse().ok().filter(|_| owner == self.owner)
         };
         Ok(self.names()?.iter().filter_map(ours).collect())

@@ -86,10 +86,11 @@ impl CniNetwork {
         if !Firewall::has_restrictions(&self.host, container.as_str()) {
             return Ok(());
         }
-        let set = Firewall::open(&self.host).and_then(|mut wall| match wall.restrictions(container.as_str())? {
-            Some(record) => wall.is_restricted(container.as_str(), &record),
-            None => Ok(true),
-        });
+        let set =
+            Firewall::open(&self.host).and_then(|mut wall| match wall.restrictions(container.as_str())? {
+                Some(record) => wall.is_restricted(container.as_str(), &record),
+                None => Ok(true),
+            });
         match set {
             Ok(true) => Ok(()),
             Ok(false) => {

@@ -11,6 +11,7 @@ use loam_shim::Equipment;
 use loam_sys::features;
 
 fn main() -> ExitCode {
+    loam_sys::end_at_panic();
     // `loam` has checked the names.
     let without = std::env::var(features::VARIABLE).unwrap_or_default();
     if features::turn_off(&without).is_err() {

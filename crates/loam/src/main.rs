@@ -32,6 +32,7 @@ use config::Settings;
 use wiring::Wiring;
 
 fn main() -> ExitCode {
+    loam_sys::end_at_panic();
     if let Some(words) = grootfs::words(std::env::args_os()) {
         return grootfs::run(words);
     }

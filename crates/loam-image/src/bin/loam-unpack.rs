@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    loam_sys::end_at_panic();
     loam_image::serve_unpacker()
 }

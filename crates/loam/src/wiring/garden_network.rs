@@ -16,7 +16,8 @@ impl Host for GardenNetworkHost {
     fn network(&self, options: &NetworkOptions) -> Result<Box<dyn NetworkRules>> {
         super::check_kernel()?;
         super::require_root()?;
-        let config = NetworkConfig { owner: Some(OWNER), ..NetworkConfig::below(&options.root, &options.run) };
+        let config =
+            NetworkConfig { owner: Some(OWNER), ..NetworkConfig::below(&options.root, &options.run) };
         let network = CniNetwork::new(config);
         if !network.exists(&options.network)? {
             let subnet = |subnet| SubnetSpec { subnet, gateway: None, range: None };
