@@ -356,7 +356,10 @@ fn over_an_own_link_nothing_passes_from_another_s_address() {
             ]);
         }
         for (family, to, forged) in [("ip", "192.0.2.2", "10.7.0.6"), ("ip6", "fd99::2", "fd07::6")] {
-            succeed(&["nft", "add table inet seen { chain c { type filter hook forward priority 10; } }"]);
+            succeed(&[
+                "nft",
+                "add table inet seen; add chain inet seen c { type filter hook forward priority 10; }",
+            ]);
             succeed(&["nft", &format!("add rule inet seen c {family} saddr {forged} counter")]);
             one.command(&["ip", "addr", "add", forged, "dev", "eth0"]);
             let text = format!(
