@@ -8,7 +8,6 @@
 //! State on disk: addresses in the format of the reference plugin ([`plugins::host_local`]), and what the firewall must
 //! hold in [`Host::state_directory`] ([`firewall`]). Everything else is looked up in the kernel.
 
-mod bus;
 pub mod conntrack;
 pub mod delegate;
 pub mod firewall;
