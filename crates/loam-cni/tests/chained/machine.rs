@@ -7,7 +7,14 @@ use std::process::{Command, Stdio};
 use loam_testkit::lab::Sandbox;
 use serde_json::{Value, json};
 
-const OURS: &str = env!("CARGO_BIN_EXE_loam-cni");
+/// Our program: as cargo built it for this test, or where end-to-end tests find programs.
+fn our_program() -> String {
+    let built = option_env!("CARGO_BIN_EXE_loam-cni").map(str::to_owned);
+    built.unwrap_or_else(|| {
+        let directory = std::env::var("LOAM_PROGRAMS").expect("run the end-to-end tests with ./x test");
+        format!("{directory}/loam-cni")
+    })
+}
 
 /// Where the reference plugins are, or a word that they are missing.
 pub(crate) fn reference(test: &str) -> Option<PathBuf> {
@@ -83,7 +90,7 @@ impl Machine {
         program.arg(format!("--net={}", self.host.path().display())).arg("--");
         match reference {
             Some(directory) => program.arg(directory.join(plugin)),
-            None => program.args([OURS, plugin]),
+            None => program.args([our_program().as_str(), plugin]),
         };
         let mut child = program
             .env("CNI_COMMAND", verb)
