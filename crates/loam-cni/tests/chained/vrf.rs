@@ -1,7 +1,7 @@
 //! `vrf`, as functions that tests call where the kernel has such links: `optional_links.rs` all of them, and
 //! `tests/e2e/cni_links.rs` the first.
 
-use loam_testkit::lab::inside;
+use loam_testkit::lab::{eventually, inside};
 use serde_json::{Value, json};
 
 use super::machine::{Machine, read, reference};
@@ -121,8 +121,10 @@ fn traffic_passes(machine: &Machine) {
     machine.container.command(&["sh", "-ec", "echo 1 > /proc/sys/net/ipv4/tcp_l3mdev_accept"]);
     machine.container.serve_tcp("[::]:80");
     for (address, host) in [("10.5.0.2:80", "10.5.0.1"), ("[fd05::2]:80", "fd05::1")] {
-        let seen = machine.host.ask_tcp(address.parse().expect("valid"));
-        assert_eq!(seen, Some(host.parse().expect("valid")), "{address}");
+        // The bridge hears on its own time that its port is up again.
+        eventually(address, || {
+            machine.host.ask_tcp(address.parse().expect("valid")) == Some(host.parse().expect("valid"))
+        });
     }
     for (address, gateway) in
         [("198.51.100.1", "169.254.1.1"), ("8.8.8.8", "10.5.0.1"), ("2001:db8::1", "fd05::1")]
