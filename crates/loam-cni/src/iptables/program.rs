@@ -9,11 +9,12 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 
 use super::ruleset::{Change, Table};
-use crate::delegate::run;
+use crate::delegate::{Limits, run};
 use crate::protocol::{CniError, Host, code};
 
-/// How long a program may take; it may wait for the lock of another.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// How long a program may take; it may wait for the lock of another. And how many bytes it may say: the whole table of a
+/// host with a hundred thousand rules is some ten million.
+const LIMITS: Limits = Limits { time: Duration::from_secs(30), output: 64 << 20 };
 /// How often a change is tried again when somebody else's came between.
 const ATTEMPTS: u32 = 3;
 /// The longest part of a program's words that is told.
@@ -119,8 +120,7 @@ fn call(program: &str, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, Ipta
     let path = find(program);
     let mut command = Command::new(&path);
     command.args(arguments);
-    let output =
-        run(command, input, TIME_LIMIT).map_err(|what| IptablesError::Run(program.to_owned(), what))?;
+    let output = run(command, input, LIMITS).map_err(|what| IptablesError::Run(program.to_owned(), what))?;
     if output.status.success() {
         return Ok(output.stdout);
     }
@@ -154,5 +154,13 @@ mod tests {
         let silent = call("sh", &["-c", "exit 3"], b"").expect_err("it failed");
         assert_eq!(silent.to_string(), "`sh` failed: exit status: 3");
         assert_eq!(CniError::from(missing).code, code::IO);
+    }
+
+    #[test]
+    fn the_table_of_a_host_with_very_many_rules_is_read() {
+        let rule = "-A KUBE-SERVICES -d 10.96.0.1/32 -p tcp -m comment --comment of-a-service -j KUBE-SVC-X";
+        let script = format!("yes -- '{rule}' | head -n 250000");
+        let text = call("sh", &["-c", &script], b"").expect("it is within the limit");
+        assert!(text.len() > 20 << 20, "{}", text.len());
     }
 }
