@@ -17,7 +17,7 @@ pub(crate) use derived::Derived;
 pub(crate) use hardware_address::{parse_hardware_address, wanted_mac};
 pub(crate) use lifecycle::{Addresses, InterfaceConfig, attach, check, detach, gc, status};
 pub(crate) use link_in_place::{LinkRequest, Parent, make_link};
-pub(crate) use pair::{done, make_pair, remove_pair};
+pub(crate) use pair::{done, make_pair, pair_alias, remove_pair, remove_stray_pairs};
 pub(crate) use removal::{has_link, remove_by_kind, remove_with_mac};
 pub(crate) use routing::forward;
 

@@ -20,7 +20,7 @@ pub mod nftables;
 pub mod plugins;
 pub mod program;
 pub mod protocol;
-mod spoof_check;
+mod state_file;
 mod sysctl;
 mod unmanaged;
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::firewall::{ChainRecord, Firewall, FirewallError, NetworkRecord, Owner, Records};
+use crate::firewall::{ChainRecord, Firewall, FirewallError, NetworkRecord, Records};
 use crate::iptables::{Change, Family, Iptables, Rule, Table, chain_name};
 use crate::protocol::{CniError, Context, code};
 use crate::unmanaged;
@@ -46,10 +46,6 @@ fn failed(cause: FirewallError) -> CniError {
     CniError::internal("masquerading failed", &cause)
 }
 
-fn owner<'a>(context: &'a Context<'_>) -> Owner<'a> {
-    Owner { container: &context.container_id, interface: &context.interface }
-}
-
 fn records(context: &Context<'_>) -> Records {
     Records::new(context.host.state_directory.clone())
 }
@@ -78,7 +74,7 @@ pub(crate) fn set(context: &Context<'_>, backend: Backend, addresses: &[IpNet]) 
 fn set_iptables(context: &Context<'_>, addresses: &[IpNet]) -> Result<(), CniError> {
     let record = Record { network: context.config.name.clone() };
     records(context)
-        .keep(&owner(context), &record)
+        .keep(&context.owner(), &record)
         .map_err(|cause| CniError::internal("masquerading failed", &cause))?;
     let mut iptables = Iptables::open(context.host)?;
     for family in Family::ALL {
@@ -141,7 +137,7 @@ pub(crate) fn remove(context: &Context<'_>, backend: Backend) -> Result<(), CniE
         Backend::Iptables => {
             remove_chain(context, TABLE, &chain_name("", &context.config.name, &context.container_id))?;
             records(context)
-                .forget::<Record>(&owner(context))
+                .forget::<Record>(&context.owner())
                 .map_err(|cause| CniError::internal("undoing the masquerade failed", &cause))
         }
         Backend::Unmanaged => unmanaged::forget(context, WHAT),
@@ -170,14 +166,10 @@ pub(crate) fn collect(context: &Context<'_>, backend: Backend) -> Result<(), Cni
             let network = &context.config.name;
             let failed = |cause| CniError::internal("undoing the masquerade failed", &cause);
             let valid = context.config.valid_attachments()?;
-            for (container, interface) in records(context).owners::<Record>(network).map_err(failed)? {
-                let known = |known: &crate::protocol::Attachment| {
-                    known.container_id == container && known.ifname == interface
-                };
-                if !valid.iter().any(known) {
-                    remove_chain(context, TABLE, &chain_name("", network, &container))?;
-                    let owner = Owner { container: &container, interface: &interface };
-                    records(context).forget::<Record>(&owner).map_err(failed)?;
+            for known in records(context).owners::<Record>(network).map_err(failed)? {
+                if !valid.contains(&known.owner()) {
+                    remove_chain(context, TABLE, &chain_name("", network, &known.container_id))?;
+                    records(context).forget::<Record>(&known.owner()).map_err(failed)?;
                 }
             }
             Ok(())

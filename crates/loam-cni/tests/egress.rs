@@ -419,7 +419,7 @@ fn what_can_t_be_set_changes_nothing_and_stands_in_nobody_s_way() {
         // A chain that a killed change left.
         machine.restrict("one", 5, RuleList::allow(), RuleList::reject());
         succeed(&["nft", "add", "chain", "inet", "loam", "others-0123456789abcdef01234567"]);
-        machine.firewall.sweep_chains().expect("sweepable");
+        machine.firewall.sweep_restrictions().expect("sweepable");
         assert_eq!(chains().len(), 2, "{:?}", chains());
     });
 }

@@ -2,9 +2,9 @@
 
 use rustix::io::Errno;
 
-use super::{failed, has_link};
+use super::{Derived, failed, has_link};
 use crate::netlink::{Batch, NetlinkError, RouteSocket, Veth};
-use crate::protocol::{CniError, code};
+use crate::protocol::{CniError, Context, ValidAttachments, code};
 use crate::sysctl;
 
 /// How often a name that is taken by a dying link is tried again.
@@ -51,6 +51,28 @@ pub(crate) fn make_pair(
         return Ok(());
     }
     Err(CniError::new(code::TRY_AGAIN, format!("{what} failed: `{}` keeps coming back", veth.host_name)))
+}
+
+/// The alias of the host's end of a network's pair: the plugin's name and the network's, cut to what fits (if.h,
+/// `IFALIASZ`).
+pub(crate) fn pair_alias(plugin: &str, context: &Context<'_>) -> String {
+    let mut alias = format!("loam-cni {plugin} {}", context.config.name);
+    alias.truncate(255);
+    alias
+}
+
+/// Removes the pairs with an alias that belong to no valid attachment.
+pub(crate) fn remove_stray_pairs(alias: &str, valid: &ValidAttachments) -> Result<(), CniError> {
+    let valid: Vec<String> =
+        valid.owners().map(|known| Derived::new(known.container, known.interface).host_name).collect();
+    let mut socket = RouteSocket::open().map_err(failed("opening a socket"))?;
+    for link in socket.links().map_err(failed("listing links"))? {
+        let ours = link.kind == "veth" && link.alias == alias && Derived::is_host_name(&link.name);
+        if ours && !valid.contains(&link.name) {
+            remove_pair(&mut socket, &link.name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes a pair by its end on the host; says whether it was there.

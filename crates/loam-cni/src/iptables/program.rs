@@ -93,23 +93,23 @@ impl Iptables {
         Ok(Table::parse(name, &String::from_utf8_lossy(&text)))
     }
 
-    /// Makes a change that is worked out from what the table holds; an empty change is none.
+    /// Makes a change that is worked out from what the table holds, and gives that; an empty change is none.
     pub fn change(
         &mut self,
         family: Family,
         name: &'static str,
         fill: impl Fn(&Table, &mut Change),
-    ) -> Result<(), IptablesError> {
+    ) -> Result<Table, IptablesError> {
         let mut attempt = 1;
         loop {
             let table = self.table(family, name)?;
             let mut change = Change::default();
             fill(&table, &mut change);
-            let Some(text) = change.to_text(name) else { return Ok(()) };
+            let Some(text) = change.to_text(name) else { return Ok(table) };
             match call(&family.program("restore"), &["--noflush", "-w"], text.as_bytes()) {
                 // A rule that was to be removed may be gone.
                 Err(IptablesError::Refused(..)) if attempt < ATTEMPTS => attempt += 1,
-                result => return result.map(drop),
+                result => return result.map(|_| table),
             }
         }
     }

@@ -162,16 +162,19 @@ impl Batch {
         self
     }
 
-    /// Changes what a bridge's port does, by the port's name.
-    pub fn set_port(&mut self, name: &str, settings: PortSettings) -> &mut Self {
+    /// Changes what a bridge's port does, by the port's name, and its alias, if one is given.
+    pub fn set_port(&mut self, name: &str, settings: PortSettings, alias: Option<&str>) -> &mut Self {
         let mut data = Vec::new();
         data.extend(settings.hairpin.map(InfoBridgePort::HairpinMode));
         data.extend(settings.isolated.map(InfoBridgePort::Isolated));
         let mut message = by_name(name);
-        message.attributes.push(LinkAttribute::LinkInfo(vec![
-            LinkInfo::PortKind(InfoPortKind::Bridge),
-            LinkInfo::PortData(InfoPortData::BridgePort(data)),
-        ]));
+        message.attributes.extend(alias.map(|alias| LinkAttribute::IfAlias(alias.to_owned())));
+        if !data.is_empty() {
+            message.attributes.push(LinkAttribute::LinkInfo(vec![
+                LinkInfo::PortKind(InfoPortKind::Bridge),
+                LinkInfo::PortData(InfoPortData::BridgePort(data)),
+            ]));
+        }
         self.change_link(message);
         self
     }

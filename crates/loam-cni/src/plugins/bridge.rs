@@ -4,7 +4,8 @@
 //! bridge, its other made inside the namespace; one in the namespace sets addresses, links and routes. Addresses come
 //! first, from the address plugin, and rules before links are up, so that nothing passes unguarded.
 //!
-//! The name of the host's end follows from container id and interface, so that DEL finds it without any record.
+//! The name of the host's end follows from container id and interface, so that DEL finds it without any record. It carries
+//! the network's name as alias, so that GC knows whose it is: several networks may share a bridge.
 //! A namespace that is gone takes the pair with it, but not at once. So that the address can be given back at once
 //! all the same, DEL first shuts the bridge's port, which takes effect immediately; then it removes the link, which
 //! waits for the kernel's grace periods, or with [`Host::leave_dying_links`] leaves that to the kernel. For the case
@@ -21,17 +22,18 @@ mod config;
 mod dying;
 mod gateway;
 mod host;
+mod sender_check;
 mod vlan;
 
 use crate::delegate::call_ipam;
 use crate::interface::{
-    Derived, configure, container_interface, failed, remove_pair, remove_with_mac, with_addresses,
+    Derived, configure, container_interface, failed, pair_alias, remove_pair, remove_stray_pairs,
+    remove_with_mac, with_addresses,
 };
 use crate::masquerade;
 use crate::netlink::{Link, RouteSocket};
 use crate::plugins::{Plugin, Role};
 use crate::protocol::{CniError, CniResult, Command, Context, Interface, Version};
-use crate::spoof_check::{self, Sender};
 use check::check;
 use config::Config;
 
@@ -81,7 +83,7 @@ fn attach(
         Err(error) => {
             remove_pair(&mut socket, &derived.host_name)?;
             if config.check_senders {
-                spoof_check::release(context)?;
+                sender_check::release(context)?;
             }
             return Err(error);
         }
@@ -104,8 +106,7 @@ fn guard(context: &Context<'_>, config: &Config, derived: &Derived) -> Result<()
     if !config.check_senders {
         return Ok(());
     }
-    let sender = Sender::new(&context.config.name, &derived.host_name, derived.mac);
-    spoof_check::guard(context, &sender)
+    sender_check::guard(context, derived)
 }
 
 fn host_interface(link: &Link) -> Interface {
@@ -160,7 +161,7 @@ fn del(context: &Context<'_>) -> Result<(), CniError> {
         masquerade::remove(context, backend)?;
     }
     if config.check_senders {
-        spoof_check::release(context)?;
+        sender_check::release(context)?;
     }
     match &config.ipam_type {
         Some(kind) => call_ipam(context, kind, Command::Del).map(drop),
@@ -168,27 +169,17 @@ fn del(context: &Context<'_>) -> Result<(), CniError> {
     }
 }
 
-/// Removes the bridge's ports, and the addresses, of all attachments that are not valid.
+/// Removes the network's ports, and the addresses, of all attachments that are not valid. Those of another network on the
+/// same bridge are not told of, and stay.
 fn gc(context: &Context<'_>) -> Result<(), CniError> {
     let config = Config::read_for_removal(context)?;
-    let attachments = context.config.valid_attachments()?;
-    let valid: Vec<String> =
-        attachments.iter().map(|known| Derived::new(&known.container_id, &known.ifname).host_name).collect();
-    let mut socket = RouteSocket::open().map_err(failed("opening a socket"))?;
-    let links = socket.links().map_err(failed("listing links"))?;
-    let bridge = links.iter().find(|link| link.name == config.bridge).map(|link| link.index);
-    for link in links.iter().filter(|link| bridge.is_some() && link.controller == bridge) {
-        if link.kind == "veth" && Derived::is_host_name(&link.name) && !valid.contains(&link.name) {
-            remove_pair(&mut socket, &link.name)?;
-        }
-    }
+    let valid = context.config.valid_attachments()?;
+    remove_stray_pairs(&pair_alias(PLUGIN.name, context), &valid)?;
     if let Some(backend) = config.masquerade {
         masquerade::collect(context, backend)?;
     }
     if config.check_senders {
-        spoof_check::collect(context.host, &context.config.name, |container, interface| {
-            attachments.iter().any(|known| known.container_id == container && known.ifname == interface)
-        })?;
+        sender_check::collect(context, &valid)?;
     }
     match &config.ipam_type {
         Some(kind) => call_ipam(context, kind, Command::Gc).map(drop),
