@@ -21,6 +21,7 @@ mod check;
 mod config;
 mod dying;
 mod gateway;
+mod gateway_link;
 mod host;
 mod sender_check;
 mod vlan;
@@ -36,6 +37,7 @@ use crate::plugins::{Plugin, Role};
 use crate::protocol::{CniError, CniResult, Command, Context, Interface, Version};
 use check::check;
 use config::Config;
+pub use gateway_link::remove_gateway_links;
 
 /// The plugin.
 pub const PLUGIN: Plugin =
@@ -68,7 +70,7 @@ fn attach(
     let mut gateway_link = None;
     if config.is_gateway {
         gateway_link =
-            config.vlan.map(|vlan| vlan::ensure_gateway(&mut socket, &bridge, vlan)).transpose()?;
+            config.vlan.map(|vlan| gateway_link::ensure_gateway(&mut socket, &bridge, vlan)).transpose()?;
         gateway::serve(&mut socket, gateway_link.as_ref().unwrap_or(&bridge), config, &result)?;
     }
     let mut derived = Derived::new(&context.container_id, &context.interface);
