@@ -55,8 +55,8 @@ use std::path::PathBuf;
 
 pub use elements::{Mapping, TransportProtocol};
 pub use error::FirewallError;
-pub use records::{AdmissionRecord, Elsewhere, NetworkRecord, PortsRecord, RecordError};
-pub(crate) use records::{ChainRecord, Records};
+pub(crate) use records::ChainRecord;
+pub use records::{AdmissionRecord, Elsewhere, NetworkRecord, PortsRecord};
 pub(crate) use senders::SenderRecord;
 pub use watch::Watch;
 
@@ -65,6 +65,8 @@ use crate::netlink::NetlinkError;
 use crate::nftables::{Element, PooledSocket};
 use crate::protocol::Host;
 pub use crate::protocol::Owner;
+pub use crate::records::RecordError;
+use crate::records::Records;
 
 /// The table's name.
 pub const TABLE: &str = ruleset::TABLE;

@@ -15,7 +15,7 @@ pub(crate) use check::{check_link, wrong};
 pub(crate) use configure::{Setup, configure};
 pub(crate) use derived::Derived;
 pub(crate) use hardware_address::{parse_hardware_address, wanted_mac};
-pub(crate) use lifecycle::{Addresses, InterfaceConfig, attach, check, detach, gc, status};
+pub(crate) use lifecycle::{Addresses, InterfaceConfig, attach, check, detach, detach_link, gc, status};
 pub(crate) use link_in_place::{LinkRequest, Parent, make_link};
 pub(crate) use pair::{done, make_pair, pair_alias, remove_pair, remove_stray_pairs};
 pub(crate) use removal::{has_link, remove_by_kind, remove_with_mac};

@@ -20,6 +20,7 @@ pub mod nftables;
 pub mod plugins;
 pub mod program;
 pub mod protocol;
+mod records;
 mod state_file;
 mod sysctl;
 mod unmanaged;

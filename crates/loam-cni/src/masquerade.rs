@@ -7,9 +7,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::firewall::{ChainRecord, Firewall, FirewallError, NetworkRecord, Records};
+use crate::firewall::{ChainRecord, Firewall, FirewallError, NetworkRecord};
 use crate::iptables::{Change, Family, Iptables, Rule, Table, chain_name};
 use crate::protocol::{CniError, Context, code};
+use crate::records::Records;
 use crate::unmanaged;
 
 const TABLE: &str = "nat";

@@ -2,8 +2,8 @@
 
 use super::TABLE;
 use super::elements::Mapping;
-use super::records::RecordError;
 use crate::nftables::NftablesError;
+use crate::records::RecordError;
 
 /// Why the firewall can't be set.
 #[derive(Debug, thiserror::Error)]

@@ -43,6 +43,8 @@ pub struct Link {
     pub queue_length: u32,
     /// Its alias, a text for people; empty when it has none.
     pub alias: String,
+    /// The hardware address that hardware was built with, which nobody can change; empty for what is not hardware.
+    pub permanent_mac: Vec<u8>,
     /// What its kind knows of itself (`IFLA_INFO_DATA`).
     data: Vec<u8>,
 }
@@ -307,6 +309,7 @@ fn read_link(answer: &Answer) -> Option<Link> {
                 }
             }
             20 => link.alias = text(value),
+            54 => link.permanent_mac = value.to_vec(),
             _ => {}
         }
     }

@@ -1,12 +1,12 @@
 //! Setting what containers may reach.
 
 use super::super::elements;
-use super::super::records::{self, RecordError, Records};
 use super::super::{ATTEMPTS, Firewall, FirewallError, TABLE};
 use super::chain::RuleChain;
 use super::{EgressRecord, RuleList};
 use crate::nftables::{Batch, Element, NftablesError};
 use crate::protocol::Host;
+use crate::records::{self, RecordError, Records};
 
 impl Firewall {
     /// Sets what a container may reach, in place of what was set before. Lists must be valid ([`RuleList::validate`]).

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::super::elements::Mapping;
 use super::super::senders::SenderRecord;
+use crate::records::OwnedRecord;
 
 /// What is masqueraded for a network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,14 +72,6 @@ pub struct Elsewhere {
 pub(crate) struct ChainRecord<const MASQUERADE: bool> {
     /// The network.
     pub network: String,
-}
-
-/// A record that belongs to an attachment.
-pub(crate) trait OwnedRecord: Serialize + DeserializeOwned {
-    /// The directory of such records.
-    const DIRECTORY: &'static str;
-    /// The network of the attachment.
-    fn network(&self) -> &str;
 }
 
 impl OwnedRecord for PortsRecord {

@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 
 use super::backend::Options;
-use crate::firewall::{ChainRecord, Mapping, RecordError, Records, TransportProtocol};
+use crate::firewall::{ChainRecord, Mapping, TransportProtocol};
 use crate::iptables::{Change, Family, Iptables, Rule, Table, chain_name};
 use crate::masquerade::remove_chain;
 use crate::protocol::{CniError, Context, IpConfig, ValidAttachments};
+use crate::records::{RecordError, Records};
 
 const TABLE: &str = "nat";
 const PORTS: &str = "CNI-HOSTPORT-DNAT";
