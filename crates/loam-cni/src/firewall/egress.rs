@@ -21,6 +21,7 @@
 
 mod chain;
 mod list;
+mod matches;
 mod restriction;
 pub(super) mod ruleset;
 mod sweep;

@@ -13,7 +13,8 @@ use rustix::io::Errno;
 
 use super::attribute::attributes;
 use super::batch::Batch;
-use super::socket::{Answer, NetlinkError, RouteSocket};
+use super::route_socket::{Answer, RouteSocket};
+use super::socket::NetlinkError;
 
 /// A rule: where routes for packets are looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
