@@ -7,7 +7,8 @@ use crate::nftables::Element;
 use crate::protocol::{Attachment, Owner};
 
 impl Firewall {
-    /// Lets an attachment's addresses through, and guards its bridge.
+    /// Lets an attachment's addresses through, in place of those before, and guards its bridge. When that fails, everything
+    /// is as it was.
     pub fn admit(&mut self, owner: &Owner<'_>, record: &AdmissionRecord) -> Result<(), FirewallError> {
         let before = self.records.get::<AdmissionRecord>(owner)?;
         self.records.keep(owner, record)?;
@@ -21,14 +22,21 @@ impl Firewall {
             }
             self.change(|batch| elements::add(batch, &wanted, false))
         });
+        // Of the two, the one that is not recorded in the end is not to be found again.
+        let (lost, kept) = match &admitted {
+            Ok(()) => (before, Some(record.clone())),
+            Err(_) => (Some(record.clone()), before),
+        };
+        if let Some(lost) = lost.filter(|lost| Some(lost) != kept.as_ref()) {
+            let elements = |record: &AdmissionRecord| elements::admitted(record, &owner.comment());
+            let still = kept.as_ref().map(elements).unwrap_or_default();
+            let mut gone = elements(&lost);
+            gone.retain(|element| !still.contains(element));
+            self.remove_own(&gone)?;
+        }
         if admitted.is_err() {
-            let comment = owner.comment();
-            let had = before.as_ref().map(|before| elements::admitted(before, &comment)).unwrap_or_default();
-            let mut new = elements::admitted(record, &comment);
-            new.retain(|element| !had.contains(element));
-            self.remove_own(&new)?;
-            match before {
-                Some(before) => self.records.keep(owner, &before)?,
+            match kept {
+                Some(kept) => self.records.keep(owner, &kept)?,
                 None => self.records.forget::<AdmissionRecord>(owner)?,
             }
         }

@@ -93,8 +93,10 @@ fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
     let set =
         set.and_then(|()| if config.policy == Policy::Isolated { isolate_port(&previous) } else { Ok(()) });
     if let Err(error) = set {
-        // What an earlier ADD let through is not this one's to take back. The error that is told is the one that led here.
-        if before.is_some() {
+        // The error that is told is the one that led here.
+        if let Some(before) = before {
+            // What an earlier ADD let through is not this one's to take back.
+            drop(table.admit(&context.owner(), &before));
             return Err(error);
         }
         drop(withdraw(context, &mut table, &context.owner(), Some(&previous)));

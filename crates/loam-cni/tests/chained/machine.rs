@@ -5,6 +5,15 @@ use std::path::{Path, PathBuf};
 use loam_testkit::lab::{PluginCall, Sandbox, our_plugins, reference_plugins};
 use serde_json::{Value, json};
 
+/// Where the reference plugins are, or a word that they are missing.
+pub(crate) fn reference(test: &str) -> Option<PathBuf> {
+    let found = reference_plugins();
+    if found.is_none() {
+        println!("skipped: {test}: needs containernetworking-plugins");
+    }
+    found
+}
+
 /// A host, state of its own, and a container whose interface `eth0` the bridge plugin makes.
 pub(crate) struct Machine {
     pub(crate) host: Sandbox,

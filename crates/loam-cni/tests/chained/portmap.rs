@@ -280,3 +280,22 @@ fn a_second_add_adds_to_the_ports_of_the_first_or_changes_nothing() {
         assert!(!table().contains("one eth0"), "{}", table());
     });
 }
+
+#[test]
+fn of_ports_over_a_pair_nothing_stays() {
+    inside("portmap::of_ports_over_a_pair_nothing_stays", || {
+        let machine = Machine::new(None);
+        let mut ptp = machine.bridge();
+        ptp["type"] = json!("ptp");
+        let previous = machine.call("ADD", "ptp", &ptp).expect("attachable");
+        let end = previous["interfaces"][0]["name"].as_str().expect("a name").to_owned();
+        let keys =
+            json!({ "runtimeConfig": { "portMappings": [{ "hostPort": 8080, "containerPort": 80 }] } });
+        let config = Machine::chained("portmap", &previous, &keys);
+        machine.call("ADD", "portmap", &config).expect("published");
+        let table = || machine.host.command(&["nft", "list", "table", "inet", "loam"]);
+        assert!(table().contains(&end), "the host's loopback reaches the port over it: {}", table());
+        machine.call("DEL", "portmap", &config).expect("withdrawn");
+        assert!(!table().contains(&end), "{}", table());
+    });
+}

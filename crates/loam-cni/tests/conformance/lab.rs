@@ -7,6 +7,20 @@ use loam_cni::{CniError, Command, Context, Host, Plugin};
 use loam_testkit::lab::{PluginCall, Sandbox, our_plugins};
 use serde_json::Value;
 
+/// The id of the container.
+pub(crate) const CONTAINER: &str = "one";
+
+/// How plugins are called.
+#[derive(Clone, Debug)]
+pub(crate) enum Way {
+    /// As functions, on a thread in the host's namespace.
+    Function,
+    /// As our program.
+    Program,
+    /// As the programs in a directory.
+    Reference(PathBuf),
+}
+
 /// A host with a container, and state of its own.
 #[derive(Debug)]
 pub(crate) struct Lab {
