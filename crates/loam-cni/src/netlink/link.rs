@@ -37,8 +37,10 @@ pub struct Link {
     pub queue_length: u32,
     /// Its alias, a text for people; empty when it has none.
     pub alias: String,
-    /// The hardware address that hardware was built with, which nobody can change; empty for what is not hardware.
+    /// The hardware address that hardware was built with, which nobody can change; empty for what has none.
     pub permanent_mac: Vec<u8>,
+    /// The device on its bus that the link is of, such as `0000:3b:02.1`; empty for what is not hardware.
+    pub device: String,
     /// What its kind knows of itself (`IFLA_INFO_DATA`).
     data: Vec<u8>,
 }
@@ -133,6 +135,7 @@ fn read_link(answer: &Answer) -> Option<Link> {
             }
             20 => link.alias = text(value),
             54 => link.permanent_mac = value.to_vec(),
+            56 => link.device = text(value),
             _ => {}
         }
     }

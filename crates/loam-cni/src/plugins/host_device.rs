@@ -1,8 +1,8 @@
 //! The `host-device` plugin: lends a link of the host to a container.
 //!
 //! What is lent is written down where the container can't reach it ([`lent`]), before the link is moved and gets the
-//! interface's name in one message, so that no crash leaves it without a way back. A device that a driver has handed to a program in user space (DPDK) has
-//! no link; for it there is nothing to move.
+//! interface's name in one message, so that no crash leaves it without a way back. A device that a driver has handed to a
+//! program in user space (DPDK) has no link; for it there is nothing to move.
 
 mod device;
 mod lent;

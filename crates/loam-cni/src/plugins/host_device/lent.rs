@@ -1,13 +1,14 @@
 //! What a container has been lent, kept where it can't reach it:
 //!
 //! ```text
-//! STATE_DIRECTORY/devices/CONTAINER:IFNAME   {"network","name","kind","mac","permanent_mac","index"}
+//! STATE_DIRECTORY/devices/CONTAINER:IFNAME   {"network","name","kind","mac","permanent_mac","device","index"}
 //! ```
 //!
 //! Written before the link is moved. Inside, whoever may administer the container's network can give the link another name,
 //! alias and hardware address, and put others in its place; so only this file says what it is called on the host, and it is
-//! known again by its index in the container and its kind, and hardware by its permanent address, too. (A link that is no
-//! hardware can be replaced by one like it: such are to be lent only to those who may make links on the host.)
+//! known again by its index in the container and its kind, and hardware by its permanent address and its place on the bus,
+//! too. (A link that is no hardware can be replaced by one like it: such are to be lent only to those who may make links on
+//! the host.)
 
 use serde::{Deserialize, Serialize};
 
@@ -30,8 +31,10 @@ pub(super) struct Lent {
     kind: String,
     /// Its hardware address when it was lent.
     mac: Vec<u8>,
-    /// Its permanent hardware address; empty for what is not hardware.
+    /// Its permanent hardware address; empty for what has none.
     permanent_mac: Vec<u8>,
+    /// The device on its bus; empty for what is not hardware.
+    device: String,
     /// Its index in the container, once it is there.
     index: Option<u32>,
 }
@@ -60,6 +63,7 @@ impl Lent {
             kind: link.kind.clone(),
             mac: link.mac.clone(),
             permanent_mac: link.permanent_mac.clone(),
+            device: link.device.clone(),
             index: None,
         }
     }
@@ -113,12 +117,17 @@ impl Lent {
 
     /// Whether it is hardware, which the kernel returns when the container's namespace ends.
     pub(super) fn is_hardware(&self) -> bool {
-        !self.permanent_mac.is_empty()
+        self.is_recorded() && self.kind.is_empty()
     }
 
     /// Whether it was lent with a file of its own.
     fn is_recorded(&self) -> bool {
-        !self.mac.is_empty() || self.is_hardware()
+        !self.mac.is_empty() || !self.permanent_mac.is_empty()
+    }
+
+    /// Whether a link is of the same kind and, where that can be known, the same hardware.
+    fn is_like(&self, link: &Link) -> bool {
+        (&self.kind, &self.permanent_mac, &self.device) == (&link.kind, &link.permanent_mac, &link.device)
     }
 
     /// Moves the link back out of the container.
@@ -128,7 +137,7 @@ impl Lent {
                 return link.name == interface && !link.alias.is_empty();
             }
             let here = self.index.map_or(link.name == interface, |index| link.index == index);
-            here && link.kind == self.kind && link.permanent_mac == self.permanent_mac
+            here && self.is_like(link)
         };
         return_link(namespace, is_it, &self.name)
     }
@@ -142,11 +151,12 @@ impl Lent {
             return Ok(true);
         }
         let is_it = |link: &&Link| {
-            if self.is_hardware() {
-                return link.permanent_mac == self.permanent_mac;
+            if !self.is_recorded() {
+                return link.alias == self.name;
             }
-            link.alias == self.name
-                && (!self.is_recorded() || (&link.kind, &link.mac) == (&self.kind, &self.mac))
+            // Without a permanent address, what the container may have changed is all there is.
+            let known = !self.permanent_mac.is_empty() || (link.alias == self.name && link.mac == self.mac);
+            known && self.is_like(link)
         };
         let Some(link) = links.iter().find(is_it) else { return Ok(false) };
         rename(&mut socket, link, &self.name)?;
