@@ -39,7 +39,7 @@ pub(crate) fn could_start(count: usize) -> Result<(), Failure> {
     let gate = Mutex::new(gate);
     let wait = || gate.lock().unwrap_or_else(PoisonError::into_inner).recv().unwrap_or_default();
     std::thread::scope(|scope| {
-        let outcome = (0..count).try_for_each(|_| start(scope, &wait).map(drop));
+        let outcome = (0..count).try_for_each(|_| start(scope, wait).map(drop));
         drop(begun);
         outcome
     })
