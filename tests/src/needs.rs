@@ -78,7 +78,8 @@ impl fmt::Display for Need {
 }
 
 impl Need {
-    fn is_met(self) -> bool {
+    /// Whether this machine has it.
+    pub fn is_met(self) -> bool {
         match self {
             Self::CgroupV1 => Path::new("/sys/fs/cgroup/memory/cgroup.procs").exists(),
             Self::CgroupV2 => {

@@ -16,7 +16,8 @@ const USAGE: &str = "\
 usage: ./x test [--host] [FILTER]…
 
 Passes the unit tests; then, as root, the end-to-end tests on this machine; then those that this machine can't run (for want of
-quotas, AppArmor, systemd, …) on a Debian kernel in an emulated machine. A table at the end says where each test ran; one that
+quotas, AppArmor, systemd, …) on a Debian kernel in an emulated machine, and there the tests of limits once more, as control
+groups of version 2 hold them. A table at the end says where each test ran; one that
 ran nowhere is a failure. ./x vm-test passes all of them there.
 
   --host  stays on this machine; tests that only a guest can run are named and counted

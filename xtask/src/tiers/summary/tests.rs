@@ -47,6 +47,14 @@ fn the_host_alone_leaves_to_guests_what_it_lacks() {
 }
 
 #[test]
+fn what_ran_on_the_host_alone_can_be_had_in_a_guest_too() {
+    assert_eq!(summary(vec![host_record()]).only_on_host(&["r", "q"]), ["run"]);
+    assert_eq!(summary(vec![host_record()]).only_on_host(&["d"]), Vec::<String>::new());
+    let guest = record(&[("run", &[])]);
+    assert_eq!(summary(vec![host_record(), (bare(), guest)]).only_on_host(&["r"]), Vec::<String>::new());
+}
+
+#[test]
 fn the_table_has_a_line_a_test_and_names_what_ran_nowhere() {
     let guest = record(&[("run", &[]), ("quota", &[]), ("driver", LACKS_SYSTEMD)]);
     let text = "
