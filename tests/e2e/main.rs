@@ -8,6 +8,7 @@ mod copy;
 mod copying;
 mod crash;
 mod exec;
+mod external_networker;
 mod features;
 mod garden_network;
 mod grootfs;

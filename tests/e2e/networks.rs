@@ -323,3 +323,43 @@ fn rules_come_back_at_once_while_somebody_watches() {
     watching.wait().expect("it ends");
     host.finish();
 }
+
+#[test]
+fn each_container_has_a_subnet_of_its_own_or_the_one_it_asks_for() {
+    let host = Host::with_small_image();
+    let pool = ["network", "create", "--subnet-per-container", "--subnet", "10.254.0.0/22", "garden"];
+    assert_eq!(host.loam(&pool).ok(), "garden");
+    let start = |name: &str, network: &str| {
+        host.start(&["--name", name, "--network", network, "small", "sleep", "1000"]);
+        host.inspect(name)["network"]["interfaces"][0]["addresses"][0].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(start("one", "garden"), "10.254.0.2/30");
+    assert_eq!(start("two", "garden"), "10.254.0.6/30");
+    assert_eq!(start("three", "garden:subnet=10.9.0.0/24"), "10.9.0.2/24");
+    assert_eq!(start("four", "garden:subnet=10.9.0.0/24"), "10.9.0.3/24");
+    let bridges = || host.sh("ip -o link show type bridge").stdout.lines().count();
+    assert_eq!(bridges(), 3);
+    let run = |network: &str| host.loam(&["run", "--rm", "--network", network, "small", "true"]);
+    run("garden:subnet=10.9").refused(125, "invalid CIDR address: 10.9/30");
+    run("garden:subnet=10.9.0.2/24").refused(125, "the requested IP is already allocated");
+    let overlap =
+        "the requested subnet (10.254.0.8/30) overlaps the dynamic allocation range (10.254.0.0/22)";
+    run("garden:subnet=10.254.0.8").refused(125, overlap);
+    run("loam:subnet=10.9.0.0/24").refused(125, "network `loam` can't give a subnet that is asked for");
+    // What stops gives its subnet back, and has the one that it asks for again.
+    host.loam(&["stop", "-t", "0", "one", "three"]).ok();
+    assert_eq!(bridges(), 2);
+    host.loam(&["start", "three", "one"]).ok();
+    assert_eq!(host.inspect("three")["network"]["interfaces"][0]["addresses"][0], "10.9.0.2/24");
+    for name in ["one", "two", "three", "four"] {
+        host.loam(&["rm", "-f", name]).ok();
+    }
+    assert_eq!(bridges(), 0);
+    host.loam(&["network", "rm", "garden"]).ok();
+    let create = |flags: &[&str]| {
+        host.loam(&[&["network", "create", "--subnet-per-container"], flags, &["x"]].concat())
+    };
+    create(&["--ipv6"]).refused(125, "has IPv4 alone");
+    create(&["--driver", "ptp"]).refused(125, "is of driver `bridge`");
+    host.finish();
+}

@@ -294,7 +294,7 @@ impl Host {
         left.extend(links.lines().map(|line| format!("link {line}")));
         let leases = self.sh(&format!("find '{place}/root/network/addresses' -name '[0-9]*.[0-9]*'")).stdout;
         left.extend(leases.lines().map(|line| format!("lease {line}")));
-        let cache = self.sh(&format!("find '{place}'/root/network/attachments '{place}'/root/network/results '{place}/run/cni/ports' -type f")).stdout;
+        let cache = self.sh(&format!("find '{place}'/root/network/attachments '{place}'/root/network/results '{place}'/root/network/calls '{place}/run/cni/ports' -type f")).stdout;
         left.extend(cache.lines().map(|line| format!("attachment {line}")));
         left
     }

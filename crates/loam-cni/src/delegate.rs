@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use execution::Output;
-pub(crate) use execution::{Limits, run};
+pub(crate) use execution::run;
+pub use execution::{Limits, Output, run_reading};
 pub use versions::supported_versions;
 
 use crate::plugins::{Plugin, Role};
@@ -19,7 +19,7 @@ use crate::protocol::{CniError, CniResult, Command, Context, Version, check_plug
 /// How long a program may take. Some wait for a DHCP server or a cloud's interface.
 pub const TIME_LIMIT: Duration = Duration::from_secs(120);
 /// How many bytes a plugin may say.
-const MAX_OUTPUT: usize = 4 << 20;
+pub const MAX_OUTPUT: usize = 4 << 20;
 
 /// Calls the address plugin that a configuration names.
 pub(crate) fn call_ipam(

@@ -45,6 +45,7 @@ impl Engine {
                 record.network.search_domains.push(domain);
             }
         }
+        record.network.properties.extend(attachment.properties);
         if let Err(error) = store::set_network(&core.database, &record) {
             self.detach_one(&record, &choice.name)?;
             return Err(error);
@@ -96,7 +97,10 @@ impl Engine {
                 name: record.name.as_str(),
                 namespace: record.namespace().ok_or_else(|| not_running(record))?,
                 network: choice,
-                extras: AttachExtras { capabilities: Some(&record.capabilities()), arguments: &[] },
+                extras: AttachExtras {
+                    capabilities: Some(&record.capabilities()),
+                    ..AttachExtras::default()
+                },
             })
         };
         match connect() {

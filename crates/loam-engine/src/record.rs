@@ -1,5 +1,6 @@
 //! A container's row, as the engine's other modules see it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use loam_model::{
@@ -24,6 +25,9 @@ pub struct NetworkFacts {
     pub name_servers: Vec<IpAddr>,
     /// Search domains that the networks gave.
     pub search_domains: Vec<String>,
+    /// What an external networker said of the container, by Garden's names of properties.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, String>,
 }
 
 impl From<&Attachment> for NetworkFacts {
@@ -33,6 +37,7 @@ impl From<&Attachment> for NetworkFacts {
             ports: attachment.ports.clone(),
             name_servers: attachment.name_servers.clone(),
             search_domains: attachment.search_domains.clone(),
+            properties: attachment.properties.clone(),
         }
     }
 }

@@ -236,7 +236,7 @@ impl Start<'_> {
             namespace: namespace.clone(),
             networks,
             ports: &record.spec.ports,
-            extras: AttachExtras { capabilities: Some(&record.capabilities()), arguments: &[] },
+            extras: AttachExtras { capabilities: Some(&record.capabilities()), ..AttachExtras::default() },
         })?;
         self.attached_through = Some(namespace);
         record.network = NetworkFacts::from(&attachment);

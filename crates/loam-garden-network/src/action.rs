@@ -5,7 +5,9 @@ use std::io::Read;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use loam_model::{AttachExtras, AttachRequest, Attachment, DetachRequest, NetworkChoice, NetworkRules};
+use loam_model::{
+    AttachExtras, AttachRequest, Attachment, ContainerMetadata, DetachRequest, NetworkChoice, NetworkRules,
+};
 
 use crate::Host;
 use crate::arguments::{Action, Arguments};
@@ -14,7 +16,7 @@ use crate::handles::{HandleFile, HandleRecord, Handles, container_id};
 use crate::messages::{
     BulkNetOutInputs, MappedPort, NetIn, NetInInputs, NetOutInputs, NetOutRule, UpInputs, UpOutputs, read,
 };
-use crate::policy::policy;
+use crate::policy::{allowed, policy};
 use crate::ports::{choose, mappings};
 
 /// Does what the words say; gives what goes to standard output.
@@ -68,6 +70,7 @@ impl Session<'_> {
         let rules = inputs.netout_rules.unwrap_or_default();
         let servers = &self.arguments.dns_servers;
         let policy = policy(handle, &rules, &self.arguments.policy, servers)?;
+        let allowed = allowed(&rules)?;
         let namespace = identity(inputs.pid);
         if namespace.is_none() {
             return Err(NetworkerError::NoProcess { handle: handle.clone(), pid: inputs.pid });
@@ -84,13 +87,19 @@ impl Session<'_> {
             Err(error) => return Err(after(error, file.remove())),
         };
         let container = container_id(handle);
+        // For networks that have such plugins; all others are told nothing of it.
+        let metadata = ContainerMetadata {
+            handle: Some(handle.clone()),
+            properties: inputs.properties.unwrap_or_default(),
+            rules: allowed,
+        };
         let attached = network.attach(&AttachRequest {
             container: &container,
             name: handle,
             namespace: namespace_of(record.pid),
             networks: &[NetworkChoice::from(self.arguments.network.network.clone())],
             ports: &mappings(&record.ports, &self.arguments.ports),
-            extras: AttachExtras::default(),
+            extras: AttachExtras { metadata: Some(&metadata), ..AttachExtras::default() },
         });
         let restricted = match &attached {
             Ok(_) => network.restrict(&container, &policy),

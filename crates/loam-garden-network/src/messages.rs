@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::error::NetworkerError;
 
@@ -18,6 +19,9 @@ pub(crate) struct UpInputs {
     /// The host's id of the container's first process.
     #[serde(rename = "Pid")]
     pub(crate) pid: u32,
+    /// The container's properties that are the network's.
+    #[serde(default, rename = "Properties")]
+    pub(crate) properties: Option<Map<String, Value>>,
     /// The rules.
     #[serde(default)]
     pub(crate) netout_rules: Option<Vec<NetOutRule>>,

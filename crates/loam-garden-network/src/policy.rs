@@ -16,6 +16,12 @@ const LOGGED_HANDLE: usize = 28;
 /// The port of name servers.
 const DNS: PortRange = PortRange { first: 53, last: 53 };
 
+/// What rules of a container allow.
+pub(crate) fn allowed(rules: &[NetOutRule]) -> Result<Vec<EgressRule>, NetworkerError> {
+    let numbered = rules.iter().zip(1..);
+    numbered.map(|(rule, number)| allow(rule).map_err(|why| NetworkerError::Rule { number, why })).collect()
+}
+
 /// What a container may reach: its rules first, then what the operator refuses, then all or nothing.
 pub(crate) fn policy(
     handle: &str,
@@ -23,10 +29,7 @@ pub(crate) fn policy(
     options: &PolicyOptions,
     name_servers: &[IpAddr],
 ) -> Result<EgressPolicy, NetworkerError> {
-    let numbered = rules.iter().zip(1..);
-    let mut allowed = numbered
-        .map(|(rule, number)| allow(rule).map_err(|why| NetworkerError::Rule { number, why }))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut allowed = allowed(rules)?;
     allowed.extend(name_servers.iter().flat_map(|server| to_name_server(*server)));
     let otherwise = if options.deny_by_default { EgressAction::Reject } else { EgressAction::Allow };
     if !options.deny_networks.is_empty() {

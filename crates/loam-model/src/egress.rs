@@ -122,10 +122,12 @@ pub struct EgressPolicy {
 pub trait NetworkRules: Network {
     /// Sets what an attached container may reach, in place of what was set before, all at once. It ends with the
     /// attachment. Rules that contradict themselves are [`crate::ErrorKind::Invalid`], a container that is not attached
-    /// is [`crate::ErrorKind::NotFound`], and then nothing has changed.
+    /// is [`crate::ErrorKind::NotFound`], what whoever attached it can't promise is [`crate::ErrorKind::Unsupported`],
+    /// and then nothing has changed.
     fn restrict(&self, container: &ContainerId, policy: &EgressPolicy) -> Result<()>;
 
     /// Publishes more ports of an attached container, whose network namespace is at the path. Host ports must be given,
-    /// and are not kept from other programs. Either all are published or none.
+    /// and are not kept from other programs. Either all are published or none; whoever can take none back publishes one at
+    /// a time, and more are [`crate::ErrorKind::Unsupported`].
     fn publish(&self, container: &ContainerId, namespace: &Path, ports: &[PortMapping]) -> Result<()>;
 }

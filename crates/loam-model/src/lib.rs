@@ -50,9 +50,9 @@ pub use image::{
 };
 pub use network::{
     AddressDriver, AttachExtras, AttachRequest, AttachedInterface, Attachment, Collected, ConnectRequest,
-    DetachRequest, DisconnectRequest, InvalidMac, KnownAttachment, MacAddress, Network, NetworkChoice,
-    NetworkDescription, NetworkListing, NetworkOptions, NetworkSource, NetworkSpec, PortMapping, Protocol,
-    SubnetSpec,
+    ContainerMetadata, DetachRequest, DisconnectRequest, InvalidMac, InvalidSubnet, KnownAttachment,
+    MacAddress, Network, NetworkChoice, NetworkDescription, NetworkListing, NetworkOptions, NetworkSource,
+    NetworkSpec, NetworkerSpec, PortMapping, Protocol, SubnetSpec, SubnetWish,
 };
 pub use process::{ExitRecord, ExitStatus, ProcessSpec, ProcessTarget, TerminalSize};
 pub use registry::{LoginKeeper, Registries};

@@ -1,5 +1,6 @@
 //! The network seam: attaching a container's network namespace to networks.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -14,13 +15,17 @@ use crate::{ContainerId, NetworkName, Result};
 mod administration;
 mod choice;
 mod mac;
+mod metadata;
+mod subnet;
 
 pub use administration::{
     AddressDriver, Collected, KnownAttachment, NetworkDescription, NetworkListing, NetworkSource,
-    NetworkSpec, SubnetSpec,
+    NetworkSpec, NetworkerSpec, SubnetSpec,
 };
 pub use choice::{NetworkChoice, NetworkOptions};
 pub use mac::{InvalidMac, MacAddress};
+pub use metadata::ContainerMetadata;
+pub use subnet::{InvalidSubnet, SubnetWish};
 
 /// The protocol of a published port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -80,6 +85,8 @@ pub struct AttachExtras<'a> {
     pub capabilities: Option<&'a Map<String, Value>>,
     /// Pairs of `CNI_ARGS`, such as `K8S_POD_NAME`.
     pub arguments: &'a [(String, String)],
+    /// What Garden knows of the container, for external networkers and plugins that are made for Cloud Foundry.
+    pub metadata: Option<&'a ContainerMetadata>,
 }
 
 /// The request to attach a container, which runs, to one network more.
@@ -134,6 +141,8 @@ pub struct Attachment {
     pub name_servers: Vec<IpAddr>,
     /// Search domains that the networks gave.
     pub search_domains: Vec<String>,
+    /// What an external networker said of the container, by Garden's names of properties.
+    pub properties: BTreeMap<String, String>,
     /// Sockets bound (never listening) to the published host ports so that no other program takes them; to be kept
     /// open, by the shim, as long as the container runs.
     pub reservations: Vec<OwnedFd>,

@@ -18,7 +18,7 @@ use crate::lock::NetworkLock;
 use crate::loopback::loopback_up;
 use crate::network::{CniNetwork, unknown};
 use crate::plan::{self, Found, Planned, Wishes};
-use crate::{reservation, result};
+use crate::{external, reservation, result};
 
 impl CniNetwork {
     /// [`Network::attach`].
@@ -37,18 +37,28 @@ impl CniNetwork {
             self.undo(file, request.container, Some(&request.namespace))?;
             file = self.open(request.container, true)?.ok_or_else(|| unlocked(request.container))?;
         }
-        let (ports, reservations) = match reservation::reserve(request.ports, &self.host) {
-            Ok(reserved) => reserved,
+        // An external networker has the ports, and maybe a program that listens at them.
+        let is_networker_s = found.get(owner).is_some_and(|owner| owner.list.networker.is_some());
+        let reserved = match is_networker_s {
+            true => Ok((request.ports.to_vec(), Vec::new())),
+            false => reservation::reserve(request.ports, &self.host),
+        };
+        let prepared = reserved.and_then(|(ports, reservations)| {
+            if !ports.is_empty() {
+                dry = self.plan(request, &found, owner, &ports)?;
+            }
+            Ok((ports, reservations, self.choose_subnets(&mut dry)?))
+        });
+        let (ports, reservations, subnets) = match prepared {
+            Ok(prepared) => prepared,
             Err(failure) => {
                 file.remove().map_err(|error| of_files("forgetting the attachment failed", error))?;
                 return Err(failure);
             }
         };
-        if !ports.is_empty() {
-            dry = self.plan(request, &found, owner, &ports)?;
-        }
         let intents: Vec<Intent> = dry.iter().map(|planned| planned.intent.clone()).collect();
         file.write(&intents).map_err(|error| of_files("writing the attachment failed", error))?;
+        drop(subnets);
         let mut attachment = Attachment { ports, reservations, ..Attachment::default() };
         let Err(failure) = self.attach_all(request, &dry, &mut attachment) else {
             // The one with the default route first.
@@ -132,12 +142,18 @@ impl CniNetwork {
         attachment: &mut Attachment,
     ) -> Result<AttachedInterface> {
         let Planned { intent, list, choice, .. } = planned;
-        let call = Call { namespace: Some(namespace), ..self.call(intent, list, container.as_str()) };
-        let added = call.add()?;
+        let added = match &list.networker {
+            Some(networker) => self.networker_up(networker, intent, (container, namespace), attachment)?,
+            None => {
+                let call = Call { namespace: Some(namespace), ..self.call(intent, list, container.as_str()) };
+                call.add()?
+            }
+        };
         let value = added
             .to_value(list.version)
             .map_err(|error| of_files("the network's result can't be kept", error))?;
-        let key = Key { network: &list.name, container: container.as_str(), interface: &intent.interface };
+        let key =
+            Key { network: &intent.network, container: container.as_str(), interface: &intent.interface };
         let made = Made {
             namespace,
             config: &intent.config,
@@ -147,6 +163,9 @@ impl CniNetwork {
         self.cache
             .keep(key, made, value)
             .map_err(|error| of_files("keeping the network's result failed", error))?;
+        if list.networker.is_some() {
+            return Ok(external::attached(&choice.name, intent, &added, attachment));
+        }
         result::add_name_service(&added, attachment);
         Ok(result::interface(&choice.name, &intent.interface, list, &added))
     }
@@ -191,7 +210,11 @@ impl CniNetwork {
         }
         let list = NetworkList::parse(intent.config.clone())
             .map_err(|error| of_files("the attachment's own configuration can't be read", error))?;
-        Call { namespace, ..self.call(&intent, &list, container) }.del(result.as_ref())?;
+        match &list.networker {
+            Some(networker) => self.networker_down(networker, &intent, container)?,
+            None => Call { namespace, ..self.call(&intent, &list, container) }.del(result.as_ref())?,
+        }
+        self.leave_subnet(container, &intent, &list)?;
         self.cache.forget(key).map_err(|error| of_files("forgetting the result failed", error))
     }
 

@@ -9,6 +9,7 @@ use loam_cni::{CniError, CniResult, Command, Context, Host, Plugin};
 use loam_model::{Failure, Result};
 use serde_json::{Map, Value};
 
+use crate::cloud_foundry;
 use crate::conflist::{NetworkList, PluginObject, has_capability, kind};
 use crate::failure::of_plugin;
 
@@ -147,6 +148,10 @@ impl Call<'_> {
             .collect();
         if !chosen.is_empty() {
             raw.insert("runtimeConfig".into(), chosen.into());
+        }
+        // What is about no attachment is about nobody's metadata.
+        if self.list.cloud_foundry && !self.container.is_empty() {
+            cloud_foundry::add(&mut raw, plugin, self.capability_args);
         }
         if let Some(previous) = previous {
             raw.insert("prevResult".into(), previous.to_value(self.list.version)?);

@@ -6,17 +6,21 @@ mod keys;
 use std::io;
 use std::path::PathBuf;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use loam_cni::CniError;
 use loam_cni::protocol::{Version, check_network_name, check_plugin_type};
 use serde_json::{Map, Value};
+
+use crate::container_subnets;
+use crate::external::Networker;
 
 pub(crate) use directory::{Loaded, all, find, load};
 
 /// The largest configuration that is read.
 pub(crate) const MAX_BYTES: u64 = 1 << 20;
 
-/// The key of a list under which Loam notes what the specification has no key for: `internal` and `labels`.
+/// The key of a list under which Loam notes what the specification has no key for: `internal` and `labels`, `cloudFoundry`,
+/// `subnetPerContainer` and `containerSubnet`.
 pub(crate) const OWN_KEY: &str = "loam";
 
 /// One plugin's configuration.
@@ -64,6 +68,12 @@ pub(crate) struct NetworkList {
     pub(crate) disable_gc: bool,
     /// Whether it was made to lead nowhere: there is nobody at the gateway's address.
     pub(crate) internal: bool,
+    /// Whether plugins are told what those that are made for Cloud Foundry want to be told.
+    pub(crate) cloud_foundry: bool,
+    /// Who attaches containers in the place of plugins.
+    pub(crate) networker: Option<Networker>,
+    /// Where the subnets are from, when each container has one of its own.
+    pub(crate) pool: Option<Ipv4Net>,
     /// The whole text, as it goes into the cache: reading it again gives the same list, whatever lies in folders then.
     pub(crate) text: String,
 }
@@ -102,7 +112,26 @@ impl NetworkList {
         let disable_gc = keys::flag(&object, "disableGC")?;
         let internal = object.get(OWN_KEY).and_then(|own| own.get("internal")).and_then(Value::as_bool);
         let internal = internal == Some(true);
-        let mut list = Self { name, version, plugins, disable_check, disable_gc, internal, text };
+        let none = Map::new();
+        let own = object.get(OWN_KEY).and_then(Value::as_object).unwrap_or(&none);
+        let cloud_foundry = keys::flag(own, "cloudFoundry")?;
+        let networker = Networker::of(&plugins).map_err(invalid)?;
+        let (pool, is_pattern) = (None, keys::flag(own, container_subnets::PATTERN)?);
+        let mut list = Self {
+            name,
+            version,
+            plugins,
+            disable_check,
+            disable_gc,
+            internal,
+            cloud_foundry,
+            networker,
+            pool,
+            text,
+        };
+        if is_pattern {
+            list.pool = Some(container_subnets::pool(&list).map_err(invalid)?);
+        }
         if grown {
             list.write_text()?;
         }
@@ -154,6 +183,8 @@ impl NetworkList {
         let first = self.plugins.first()?;
         let text = |key: &str| first.get(key).and_then(Value::as_str).filter(|name| !name.is_empty());
         match kind(first) {
+            // Each container has its own.
+            "bridge" if self.pool.is_some() => None,
             "bridge" => text("bridge").or(Some("cni0")),
             _ => text("master"),
         }

@@ -27,7 +27,11 @@ impl CniNetwork {
                 return Err(Failure::new(ErrorKind::Conflict, message).hint("start the container again"));
             }
         };
-        let planned = match plan_one(request, found, &before) {
+        let planned = plan_one(request, found, &before).and_then(|mut planned| {
+            let subnets = self.choose_subnets(std::slice::from_mut(&mut planned))?;
+            Ok((planned, subnets))
+        });
+        let (planned, subnets) = match planned {
             Ok(planned) => planned,
             Err(failure) => {
                 if is_new {
@@ -39,6 +43,7 @@ impl CniNetwork {
         let mut after = before.clone();
         after.push(planned.intent.clone());
         file.replace(&after).map_err(|error| of_files("writing the attachment failed", error))?;
+        drop(subnets);
         let mut attachment = Attachment::default();
         let made = self.share(std::slice::from_ref(&planned)).and_then(|_locks| {
             self.attach_one(&planned, request.container, &request.namespace, &mut attachment)

@@ -4,6 +4,8 @@
 //! at once see each other's. What is taken by another network, or by the host, is refused by name.
 
 mod compose;
+mod networker;
+mod own_subnets;
 mod taken;
 mod validate;
 

@@ -2,8 +2,8 @@
 //!
 //! What comes in: the request to attach a container's network namespace to networks ([`loam_model::AttachRequest`]), and
 //! what is asked of networks themselves. What goes out: calls of CNI plugins, in the order of a network's configuration
-//! list. Plugins of `loam-cni` are called as functions, all others as programs. [`CniNetwork`] implements
-//! [`loam_model::Network`].
+//! list. Plugins of `loam-cni` are called as functions, all others as programs; a network may have an external networker in
+//! the place of plugins. [`CniNetwork`] implements [`loam_model::Network`] and [`loam_model::NetworkRules`].
 //!
 //! ```text
 //! CONF_DIR/                     networks: *.conflist, single plugins in *.conf and *.json (CNI SPEC.md, section 1)
@@ -13,6 +13,7 @@
 //!   attachments/CONTAINER[@OWNER]   the intent: what an attachment consists of, written before its first effect
 //!   results/NETWORK-CONTAINER-IFNAME   the result, in the format of libcni's cache
 //!   locks/NETWORK               nothing in it; see below
+//!   calls/CONTAINER-IFNAME      the call of an external networker that runs
 //! DATA_DIR/                     addresses, see `loam_cni::plugins::host_local`
 //! RUN_DIR/                      what the firewall must hold, see `loam_cni::firewall`
 //! ```
@@ -27,13 +28,17 @@ mod attach;
 mod attachments;
 mod cache;
 mod chain;
+mod cloud_foundry;
 mod config;
 mod conflist;
 mod connect;
+mod container_subnets;
 mod create;
 mod default_network;
 mod describe;
+mod external;
 mod failure;
+mod garden;
 mod lock;
 mod loopback;
 mod network;

@@ -14,6 +14,7 @@ use crate::chain::Call;
 use crate::config::NetworkConfig;
 use crate::conflist::{self, NetworkList};
 use crate::default_network::{self, DEFAULT_NETWORK};
+use crate::external::Calls;
 use crate::failure::of_files;
 use crate::lock::NetworkLocks;
 use crate::plan::Found;
@@ -26,6 +27,8 @@ pub struct CniNetwork {
     pub(crate) attachments: Attachments,
     pub(crate) cache: Cache,
     pub(crate) locks: NetworkLocks,
+    /// The calls of external networkers.
+    pub(crate) calls: Calls,
 }
 
 impl CniNetwork {
@@ -35,7 +38,8 @@ impl CniNetwork {
         let attachments = Attachments::new(&config.cache_dir, config.owner);
         let cache = Cache::new(&config.cache_dir);
         let locks = NetworkLocks::new(&config.cache_dir, config.patience);
-        Self { config, host, attachments, cache, locks }
+        let calls = Calls::new(&config.cache_dir, config.time_limit);
+        Self { config, host, attachments, cache, locks, calls }
     }
 
     /// Finds a network by name; the default one is made when it does not exist.
@@ -165,6 +169,7 @@ impl Network for CniNetwork {
 
     fn status(&self, name: &NetworkName) -> Result<()> {
         match self.find(name)? {
+            Some(Found { list: NetworkList { networker: Some(networker), .. }, .. }) => networker.status(),
             Some(found) => self.call_for_all(&found.list, &Map::new()).status(),
             // It is made when somebody needs it.
             None if name.is_default() => Ok(()),

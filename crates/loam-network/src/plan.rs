@@ -6,12 +6,16 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use loam_cni::protocol::check_interface_name;
-use loam_model::{AttachExtras, ErrorKind, Failure, NetworkChoice, NetworkOptions, PortMapping, Result};
+use loam_model::{
+    AttachExtras, ErrorKind, Failure, NetworkChoice, NetworkOptions, PortMapping, Protocol, Result,
+};
 use serde_json::{Map, Value, json};
 
 use crate::attachments::Intent;
 use crate::conflist::{NetworkList, PluginObject};
+use crate::external::Networker;
 use crate::failure::of_files;
+use crate::{cloud_foundry, container_subnets, garden};
 
 /// The capability of plugins that publish ports.
 pub(crate) const PORT_MAPPINGS: &str = "portMappings";
@@ -89,6 +93,10 @@ impl<'a> Planned<'a> {
         wishes: Wishes<'_>,
     ) -> Result<Self> {
         let Found { file, mut list } = found;
+        refuse_what_networkers_can_t(&list, &choice.options, has_default_route)?;
+        if choice.options.subnet.is_some() && list.pool.is_none() {
+            return Err(container_subnets::refuse_wish(&list));
+        }
         let ports = if has_default_route { wishes.ports } else { &[] };
         let capability_args = capability_args(&list, &choice.options, ports, wishes.extras)?;
         // Each of them is asked, not only the first that has one.
@@ -114,8 +122,32 @@ pub(crate) fn check_ports(list: &NetworkList, ports: &[PortMapping]) -> Result<(
     if ports.is_empty() || list.has_capability(PORT_MAPPINGS) {
         return Ok(());
     }
+    if list.networker.is_some() {
+        return Networker::check_ports(&list.name, ports);
+    }
+    // Plugins for Cloud Foundry know ports of TCP.
+    let all_tcp = ports.iter().all(|port| port.protocol == Protocol::Tcp);
+    if list.cloud_foundry && all_tcp && cloud_foundry::publishes(&list.plugins) {
+        return Ok(());
+    }
     Err(Failure::new(ErrorKind::Invalid, format!("network `{}` can't publish ports", list.name))
         .hint("add the plugin `portmap` with the capability `portMappings` to the network"))
+}
+
+/// Refuses what can't be asked of an external networker.
+fn refuse_what_networkers_can_t(
+    list: &NetworkList,
+    options: &NetworkOptions,
+    has_default_route: bool,
+) -> Result<()> {
+    let what = match &options.interface {
+        _ if list.networker.is_none() => return Ok(()),
+        Some(_) => "be asked for the name of an interface",
+        None if !has_default_route => "leave the default route to another network",
+        None => return Ok(()),
+    };
+    let message = format!("network `{}` can't {what}: it has an external networker", list.name);
+    Err(Failure::new(ErrorKind::Invalid, message))
 }
 
 fn capability_args(
@@ -130,6 +162,11 @@ fn capability_args(
         .filter(|(capability, value)| list.has_capability(capability) && !value.is_null())
         .map(|(capability, value)| (capability.clone(), value.clone()))
         .collect();
+    if let Some(metadata) = extras.metadata {
+        let told = list.cloud_foundry || list.networker.is_some();
+        let all = garden::capability_args(metadata).into_iter();
+        args.extend(all.filter(|(capability, _)| told || list.has_capability(capability)));
+    }
     if !ports.is_empty() {
         check_ports(list, ports)?;
         args.insert(PORT_MAPPINGS.into(), ports.iter().map(port_value).collect());
@@ -235,7 +272,7 @@ mod tests {
             ("cgroupPath".to_owned(), json!("/x")),
         ]);
         let arguments = [("K8S_POD_NAME".to_owned(), "p".to_owned())];
-        let extras = AttachExtras { capabilities: Some(&bandwidth), arguments: &arguments };
+        let extras = AttachExtras { capabilities: Some(&bandwidth), arguments: &arguments, metadata: None };
         let wanted = choice(|options| {
             options.addresses = vec!["10.1.2.3".parse().expect("valid")];
             options.mac = "02:00:00:00:00:01".parse().ok();

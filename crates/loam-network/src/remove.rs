@@ -91,7 +91,7 @@ fn remove_links<'a>(list: &'a NetworkList, others: &[&NetworkList]) -> Result<Op
 }
 
 /// Removes a bridge that has no ports. One that somebody else put ports on stays.
-fn remove_bridge(name: &str) -> Result<()> {
+pub(crate) fn remove_bridge(name: &str) -> Result<()> {
     let failed = || Failure::new(ErrorKind::Internal, format!("removing bridge `{name}` failed"));
     let mut socket = RouteSocket::open().map_err(|error| failed().caused_by(error))?;
     let links = socket.links().map_err(|error| failed().caused_by(error))?;

@@ -35,7 +35,12 @@ pub(crate) fn interface(
     }
 }
 
-/// Adds what a network says of name service.
+/// Whether a text can be a word of a line in `/etc/resolv.conf`, and no more than that.
+pub(crate) fn is_word(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|character: char| character.is_whitespace() || character.is_control())
+}
+
+/// Adds what a network says of name service. A search domain that would be more than a word is left out.
 pub(crate) fn add_name_service(result: &CniResult, attachment: &mut Attachment) {
     for server in result.dns.nameservers.iter().filter_map(|text| text.parse::<IpAddr>().ok()) {
         if !attachment.name_servers.contains(&server) {
@@ -43,7 +48,7 @@ pub(crate) fn add_name_service(result: &CniResult, attachment: &mut Attachment) 
         }
     }
     let domain = Some(&result.dns.domain).filter(|domain| !domain.is_empty());
-    for domain in domain.into_iter().chain(&result.dns.search) {
+    for domain in domain.into_iter().chain(&result.dns.search).filter(|domain| is_word(domain)) {
         if !attachment.search_domains.contains(domain) {
             attachment.search_domains.push(domain.clone());
         }

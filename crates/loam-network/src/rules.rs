@@ -18,6 +18,9 @@ use crate::network::{CniNetwork, unattached};
 
 impl NetworkRules for CniNetwork {
     fn restrict(&self, container: &ContainerId, policy: &EgressPolicy) -> Result<()> {
+        if let Some(held) = self.by_networker(container)? {
+            return self.networker_restrict(held, container, policy);
+        }
         let invalid = |error: egress::InvalidRules| {
             Failure::new(ErrorKind::Invalid, "the rules can't be used").caused_by(error)
         };
@@ -32,7 +35,10 @@ impl NetworkRules for CniNetwork {
     }
 
     fn publish(&self, container: &ContainerId, namespace: &Path, ports: &[PortMapping]) -> Result<()> {
-        self.publish_more(container, namespace, ports)
+        match self.by_networker(container)? {
+            Some(held) => self.networker_publish(held, container, ports),
+            None => self.publish_more(container, namespace, ports),
+        }
     }
 }
 

@@ -42,6 +42,12 @@ impl CniNetwork {
         })?;
         let list = NetworkList::parse(cached.config.unwrap_or_else(|| intent.config.clone()))
             .map_err(|error| of_files("the attachment's own configuration can't be read", error))?;
+        if list.networker.is_some() {
+            return match &request.namespace {
+                Some(namespace) => self.networker_check(&intent.network, namespace, &cached.result),
+                None => Ok(()),
+            };
+        }
         let call = Call { namespace: request.namespace.as_deref(), ..self.call(intent, &list, container) };
         call.check(&cached.result)
     }
@@ -118,10 +124,16 @@ impl CniNetwork {
                 Err(failure) => failures.push(failure),
             }
         }
-        if let Some(list) = list.filter(|list| list.version >= Version::V1_1_0) {
+        // No action of networkers collects.
+        if let Some(list) = list.filter(|list| list.version >= Version::V1_1_0 && list.networker.is_none()) {
             let known = |known: &KnownAttachment| json!({ "containerID": known.container.as_str(), "ifname": known.interface });
             let valid: Value = valid.iter().map(known).collect();
-            failures.extend(self.call_for_all(list, &Map::new()).gc(&valid));
+            // Of a pattern nothing is made, but of the lists that are made from it.
+            let own = if list.pool.is_some() { self.own_lists(name)? } else { Vec::new() };
+            let lists = if list.pool.is_some() { own.iter().collect() } else { vec![list] };
+            for list in lists {
+                failures.extend(self.call_for_all(list, &Map::new()).gc(&valid));
+            }
             collected.networks.extend(name.parse().ok());
         }
         Ok(failures)

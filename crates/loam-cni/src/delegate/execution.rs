@@ -22,24 +22,40 @@ const PART: usize = 64 << 10;
 
 /// What a program may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// How long it may run.
-    pub(crate) time: Duration,
+    pub time: Duration,
     /// How many bytes it may say, to standard output and to standard error.
-    pub(crate) output: usize,
+    pub output: usize,
 }
 
 /// What a program left.
-pub(crate) struct Output {
-    pub(crate) status: ExitStatus,
-    pub(crate) stdout: Vec<u8>,
-    pub(crate) stderr: Vec<u8>,
+#[derive(Debug)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it gave.
+    pub stdout: Vec<u8>,
+    /// What it said.
+    pub stderr: Vec<u8>,
 }
 
 /// Runs a program in a process group of its own, so that nothing of it is left when its time is up. A failure says, after
 /// the program's name, what was wrong.
 pub(crate) fn run(mut program: Command, input: &[u8], limits: Limits) -> Result<Output, String> {
-    program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    program.stdin(Stdio::piped());
+    execute(program, input, limits)
+}
+
+/// Does the same with a file to read, from where it stands. Whoever the program starts and lends the file to has its
+/// locks, too.
+pub fn run_reading(mut program: Command, input: File, limits: Limits) -> Result<Output, String> {
+    program.stdin(input);
+    execute(program, &[], limits)
+}
+
+fn execute(mut program: Command, input: &[u8], limits: Limits) -> Result<Output, String> {
+    program.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     loam_sys::unblock_signals_in_child(&mut program);
     let deadline = Instant::now() + limits.time;
     let mut child = program.spawn().map_err(|cause| format!("can't be executed: {cause}"))?;

@@ -37,6 +37,9 @@ impl Network for Notes {
     fn attach(&self, request: &AttachRequest<'_>) -> Result<Attachment> {
         let ports: Vec<String> =
             request.ports.iter().map(|port| format!("{}:{}", port.host_port, port.container_port)).collect();
+        let told = request.extras.metadata.expect("the door tells what Garden knows");
+        assert_eq!(told.handle.as_deref(), Some(request.name));
+        assert_eq!((&told.properties["app_id"], told.rules.len()), (&json!("x"), 1));
         self.note("attach", format!("{} {} {}", request.name, request.networks[0].name, ports.join(" ")))?;
         Ok(Attachment {
             interfaces: vec![AttachedInterface {
@@ -169,7 +172,7 @@ impl Door {
 
 fn up() -> Value {
     let pid = std::process::id();
-    json!({ "Pid": pid, "Properties": {}, "netin": [{"host_port": 0, "container_port": 8080}],
+    json!({ "Pid": pid, "Properties": {"app_id": "x"}, "netin": [{"host_port": 0, "container_port": 8080}],
             "netout_rules": [{"protocol": 1}] })
 }
 

@@ -33,6 +33,17 @@ pub enum AddressDriver {
     None,
 }
 
+/// A program that attaches containers in the place of plugins: an external networker, as Guardian calls it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkerSpec {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments before those that the action adds.
+    pub arguments: Vec<String>,
+    /// The host's address that it is told when a port is published; the one that the host sends from when absent.
+    pub external_address: Option<IpAddr>,
+}
+
 /// What is asked of a new network.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NetworkSpec {
@@ -52,6 +63,10 @@ pub struct NetworkSpec {
     pub mtu: Option<u32>,
     /// Whether containers of the network are kept from each other.
     pub isolate: bool,
+    /// Whether each container is in a subnet and on a bridge of its own, unless it asks for one with others.
+    pub subnet_per_container: bool,
+    /// Who attaches containers, where that is a program and no plugin.
+    pub networker: Option<NetworkerSpec>,
     /// Name servers of its containers.
     pub name_servers: Vec<IpAddr>,
     /// Labels.

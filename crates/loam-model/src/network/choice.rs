@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::mac::MacAddress;
+use super::subnet::SubnetWish;
 use crate::{InvalidName, NetworkName};
 
 /// How a container is on one network. Everything left at its default is the network's to choose.
@@ -15,6 +16,9 @@ pub struct NetworkOptions {
     /// Static addresses, at most one of each subnet of the network.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
+    /// The subnet, on a network that has one for each container; a free one of four addresses when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subnet: Option<SubnetWish>,
     /// The hardware address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddress>,

@@ -7,8 +7,9 @@ use loam_cni::protocol::{check_interface_name, check_plugin_type};
 use loam_model::{AddressDriver, ErrorKind, Failure, NetworkName, NetworkSpec, Result, SubnetSpec};
 use serde_json::{Map, Value, json};
 
-use super::is_host_of;
+use super::{is_host_of, networker, own_subnets};
 use crate::conflist::OWN_KEY;
+use crate::container_subnets::PATTERN;
 
 /// How many bridge names are tried.
 pub(crate) const BRIDGES: u32 = 1000;
@@ -37,7 +38,7 @@ fn addresses(spec: &NetworkSpec) -> AddressDriver {
 
 /// Whether subnets are chosen where none are given.
 pub(super) fn chooses_subnets(spec: &NetworkSpec) -> bool {
-    !stands_on_parent(spec) && addresses(spec) == AddressDriver::HostLocal
+    !stands_on_parent(spec) && !networker::is_wanted(spec) && addresses(spec) == AddressDriver::HostLocal
 }
 
 fn invalid(message: String) -> Failure {
@@ -46,6 +47,10 @@ fn invalid(message: String) -> Failure {
 
 /// Refuses what makes no sense, whatever else there is.
 pub(super) fn check(name: &NetworkName, spec: &NetworkSpec) -> Result<()> {
+    if networker::is_wanted(spec) {
+        return networker::check(name, spec);
+    }
+    own_subnets::check(spec)?;
     let driver = driver(spec);
     let wrong = |error: loam_cni::CniError| invalid(error.to_string());
     check_plugin_type(driver).map_err(wrong)?;
@@ -117,9 +122,17 @@ pub(super) fn text(
     bridge: Option<&str>,
     data_dir: &Path,
 ) -> Result<String> {
+    if networker::is_wanted(spec) {
+        return Ok(networker::text(name, spec));
+    }
     let mut first = Map::from_iter([("type".to_owned(), driver(spec).into())]);
     let mut set = |key: &str, value: Value| first.insert(key.to_owned(), value);
     match bridge {
+        _ if spec.subnet_per_container => {
+            set("isDefaultGateway", (!spec.internal).into());
+            set("ipMasq", (!spec.internal).into());
+            set("hairpinMode", true.into());
+        }
         Some(bridge) => {
             set("bridge", bridge.into());
             set("isDefaultGateway", (!spec.internal).into());
@@ -145,7 +158,7 @@ pub(super) fn text(
         set("dns", json!({ "nameservers": spec.name_servers }));
     }
     let ipam = ipam(spec, data_dir);
-    if addresses(spec) == AddressDriver::HostLocal {
+    if addresses(spec) == AddressDriver::HostLocal && !spec.subnet_per_container {
         set("capabilities", json!({ "ips": true, "mac": true }));
     } else {
         set("capabilities", json!({ "mac": true }));
@@ -157,12 +170,15 @@ pub(super) fn text(
     if matches!(driver(spec), "bridge" | "ptp") && !spec.internal {
         plugins.push(json!({ "type": "portmap", "capabilities": { "portMappings": true } }));
     }
-    let list = json!({
+    let mut list = json!({
         "cniVersion": "1.1.0",
         "name": name.as_str(),
         OWN_KEY: { "internal": spec.internal, "labels": spec.labels },
         "plugins": plugins,
     });
+    if spec.subnet_per_container {
+        list[OWN_KEY][PATTERN] = true.into();
+    }
     Ok(format!("{list:#}\n"))
 }
 

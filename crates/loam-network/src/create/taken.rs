@@ -105,6 +105,7 @@ impl Taken {
             spec.subnets.push(SubnetSpec { subnet: subnet.into(), gateway: None, range: None });
         }
         let wants_six = spec.ipv6.unwrap_or(given.is_empty() && subnets::has_ipv6());
+        let wants_six = wants_six && !spec.subnet_per_container;
         if wants_six && !spec.subnets.iter().any(|one| one.subnet.addr().is_ipv6()) {
             let subnet =
                 subnets::unique_local().map_err(|cause| of_files("reading random bytes failed", cause))?;
@@ -115,7 +116,7 @@ impl Taken {
 
     /// The bridge of a network: the one that is asked for, else the first free name.
     pub(super) fn bridge(&self, spec: &NetworkSpec) -> Result<Option<String>> {
-        if compose::driver(spec) != "bridge" {
+        if compose::driver(spec) != "bridge" || spec.subnet_per_container {
             return Ok(None);
         }
         let owner =

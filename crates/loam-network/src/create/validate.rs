@@ -13,6 +13,9 @@ use crate::network::CniNetwork;
 impl CniNetwork {
     /// Asks every plugin of a list, address plugins included, which versions it speaks.
     pub(super) fn validate(&self, list: &NetworkList) -> Result<()> {
+        if let Some(networker) = &list.networker {
+            return networker.status();
+        }
         for plugin in &list.plugins {
             let ipam = plugin.get("ipam").and_then(|ipam| ipam.get("type")).and_then(Value::as_str);
             for kind in [Some(kind(plugin)), ipam.filter(|kind| !kind.is_empty())].into_iter().flatten() {

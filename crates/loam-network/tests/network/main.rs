@@ -2,10 +2,13 @@
 
 mod bench;
 mod claims;
+mod cloud_foundry;
 mod connect;
 mod lists;
 mod making;
+mod networker;
 mod options;
+mod own_subnets;
 mod reach;
 mod rules;
 mod strangers;

@@ -57,7 +57,7 @@ fn a_plugin_gets_what_the_specification_says() {
             namespace: one.path(),
             networks: &choices,
             ports: &[],
-            extras: AttachExtras { capabilities: Some(&bandwidth), arguments: &arguments },
+            extras: AttachExtras { capabilities: Some(&bandwidth), arguments: &arguments, metadata: None },
         });
         let made = made.expect("attachable");
         assert_eq!(made.interfaces[0].addresses[0].to_string(), "10.5.0.2/24");

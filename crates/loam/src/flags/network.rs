@@ -98,6 +98,10 @@ fn set(options: &mut NetworkOptions, key: &str, value: Option<&str>) -> Parsed<(
             let text = needed(key, value)?;
             options.addresses.push(text.parse().map_err(|_| not_an_address(text))?);
         }
+        "subnet" => {
+            let wish = needed(key, value)?.parse();
+            options.subnet = Some(wish.map_err(|error: loam_model::InvalidSubnet| error.to_string())?);
+        }
         "mac" => {
             let mac = needed(key, value)?.parse();
             options.mac = Some(mac.map_err(|error: loam_model::InvalidMac| error.to_string())?);

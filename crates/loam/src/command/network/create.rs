@@ -1,5 +1,6 @@
 //! `loam network create`.
 
+mod networker;
 mod subnets;
 
 use std::net::IpAddr;
@@ -19,7 +20,8 @@ use crate::wiring::Wiring;
 /// The flags of `network create`.
 #[derive(Args, Debug)]
 pub(crate) struct Create {
-    /// The plugin that makes the interfaces: bridge, ptp, macvlan, ipvlan, or any other one
+    /// The plugin that makes the interfaces: bridge, ptp, macvlan, ipvlan, or any other one; or external-networker, a
+    /// program that was made for Guardian
     #[arg(short, long, value_name = "PLUGIN")]
     driver: Option<String>,
     /// A subnet; may be repeated, for IPv4 and IPv6 [default: free ones]
@@ -52,18 +54,22 @@ pub(crate) struct Create {
     /// Keep containers of the network from each other
     #[arg(long)]
     isolate: bool,
+    /// Each container is in a subnet and on a bridge of its own, of the addresses of `--subnet`
+    #[arg(long)]
+    subnet_per_container: bool,
     /// A name server of the network's containers
     #[arg(long = "dns", value_name = "ADDRESS")]
     name_servers: Vec<IpAddr>,
     /// Set a label
     #[arg(short, long = "label", value_name = "KEY[=VALUE]")]
     labels: Vec<String>,
-    /// Set a key of the driver's own: bridge, vlan, promisc; mode; vlanId
+    /// Set a key of the driver's own: bridge, vlan, promisc; mode; vlanId; program, argument (repeatable), external_ip
     #[arg(short, long = "opt", value_name = "KEY=VALUE")]
     options: Vec<String>,
     /// Take a CNI configuration list from this file in place of everything else
     #[arg(long, value_name = "FILE", conflicts_with_all = ["driver", "subnets", "gateways", "ranges", "ipam_driver",
-        "parent", "internal", "ipv6", "no_ipv6", "mtu", "isolate", "name_servers", "labels", "options", "name"])]
+        "parent", "internal", "ipv6", "no_ipv6", "mtu", "isolate", "subnet_per_container", "name_servers", "labels",
+        "options", "name"])]
     conf: Option<PathBuf>,
     /// The network's name
     #[arg(value_name = "NETWORK", required_unless_present = "conf")]
@@ -108,12 +114,17 @@ impl Create {
             ipv6: (self.ipv6 || self.no_ipv6).then_some(self.ipv6),
             mtu: self.mtu,
             isolate: self.isolate,
+            subnet_per_container: self.subnet_per_container,
             name_servers: self.name_servers.clone(),
             labels: labels(&[], &self.labels)?,
             ..NetworkSpec::default()
         };
+        let is_program = self.driver.as_deref() == Some(networker::DRIVER);
         for option in &self.options {
-            set(&mut spec, option).map_err(invalid)?;
+            let taken = is_program && networker::set(&mut spec, option).map_err(invalid)?;
+            if !taken {
+                set(&mut spec, option).map_err(invalid)?;
+            }
         }
         Ok(spec)
     }
