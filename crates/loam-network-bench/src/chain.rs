@@ -40,7 +40,7 @@ impl Way {
     /// What in-process plugins are told of their caller: what Loam's own runtime tells them.
     fn host(&self) -> Host {
         let in_process = *self == Way::InProcess;
-        Host { with_loopback: in_process, leave_dying_links: in_process, ..Host::default() }
+        Host { with_loopback: in_process, ..Host::default() }
     }
 }
 

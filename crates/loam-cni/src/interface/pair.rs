@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use super::{failed, has_link};
+use super::{failed, is_retired, named};
 use crate::netlink::{Batch, NetlinkError, RouteSocket, Veth};
 use crate::protocol::{CniError, code};
 use crate::sysctl;
@@ -29,7 +29,7 @@ pub(crate) fn make_pair(
         let mut verdicts = socket.run(batch).map_err(failed(what.clone()))?.into_iter();
         match verdicts.next() {
             Some(Err(refusal)) if refusal.errno == Errno::EXIST => {
-                if has_link(veth.namespace, veth.name)? {
+                if is_taken(socket, veth)? {
                     let message = format!("container interface `{}` already exists", veth.name);
                     return Err(CniError::new(code::EXISTS, message));
                 }
@@ -51,6 +51,19 @@ pub(crate) fn make_pair(
         return Ok(());
     }
     Err(CniError::new(code::TRY_AGAIN, format!("{what} failed: `{}` keeps coming back", veth.host_name)))
+}
+
+/// Whether the name in the namespace is somebody's. The end of a pair out of service, of which only the other end was
+/// within reach, is nobody's and is removed.
+fn is_taken(socket: &mut RouteSocket, veth: &Veth<'_>) -> Result<bool, CniError> {
+    let Some(holder) = named(veth.namespace, veth.name)? else { return Ok(false) };
+    let Some(peer) = holder.peer.filter(|_| holder.kind == "veth") else { return Ok(true) };
+    let other_end =
+        socket.link_by_index(peer).map_err(failed(format!("looking up the peer of `{}`", veth.name)))?;
+    match other_end.filter(|end| is_retired(end) && end.peer == Some(holder.index)) {
+        Some(retired) => remove_pair(socket, &retired.name).map(|_| false),
+        None => Ok(true),
+    }
 }
 
 /// Removes a pair by its end on the host; says whether it was there.

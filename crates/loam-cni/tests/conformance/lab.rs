@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command as Program, Stdio};
+use std::time::{Duration, Instant};
 
 use loam_cni::protocol::{PluginConfig, parse_arguments};
 use loam_cni::{CniError, Command, Context, Host, Plugin};
@@ -17,6 +18,9 @@ fn our_program() -> String {
         format!("{directory}/loam-cni")
     })
 }
+
+/// How long what is out of service may be there.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The id of the container.
 pub(crate) const CONTAINER: &str = "one";
@@ -73,6 +77,20 @@ impl Lab {
     /// Runs a shell script in the container.
     pub(crate) fn container_script(&self, script: &str) -> String {
         self.script(&self.container, script)
+    }
+
+    /// Waits until the pairs that DEL has taken out of service are gone.
+    pub(crate) fn settle(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let look = |sandbox: &Sandbox| sandbox.command(&["ip", "-br", "link", "show", "type", "veth"]);
+            let links = look(&self.host) + &look(&self.container);
+            if !links.lines().any(|line| line.starts_with("gone")) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "still there: {links}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Calls the plugin that a configuration names: its result, or its error object.

@@ -24,6 +24,7 @@ mod macvlan;
 mod optional_links;
 mod ports;
 mod ptp;
+mod retired;
 mod sender_check;
 mod static_addresses;
 mod tap;

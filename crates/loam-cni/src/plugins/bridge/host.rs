@@ -6,7 +6,7 @@ use std::io::Read;
 use rustix::io::Errno;
 
 use super::config::Config;
-use crate::interface::{self, Derived, done, failed};
+use crate::interface::{self, Derived, failed};
 use crate::namespace::Namespace;
 use crate::netlink::{Batch, Link, NetlinkError, PortSettings, RouteSocket, Veth};
 use crate::protocol::{CniError, CniResult, Context, code};
@@ -108,17 +108,4 @@ pub(super) fn make_pair(
     let settle: Option<(&str, &dyn Fn(&mut Batch))> =
         (settings != PortSettings::default()).then_some(("setting the bridge's port", &settle));
     interface::make_pair(socket, &veth, settle, &forget)
-}
-
-/// Shuts the bridge's port: from now on nothing passes, whatever is left behind it. Says whether the link was there.
-pub(super) fn shut_port(socket: &mut RouteSocket, host_name: &str) -> Result<bool, CniError> {
-    let what = format!("shutting port `{host_name}`");
-    let Some(link) = socket.link(host_name).map_err(failed(what.clone()))? else { return Ok(false) };
-    // The kernel may have taken it off the bridge already.
-    if link.controller.is_none() {
-        return Ok(true);
-    }
-    let mut batch = Batch::new();
-    batch.shut_port(link.index);
-    done(socket, batch, what)
 }
