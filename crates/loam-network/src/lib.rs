@@ -3,7 +3,8 @@
 //! What comes in: the request to attach a container's network namespace to networks ([`loam_model::AttachRequest`]), and
 //! what is asked of networks themselves. What goes out: calls of CNI plugins, in the order of a network's configuration
 //! list. Plugins of `loam-cni` are called as functions, all others as programs. [`CniNetwork`] implements
-//! [`loam_model::Network`].
+//! [`loam_model::Network`]. [`NetworkList`] and [`Call`] are the CNI runtime by itself: a list is read, and run for one
+//! attachment.
 //!
 //! ```text
 //! CONF_DIR/                     networks: *.conflist, single plugins in *.conf and *.json (CNI SPEC.md, section 1)
@@ -46,6 +47,8 @@ mod rules;
 mod subnets;
 mod upkeep;
 
+pub use chain::{Call, CallError};
 pub use config::NetworkConfig;
+pub use conflist::{ConflistError, NetworkList, PluginObject, has_capability, kind};
 pub use default_network::DEFAULT_NETWORK;
 pub use network::CniNetwork;

@@ -43,7 +43,7 @@ impl CniNetwork {
         let list = NetworkList::parse(cached.config.unwrap_or_else(|| intent.config.clone()))
             .map_err(|error| of_files("the attachment's own configuration can't be read", error))?;
         let call = Call { namespace: request.namespace.as_deref(), ..self.call(intent, &list, container) };
-        call.check(&cached.result)
+        Ok(call.check(&cached.result)?)
     }
 
     /// The attachments to a network that files tell of.
@@ -121,7 +121,7 @@ impl CniNetwork {
         if let Some(list) = list.filter(|list| list.version >= Version::V1_1_0) {
             let known = |known: &KnownAttachment| json!({ "containerID": known.container.as_str(), "ifname": known.interface });
             let valid: Value = valid.iter().map(known).collect();
-            failures.extend(self.call_for_all(list, &Map::new()).gc(&valid));
+            failures.extend(self.call_for_all(list, &Map::new()).gc(&valid).into_iter().map(Failure::from));
             collected.networks.extend(name.parse().ok());
         }
         Ok(failures)

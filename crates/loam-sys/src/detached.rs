@@ -5,7 +5,7 @@
 
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::clone::CloneArgs;
 use crate::execute::leave;
@@ -13,74 +13,56 @@ use crate::execute::leave;
 /// Handlers of signals are not inherited (clone(2)): nothing of this program runs in the new process.
 const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 
-/// Sends a message on a socket from a process that is no child of this one, keeps none of its other descriptors, and is
-/// in a session of its own, so that neither the end of this process nor a key at its terminal ends it. Returns as soon as
-/// that process exists; what becomes of the message is not told.
+/// Sends a message on a socket from a process of its own, which keeps none of the other descriptors, and is in a session of
+/// its own, so that neither the end of this process nor a key at its terminal ends it. Returns as soon as that process
+/// exists; what becomes of the message is not told.
+///
+/// The process gives no signal when it ends, and those who wait for any child don't see it. The next call takes away what
+/// is left of it in the kernel's table, or the end of this process does.
 ///
 /// A process with several threads may do this: what runs between fork and end are system calls alone.
 pub fn send_detached(socket: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
-    // Without a signal at its end it is nobody's but ours to wait for, whatever else waits for children here.
-    let first = fork(0)?;
-    if first == 0 {
-        leave(i32::from(hand_over(socket.as_raw_fd(), message).is_err()));
-    }
-    match wait(first)? {
-        0 => Ok(()),
-        _ => Err(io::Error::other("a process of its own can't be made")),
-    }
-}
-
-/// In the first process: gets rid of everything that is the caller's, and makes the second, which is orphaned at once.
-fn hand_over(socket: RawFd, message: &[u8]) -> io::Result<()> {
-    let number = socket.unsigned_abs();
-    if number > 0 {
-        close_range(0, number - 1)?;
-    }
-    close_range(number + 1, u32::MAX)?;
-    rustix::process::chdir(c"/")?;
-    rustix::process::setsid()?;
-    let signal = u64::from(libc::SIGCHLD.unsigned_abs());
-    if fork(signal)? == 0 {
+    reap_detached();
+    if fork()? == 0 {
+        leave_all_but(socket.as_raw_fd().unsigned_abs());
         // SAFETY: the message is that many bytes, which are only read.
-        let sent = unsafe { libc::send(socket, message.as_ptr().cast(), message.len(), 0) };
+        let sent = unsafe { libc::send(socket.as_raw_fd(), message.as_ptr().cast(), message.len(), 0) };
         leave(i32::from(sent < 0));
     }
     Ok(())
 }
 
-fn close_range(first: u32, last: u32) -> io::Result<()> {
-    // SAFETY: only descriptors of this process are closed, in which nothing owns them: it makes system calls and ends.
-    match unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+/// Takes away what is left of processes of [`send_detached`] that have ended.
+pub fn reap_detached() {
+    // SAFETY: the status is not asked for. `__WCLONE` means children that give another signal than SIGCHLD, or none, when
+    // they end: only those that are made here.
+    while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::__WCLONE | libc::WNOHANG) } > 0 {}
+}
+
+/// Gets rid of everything that is the caller's but a descriptor. What can't be done changes nothing in what follows.
+fn leave_all_but(descriptor: u32) {
+    if descriptor > 0 {
+        close_range(0, descriptor - 1);
     }
+    close_range(descriptor + 1, u32::MAX);
+    let _elsewhere = rustix::process::chdir(c"/").is_ok();
+    let _its_own = rustix::process::setsid().is_ok();
+}
+
+fn close_range(first: u32, last: u32) {
+    // SAFETY: only descriptors of this process are closed, in which nothing owns them: it makes system calls and ends.
+    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
 }
 
 /// Forks; 0 in the new process, which must make nothing but system calls.
-fn fork(exit_signal: u64) -> io::Result<i64> {
-    let mut args = CloneArgs { flags: CLONE_CLEAR_SIGHAND, exit_signal, ..CloneArgs::default() };
+fn fork() -> io::Result<i64> {
+    let mut args = CloneArgs { flags: CLONE_CLEAR_SIGHAND, ..CloneArgs::default() };
     // SAFETY: `args` is a valid `clone_args` of the size given. Neither CLONE_VM nor a stack is asked for, so the new
     // process goes on from here with a copy of this memory. Other threads are missing in it, and what they had locked
     // stays locked: all that runs there are system calls, up to `_exit`, without allocating and without locks.
     match unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) } {
         pid if pid >= 0 => Ok(pid),
         _ => Err(io::Error::last_os_error()),
-    }
-}
-
-/// Waits for a child that sends no signal when it ends; gives its exit code.
-fn wait(child: i64) -> io::Result<i32> {
-    let child = i32::try_from(child).map_err(io::Error::other)?;
-    let mut status = 0;
-    loop {
-        // SAFETY: the status is written to a variable that outlives the call.
-        if unsafe { libc::waitpid(child, &raw mut status, libc::__WALL) } == child {
-            return Ok(if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { -1 });
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
     }
 }
 
@@ -110,8 +92,17 @@ mod tests {
         receiver.read_to_end(&mut heard).expect("it arrives, and the sender ends");
         assert_eq!(heard, b"gone");
         assert_eq!(other.read(&mut [0]).expect("it is closed"), 0, "the other process does not hold it");
-        // SAFETY: the status is not asked for. Children of other tests send a signal at their end: they are not meant.
-        let left = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::__WCLONE | libc::WNOHANG) };
-        assert_eq!(left, -1, "no child is left");
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while waited() != Some(rustix::io::Errno::CHILD) {
+            assert!(std::time::Instant::now() < deadline, "a process is left");
+            reap_detached();
+        }
+    }
+
+    /// The error of waiting for a child that gives no signal when it ends.
+    fn waited() -> Option<rustix::io::Errno> {
+        // SAFETY: the status is not asked for. Children of other tests give a signal: they are not meant.
+        let found = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::__WCLONE | libc::WNOHANG) };
+        (found < 0).then(|| rustix::io::Errno::from_io_error(&io::Error::last_os_error())).flatten()
     }
 }

@@ -40,7 +40,7 @@ pub use clone::{CloneFlags, Spawned, spawn};
 pub use confinement::{join_new_session_keyring, load_seccomp_filter};
 pub use covered_spawn::cover_in_child;
 pub use descriptors::{close_all_but, move_to};
-pub use detached::send_detached;
+pub use detached::{reap_detached, send_detached};
 pub use disk_mount::{DiskError, mount_disk};
 pub use execute::{execute, leave, reset_signals};
 pub use held_process::HeldProcess;
