@@ -151,7 +151,7 @@ mod tests {
 
         RULES on what a container may reach, all set at once; milliseconds
 
-        CONTENDER  RULES  CONTAINER  MIN  MEDIAN   P95   MAX   CPU  NOTE
+        CONTENDER  RULES  CONTAINER   MIN  MEDIAN   P95   MAX   CPU  NOTE
         loam         500  first      4.00    4.00  4.00  4.00  4.00
 
         PROMISES of the specification
@@ -163,6 +163,24 @@ mod tests {
 
         LIST    CONTENDER     PROMISE                              NOTE
         bridge  /usr/lib/cni  CHECK fails when an address is gone  it succeeded
+
+        TARGETS of Loam's own plugins
+
+        WHAT                                        TARGET                         MEASURED           VERDICT
+        ADD, bridge, as functions                   at most 3 ms                   2.00 ms            met
+        ADD, bridge, as functions                   at most 1/8 of the reference   1/20.0             met
+        ADD, bridge, as programs                    at most 1/2 of the reference   -                  not measured
+        ADD, chain, as functions                    at most 1/25 of the reference  -                  not measured
+        ADD with one port, 500 attachments present  at most 1.2 x the first        -                  not measured
+        DEL, bridge, as functions                   at most 2 ms                   0.75 ms            met
+        DEL, namespace gone, bridge, as functions   at most 2 ms                   -                  not measured
+        DEL, bridge, as programs                    at most 2 ms                   -                  not measured
+        DEL, namespace gone, bridge, as programs    at most 2 ms                   -                  not measured
+        DEL, chain, as functions                    at most 2 ms                   -                  not measured
+        left 5 s after DEL, and after kills         nothing                        -                  not measured
+        500 rules, first                            under 5 ms                     4.00 ms            met
+        500 rules, with the same rules              under 1 ms                     -                  not measured
+        data path                                   as the reference               within its spread  met
 
         left by /usr/lib/cni with bridge, after kill -9, then DEL:
           rule accept

@@ -37,7 +37,7 @@ ADD)
         esac
         say 10.1.1.1/24; exit
     fi
-    inside ip link add eth0 type dummy
+    inside ip link add eth0 type bridge
     inside ip addr add 10.1.1.1/24 dev eth0
     inside ip link set eth0 up
     nft "add table ip t; add chain ip t c; add rule ip t c $rule"
