@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args as _, Parser, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 use ipnet::IpNet;
 use loam_model::NetworkName;
 
