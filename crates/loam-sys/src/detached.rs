@@ -7,6 +7,9 @@ use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+
 use crate::clone::CloneArgs;
 use crate::execute::leave;
 
@@ -14,8 +17,9 @@ use crate::execute::leave;
 const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 
 /// Sends a message on a socket from a process of its own, which keeps none of the other descriptors, and is in a session of
-/// its own, so that neither the end of this process nor a key at its terminal ends it. Returns as soon as that process
-/// exists; what becomes of the message is not told.
+/// its own, so that neither the end of this process nor a key at its terminal ends it. Returns as soon as that process has
+/// let go of the other descriptors, so that whoever reads from our pipes or waits for our locks is not held up; what becomes
+/// of the message is not told.
 ///
 /// The process gives no signal when it ends, and those who wait for any child don't see it. The next call takes away what
 /// is left of it in the kernel's table, or the end of this process does.
@@ -23,12 +27,18 @@ const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 /// A process with several threads may do this: what runs between fork and end are system calls alone.
 pub fn send_detached(socket: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
     reap_detached();
+    let (ended, alive) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     if fork()? == 0 {
-        leave_all_but(socket.as_raw_fd().unsigned_abs());
+        leave_all_but([socket.as_raw_fd().unsigned_abs(), alive.as_raw_fd().unsigned_abs()]);
+        let last = alive.as_raw_fd().unsigned_abs();
+        close_range(last, last);
         // SAFETY: the message is that many bytes, which are only read.
         let sent = unsafe { libc::send(socket.as_raw_fd(), message.as_ptr().cast(), message.len(), 0) };
         leave(i32::from(sent < 0));
     }
+    drop(alive);
+    // Nothing is written: this ends when the other process has closed its end, or has ended.
+    while rustix::io::read(&ended, &mut [0]) == Err(Errno::INTR) {}
     Ok(())
 }
 
@@ -39,12 +49,16 @@ pub fn reap_detached() {
     while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::__WCLONE | libc::WNOHANG) } > 0 {}
 }
 
-/// Gets rid of everything that is the caller's but a descriptor. What can't be done changes nothing in what follows.
-fn leave_all_but(descriptor: u32) {
-    if descriptor > 0 {
-        close_range(0, descriptor - 1);
+/// Gets rid of everything that is the caller's but two descriptors. What can't be done changes nothing in what follows.
+fn leave_all_but(descriptors: [u32; 2]) {
+    let [low, high] =
+        if descriptors[0] < descriptors[1] { descriptors } else { [descriptors[1], descriptors[0]] };
+    for (first, end) in [(0, low), (low + 1, high)] {
+        if first < end {
+            close_range(first, end - 1);
+        }
     }
-    close_range(descriptor + 1, u32::MAX);
+    close_range(high + 1, u32::MAX);
     let _elsewhere = rustix::process::chdir(c"/").is_ok();
     let _its_own = rustix::process::setsid().is_ok();
 }
@@ -86,12 +100,14 @@ mod tests {
                 .expect("it ran")
                 .expect("it was sent");
         });
-        drop(sender);
+        // At once, not only when the other process has ended.
         drop(held);
+        other.set_nonblocking(true).expect("settable");
+        assert_eq!(other.read(&mut [0]).expect("it is closed"), 0, "the other process does not hold it");
+        drop(sender);
         let mut heard = Vec::new();
         receiver.read_to_end(&mut heard).expect("it arrives, and the sender ends");
         assert_eq!(heard, b"gone");
-        assert_eq!(other.read(&mut [0]).expect("it is closed"), 0, "the other process does not hold it");
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
         while waited() != Some(rustix::io::Errno::CHILD) {
             assert!(std::time::Instant::now() < deadline, "a process is left");
