@@ -79,8 +79,11 @@ pub(crate) fn measured<T>(function: impl FnOnce() -> T) -> io::Result<(T, Cost)>
     let begun = Instant::now();
     let value = function();
     let wall = begun.elapsed();
+    let until_then = loam_sys::processor_time()?.saturating_sub(before);
+    // What the waiting itself takes is not the function's.
+    let waited_for = loam_sys::processor_time_of_children()?;
     orphans::wait_for_all_but(&others)?;
-    let cpu = loam_sys::processor_time()?.saturating_sub(before);
+    let cpu = until_then + loam_sys::processor_time_of_children()?.saturating_sub(waited_for);
     Ok((value, Cost { wall: milliseconds(wall), cpu: milliseconds(cpu) }))
 }
 

@@ -53,7 +53,7 @@ pub(crate) fn wait_for_all_but(others: &[Pid]) -> io::Result<()> {
                 waited => drop(waited?),
             }
         }
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

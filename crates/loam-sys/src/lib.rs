@@ -52,7 +52,7 @@ pub use own_process::{close_from, new_mount_namespace, release_free_memory, set_
 pub use panics::end_at_panic;
 pub use process_stat::{Stat, process_stat, start_time};
 pub use processes::{open_process, send_signal};
-pub use processor_time::processor_time;
+pub use processor_time::{processor_time, processor_time_of_children};
 pub use resolution::{open_in_root, openat2};
 pub use scheduling::{SchedulerSettings, set_io_priority, set_personality, set_scheduler};
 pub use signal_queue::SignalQueue;
