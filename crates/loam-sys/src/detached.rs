@@ -16,6 +16,9 @@ use crate::execute::leave;
 /// Handlers of signals are not inherited (clone(2)): nothing of this program runs in the new process.
 const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 
+/// How many nanoseconds the message waits for its caller to go on.
+const PAUSE: i64 = 2_000_000;
+
 /// Sends a message on a socket from a process of its own, which keeps none of the other descriptors, and is in a session of
 /// its own, so that neither the end of this process nor a key at its terminal ends it. Returns as soon as that process has
 /// let go of the other descriptors, so that whoever reads from our pipes or waits for our locks is not held up; what becomes
@@ -32,6 +35,10 @@ pub fn send_detached(socket: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
         leave_all_but([socket.as_raw_fd().unsigned_abs(), alive.as_raw_fd().unsigned_abs()]);
         let last = alive.as_raw_fd().unsigned_abs();
         close_range(last, last);
+        // The caller goes first, which waits for this processor where there is no other.
+        let pause = libc::timespec { tv_sec: 0, tv_nsec: PAUSE };
+        // SAFETY: the length is only read, and what may be left of it is not asked for.
+        unsafe { libc::nanosleep(&raw const pause, std::ptr::null_mut()) };
         // SAFETY: the message is that many bytes, which are only read.
         let sent = unsafe { libc::send(socket.as_raw_fd(), message.as_ptr().cast(), message.len(), 0) };
         leave(i32::from(sent < 0));

@@ -103,15 +103,19 @@ mod tests {
 
     #[test]
     fn a_retired_pair_is_known_by_its_name_and_state() {
-        let link =
-            |name: &str, up| Link { name: name.to_owned(), kind: "veth".into(), up, ..Link::default() };
+        let link = |name: &str, up| {
+            let mut link = Link::default();
+            (link.name, link.kind, link.up) = (name.to_owned(), "veth".into(), up);
+            link
+        };
         let host_name = Derived::new("abc", "eth0").host_name;
         let retired = retired_name(&host_name);
         assert_eq!((retired.len(), &retired[..4]), (15, "gone"));
         assert!(is_retired(&link(&retired, false)));
         assert!(!is_retired(&link(&retired, true)), "somebody uses it");
         assert!(!is_retired(&link(&host_name, false)) && !is_retired(&link("gone", false)));
-        let other = Link { kind: "dummy".into(), ..link(&retired, false) };
+        let mut other = link(&retired, false);
+        other.kind = "dummy".into();
         assert!(!is_retired(&other));
     }
 }
