@@ -171,3 +171,32 @@ fn a_container_that_has_filled_the_disk_can_be_removed() {
     host.sh(&format!("umount -l {}", mount.display())).ok();
     host.finish();
 }
+
+/// Whichever thread or process is the one too many: a sentence, no panic, and nothing half made.
+#[test]
+fn a_limit_of_processes_is_a_sentence_wherever_it_is_met() {
+    let host = Host::new();
+    let above = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"];
+    let above = above.iter().find(|path| std::path::Path::new(path).join("cgroup.procs").exists()).unwrap();
+    let group = std::path::PathBuf::from(format!("{above}/loam-test-limit-{}", std::process::id()));
+    std::fs::create_dir(&group).unwrap();
+    let mut codes = Vec::new();
+    // The shell becomes the command.
+    for limit in 1..=16 {
+        std::fs::write(group.join("pids.max"), limit.to_string()).unwrap();
+        let source = format!("oci:{}", loam_testkit::images::small().display());
+        let pull = host.loam_command(&["pull", "--quiet", &source]);
+        let words: Vec<_> = pull.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+        let line = format!("echo $$ > {}/cgroup.procs; exec {}", group.display(), words[4..].join(" "));
+        let ran = host.sh(&line);
+        assert!(matches!(ran.code, 0 | 125) && !ran.stderr.contains("panicked"), "{limit}: {ran:?}");
+        assert!(ran.code == 0 || ran.stderr.starts_with("loam: "), "{limit}: {ran:?}");
+        codes.push(ran.code);
+        if ran.code == 0 {
+            host.loam(&["rmi", ran.ok()]).ok();
+        }
+    }
+    std::fs::remove_dir(&group).unwrap();
+    assert_eq!((codes.first(), codes.last()), (Some(&125), Some(&0)), "{codes:?}");
+    host.finish();
+}

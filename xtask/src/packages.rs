@@ -37,6 +37,8 @@ pub(crate) const TEST: &[Package] = &[
     package("containernetworking-plugins", "/usr/lib/cni/bridge"),
     package("crun", "crun"),
     package("curl", "curl"),
+    package("dbus-bin", "dbus-send"),
+    package("dbus-daemon", "dbus-daemon"),
     package("docker-registry", "docker-registry"),
     package("e2fsprogs", "mkfs.ext4"),
     package("iproute2", "ip"),

@@ -5,10 +5,26 @@
 //! [`nftables`] table ([`firewall`]), and a [`CniResult`]. [`Plugin`] names the plugins; the same functions are called
 //! in-process by Loam's own CNI runtime and by the multi-call program `loam-cni` for any other runtime.
 //!
-//! State on disk: addresses in the format of the reference plugin ([`plugins::host_local`]), and what the firewall must
-//! hold in [`Host::state_directory`] ([`firewall`]). Everything else is looked up in the kernel.
+//! State on disk, each kind described in full where it is kept; everything else is looked up in the kernel:
+//!
+//! ```text
+//! ADDRESSES/NETWORK/…           addresses, in the format of the reference plugin: plugins::host_local
+//! STATE/                        Host::state_directory, empty after a restart of the machine; by default /run/loam/cni
+//!   networks/NETWORK            what the firewall must hold, and what iptables was given: firewall
+//!   ports/CONTAINER:IFNAME
+//!   admissions/CONTAINER:IFNAME
+//!   egress/CONTAINER
+//!   senders/CONTAINER:IFNAME
+//!   iptables-masquerade/CONTAINER:IFNAME
+//!   iptables-ports/CONTAINER:IFNAME
+//!   iptables.lock               locked by whoever changes rules of iptables: iptables
+//!   unmanaged/WHAT:CONTAINER:IFNAME   rules that are left to the administrator: unmanaged
+//!   devices/CONTAINER:IFNAME    links of the host that are lent: plugins::host_device
+//! DATADIR/CONTAINER_IFNAME.json what a link was before it was tuned; by default /run/cni/tuning: plugins::tuning
+//! ```
+//!
+//! Files of state are written beside their place, as `.NAME`, and renamed; a writer that is killed leaves the old one.
 
-mod bus;
 pub mod conntrack;
 pub mod delegate;
 pub mod firewall;
@@ -21,7 +37,8 @@ pub mod nftables;
 pub mod plugins;
 pub mod program;
 pub mod protocol;
-mod spoof_check;
+mod records;
+mod state_file;
 mod sysctl;
 mod unmanaged;
 

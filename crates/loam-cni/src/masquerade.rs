@@ -7,9 +7,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::firewall::{ChainRecord, Firewall, FirewallError, NetworkRecord, Owner, Records};
+use crate::firewall::{ChainRecord, Firewall, FirewallError, NetworkRecord};
 use crate::iptables::{Change, Family, Iptables, Rule, Table, chain_name};
 use crate::protocol::{CniError, Context, code};
+use crate::records::Records;
 use crate::unmanaged;
 
 const TABLE: &str = "nat";
@@ -46,10 +47,6 @@ fn failed(cause: FirewallError) -> CniError {
     CniError::internal("masquerading failed", &cause)
 }
 
-fn owner<'a>(context: &'a Context<'_>) -> Owner<'a> {
-    Owner { container: &context.container_id, interface: &context.interface }
-}
-
 fn records(context: &Context<'_>) -> Records {
     Records::new(context.host.state_directory.clone())
 }
@@ -78,7 +75,7 @@ pub(crate) fn set(context: &Context<'_>, backend: Backend, addresses: &[IpNet]) 
 fn set_iptables(context: &Context<'_>, addresses: &[IpNet]) -> Result<(), CniError> {
     let record = Record { network: context.config.name.clone() };
     records(context)
-        .keep(&owner(context), &record)
+        .keep(&context.owner(), &record)
         .map_err(|cause| CniError::internal("masquerading failed", &cause))?;
     let mut iptables = Iptables::open(context.host)?;
     for family in Family::ALL {
@@ -141,7 +138,7 @@ pub(crate) fn remove(context: &Context<'_>, backend: Backend) -> Result<(), CniE
         Backend::Iptables => {
             remove_chain(context, TABLE, &chain_name("", &context.config.name, &context.container_id))?;
             records(context)
-                .forget::<Record>(&owner(context))
+                .forget::<Record>(&context.owner())
                 .map_err(|cause| CniError::internal("undoing the masquerade failed", &cause))
         }
         Backend::Unmanaged => unmanaged::forget(context, WHAT),
@@ -170,14 +167,10 @@ pub(crate) fn collect(context: &Context<'_>, backend: Backend) -> Result<(), Cni
             let network = &context.config.name;
             let failed = |cause| CniError::internal("undoing the masquerade failed", &cause);
             let valid = context.config.valid_attachments()?;
-            for (container, interface) in records(context).owners::<Record>(network).map_err(failed)? {
-                let known = |known: &crate::protocol::Attachment| {
-                    known.container_id == container && known.ifname == interface
-                };
-                if !valid.iter().any(known) {
-                    remove_chain(context, TABLE, &chain_name("", network, &container))?;
-                    let owner = Owner { container: &container, interface: &interface };
-                    records(context).forget::<Record>(&owner).map_err(failed)?;
+            for known in records(context).owners::<Record>(network).map_err(failed)? {
+                if !valid.contains(&known.owner()) {
+                    remove_chain(context, TABLE, &chain_name("", network, &known.container_id))?;
+                    records(context).forget::<Record>(&known.owner()).map_err(failed)?;
                 }
             }
             Ok(())

@@ -6,14 +6,17 @@
 
 mod batch;
 mod expression;
+mod pool;
 mod set;
 mod socket;
 
 pub(crate) use batch::message;
 pub use batch::{Batch, Chain, Hook};
 pub use expression::{Comparison, Expression, Field, Limit, Refusal, Verdict};
+pub(crate) use pool::PooledSocket;
+pub use pool::SocketPool;
 pub use set::{Element, MeterDefinition, SetDefinition, SetKind};
-pub use socket::{NftablesError, NftablesSocket, SocketPool};
+pub use socket::{NftablesError, NftablesSocket};
 
 /// The family of the tables here: IPv4 and IPv6 together (`NFPROTO_INET`).
 pub const FAMILY_INET: u8 = 1;

@@ -1,5 +1,6 @@
 //! The execution protocol of the Container Network Interface, versions 0.1.0 to 1.1.0 (CNI SPEC.md).
 
+mod attachment;
 mod config;
 mod context;
 mod convert;
@@ -10,7 +11,8 @@ mod repeated;
 mod result;
 mod version;
 
-pub use config::{Attachment, PluginConfig};
+pub use attachment::{Attachment, Owner, ValidAttachments};
+pub use config::PluginConfig;
 pub use context::{Context, Host};
 pub use environment::{Command, Environment, parse_arguments};
 pub use error::{CniError, code};

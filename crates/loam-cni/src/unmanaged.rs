@@ -7,10 +7,11 @@
 //! Whoever manages rules reads them there, whether a plugin was called as a program or in-process; DEL removes the file.
 
 use std::fs;
-use std::io::{self, ErrorKind};
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::protocol::{CniError, Context};
+use crate::state_file;
 
 fn directory(context: &Context<'_>) -> PathBuf {
     context.host.state_directory.join("unmanaged")
@@ -29,7 +30,7 @@ pub(crate) fn note(context: &Context<'_>, what: &str, rules: &[String]) -> Resul
         text.push_str(rule);
         text.push('\n');
     }
-    fs::create_dir_all(directory(context)).and_then(|()| fs::write(&path, text)).map_err(failed)
+    state_file::replace(&path, text.as_bytes()).map_err(failed)
 }
 
 /// Whether that was written for the attachment.
@@ -39,31 +40,28 @@ pub(crate) fn is_noted(context: &Context<'_>, what: &str) -> bool {
 
 /// Removes what was written; success when there is nothing.
 pub(crate) fn forget(context: &Context<'_>, what: &str) -> Result<(), CniError> {
-    let path = path(context, what);
-    match fs::remove_file(&path) {
-        Err(cause) if cause.kind() != ErrorKind::NotFound => {
-            Err(CniError::io(format!("removing `{}` failed", path.display()), &cause))
-        }
-        _ => Ok(()),
-    }
+    remove(&path(context, what))
+}
+
+fn remove(path: &Path) -> Result<(), CniError> {
+    state_file::remove(path)
+        .map_err(|cause| CniError::io(format!("removing `{}` failed", path.display()), &cause))
 }
 
 /// Removes what was written for attachments of the network that are not valid.
 pub(crate) fn collect(context: &Context<'_>, what: &str) -> Result<(), CniError> {
     let valid = context.config.valid_attachments()?;
     let valid: Vec<String> =
-        valid.iter().map(|known| format!("{what}:{}:{}", known.container_id, known.ifname)).collect();
+        valid.owners().map(|known| format!("{what}:{}:{}", known.container, known.interface)).collect();
     let header = format!("# network {}\n", context.config.name);
-    let Ok(entries) = fs::read_dir(directory(context)) else { return Ok(()) };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let Some(name) = name.to_str().filter(|name| name.split(':').next() == Some(what)) else { continue };
-        let ours = fs::read_to_string(entry.path()).is_ok_and(|text| text.starts_with(&header));
-        if ours && !valid.iter().any(|known| known == name) {
-            fs::remove_file(entry.path()).or_else(|cause| match cause.kind() {
-                ErrorKind::NotFound => Ok(()),
-                _ => Err(CniError::io(format!("removing `{}` failed", entry.path().display()), &cause)),
-            })?;
+    let directory = directory(context);
+    let names = state_file::names(&directory)
+        .map_err(|cause| CniError::io(format!("reading `{}` failed", directory.display()), &cause))?;
+    let of_kind = |name: &&String| name.split(':').next() == Some(what);
+    for name in names.iter().filter(of_kind).filter(|name| !valid.contains(name)) {
+        let path = directory.join(name);
+        if fs::read_to_string(&path).is_ok_and(|text| text.starts_with(&header)) {
+            remove(&path)?;
         }
     }
     Ok(())

@@ -145,9 +145,14 @@ impl Core {
             return (self.end_shim(record, shim), detached);
         }
         thread::scope(|scope| {
-            let ending = scope.spawn(|| self.end_shim(record, shim));
+            let ending = thread::Builder::new().spawn_scoped(scope, || self.end_shim(record, shim));
             let detached = self.seams.network.detach(&request);
-            (ending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), detached)
+            let ended = match ending {
+                Ok(ending) => ending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                // No thread can be had; what this held of the shim went with it.
+                Err(_) => self.end_shim(record, None),
+            };
+            (ended, detached)
         })
     }
 

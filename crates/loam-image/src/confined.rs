@@ -17,12 +17,13 @@ mod confinement;
 mod feed;
 mod launch;
 mod protocol;
+mod pulse;
 mod serve;
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use loam_model::Failure;
+use loam_model::{ErrorKind, Failure};
 use loam_packet::{PacketError, receive, send};
 use rustix::fs::Mode;
 pub use serve::serve_unpacker;
@@ -32,9 +33,11 @@ use crate::error::failed;
 use crate::intake::Intake;
 use crate::staging::Destination;
 use crate::stream::{Means, Ran};
+use crate::threads;
 use crate::unpack::{Budget, Spent, UnpackError, mark_opaque};
 use launch::Helper;
 use protocol::{Answer, Report, Request};
+use pulse::{PATIENCE, Pulse};
 
 /// Both programs come from one release.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -59,11 +62,10 @@ pub(crate) fn unpack(
     let again = |error| failed("the record of the layer's tar can't be opened", error);
     let split = destination.split.try_clone().map_err(again)?;
     let (mut helper, pipe) = Helper::start(program, compression, destination, means, what)?;
+    let pulse = Pulse::default();
     let (fed, heard) = std::thread::scope(|scope| {
-        let feeding =
-            std::thread::Builder::new().spawn_scoped(scope, || feed::feed(intake, pipe, means.stop));
-        let feeding = feeding.map_err(|error| failed("a thread can't be started", error))?;
-        let heard = listen(&helper, means.budget);
+        let feeding = threads::start(scope, || feed::feed(intake, pipe, means.stop, &pulse))?;
+        let heard = listen(&helper, means.budget, &pulse);
         // It has said what it had to say. If it has not taken all bytes, the feeding waits for it.
         helper.kill();
         Ok::<_, Failure>((feeding.join().expect("feeding does not panic"), heard))
@@ -97,9 +99,13 @@ impl From<PacketError> for Trouble {
 }
 
 /// Answers the helper's questions until it reports.
-fn listen(helper: &Helper, budget: &Budget) -> Result<Report, Trouble> {
+fn listen(helper: &Helper, budget: &Budget, pulse: &Pulse) -> Result<Report, Trouble> {
     let mut used = Spent::default();
     loop {
+        if !pulse.wait_for(helper.control(), PATIENCE).map_err(PacketError::from)? {
+            let silent = format!("the unpacker did nothing for {} s", PATIENCE.as_secs());
+            return Err(Trouble::Said(Failure::new(ErrorKind::Unavailable, silent).into()));
+        }
         let (request, descriptors) = receive::<Request>(helper.control())?;
         match request {
             Request::Opaque => {

@@ -116,6 +116,7 @@ mod split;
 mod staging;
 mod store;
 mod stream;
+mod threads;
 mod trees;
 mod unpack;
 mod upkeep;

@@ -27,7 +27,7 @@ use crate::source::{
     Directory, ExtendedLayout, Layout, Registry, RemoteFiles, RootfsTar, Source, open_local,
 };
 use crate::stream::wrap;
-use crate::{LayerStore, blobs, catalog, hashing};
+use crate::{LayerStore, blobs, catalog, hashing, threads};
 use keys::Keyed;
 
 pub(crate) use layers::{Held, HeldLayer, NeededLayer};
@@ -210,8 +210,8 @@ impl LayerStore {
 pub(crate) fn with_notes<T>(progress: &dyn PullProgress, work: impl FnOnce(Notes) -> T) -> T {
     let (send, sentences) = std::sync::mpsc::channel::<String>();
     std::thread::scope(|scope| {
-        // With the client this channel ends.
-        scope.spawn(move || sentences.iter().for_each(|sentence| progress.note(&sentence)));
+        // With the client this channel ends. Where no thread can be had the sentences are not told.
+        threads::start(scope, move || sentences.iter().for_each(|sentence| progress.note(&sentence))).ok();
         let send = std::sync::Mutex::new(send);
         let notes = std::sync::Arc::new(move |sentence: &str| {
             let sender = send.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -24,7 +24,10 @@ use crate::source::{Layout, Memory};
 use crate::space::Space;
 use crate::staging::{self, Places, make_directory, open_directory};
 use crate::unpack::Budget;
-use crate::{blobs, catalog, layer_lock, names, partial};
+use crate::{blobs, catalog, layer_lock, names, partial, threads};
+
+/// How many threads transfers have.
+const TRANSFER_THREADS: usize = 2;
 
 /// How a store is set up.
 #[derive(Clone, Debug)]
@@ -254,8 +257,10 @@ impl ImageStore for LayerStore {
 
 /// The threads for transfers. Those are a fraction of a processor's work; unpacking has threads of its own.
 pub(crate) fn transfer_runtime() -> Result<Runtime> {
+    // The runtime panics where it can't have them.
+    threads::could_start(TRANSFER_THREADS)?;
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(TRANSFER_THREADS)
         .thread_name("transfer")
         .enable_all()
         .build()

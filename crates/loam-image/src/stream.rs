@@ -14,6 +14,7 @@ use crate::error::{failed, unwrap_io};
 use crate::intake::Intake;
 use crate::split::Recorder;
 use crate::staging::Destination;
+use crate::threads;
 use crate::unpack::{Budget, MarkOpaque, UnpackError, Unpacked, mark_opaque, unpack};
 
 /// Blocks on their way between two threads. With the two that are being filled and read that is 1.25 MiB a blob.
@@ -154,10 +155,10 @@ fn two_threads<R: Read + Send>(
     let (full, blocks) = sync_channel(PIPE_BLOCKS);
     let (spent, empty) = channel();
     std::thread::scope(|scope| {
-        let pumping = scope.spawn(move || {
+        let pumping = threads::start(scope, move || {
             pump(&mut filler, &full, &empty);
             filler
-        });
+        })?;
         let mut archive = Archive::new(Piped::new(blocks, spent));
         let result = unpack_recorded(&mut archive, destination, means.budget, mark_opaque);
         drop(archive);

@@ -5,6 +5,7 @@ use std::io;
 
 use loam_cni::firewall::Firewall;
 use loam_cni::netlink::{Batch, RouteSocket};
+use loam_cni::plugins::bridge::remove_gateway_links;
 use loam_model::{ErrorKind, Failure, KnownAttachment, NetworkName, Result};
 
 use crate::conflist::{self, NetworkList, kind};
@@ -33,19 +34,13 @@ impl CniNetwork {
         }
         let others =
             conflist::all(directory).map_err(|error| of_files("reading the networks failed", error))?;
-        let is_bridge =
-            |list: &NetworkList| list.plugins.first().is_some_and(|plugin| kind(plugin) == "bridge");
-        let bridge = found.list.host_interface().filter(|_| is_bridge(&found.list));
-        let bridge = bridge.filter(|bridge| {
-            let shares = |list: &&NetworkList| is_bridge(list) && list.host_interface() == Some(*bridge);
-            others.iter().filter(shares).count() == 1
-        });
-        if let Some(bridge) = bridge {
-            remove_bridge(bridge)?;
-        }
+        let others: Vec<&NetworkList> = others.iter().filter(|list| list.name != found.list.name).collect();
+        let bridge = remove_links(&found.list, &others)?;
+        let mut subnets = found.list.subnets();
+        subnets.retain(|subnet| !others.iter().any(|other| other.subnets().contains(subnet)));
         let failed = |error| of_files("taking the network out of the firewall failed", error);
         Firewall::open(&self.host)
-            .and_then(|mut firewall| firewall.forget_network(name.as_str(), bridge))
+            .and_then(|mut firewall| firewall.forget_network(name.as_str(), bridge, &subnets))
             .map_err(failed)?;
         let addresses = self.config.data_dir.join(name.as_str());
         present(fs::remove_dir_all(&addresses))
@@ -61,6 +56,38 @@ fn in_use(name: &NetworkName, attached: &[KnownAttachment]) -> Failure {
     ids.dedup();
     let message = format!("network `{name}` is in use by container {}", ids.join(", "));
     Failure::new(ErrorKind::Conflict, message).hint("stop it, or `loam network disconnect` it")
+}
+
+/// The bridge of a network.
+fn bridge(list: &NetworkList) -> Option<&str> {
+    let first = list.plugins.first().filter(|plugin| kind(plugin) == "bridge");
+    first.and_then(|_| list.host_interface())
+}
+
+/// The number of a network among those that share its bridge.
+fn vlan(list: &NetworkList) -> Option<u16> {
+    let number = list.plugins.first()?.get("vlan")?.as_u64()?;
+    u16::try_from(number).ok().filter(|number| *number > 0)
+}
+
+/// Removes the links that are of the network alone; gives its bridge, if that is one of them.
+fn remove_links<'a>(list: &'a NetworkList, others: &[&NetworkList]) -> Result<Option<&'a str>> {
+    let Some(bridge_name) = bridge(list) else { return Ok(None) };
+    let mut sharing = others.iter().filter(|other| bridge(other) == Some(bridge_name)).peekable();
+    let alone = sharing.peek().is_none();
+    let number = vlan(list).filter(|_| !sharing.any(|other| vlan(other) == vlan(list)));
+    if alone || number.is_some() {
+        let number = number.filter(|_| !alone);
+        remove_gateway_links(bridge_name, number).map_err(|error| {
+            let message = format!("removing the gateways of bridge `{bridge_name}` failed");
+            Failure::new(ErrorKind::Internal, message).caused_by(error)
+        })?;
+    }
+    if !alone {
+        return Ok(None);
+    }
+    remove_bridge(bridge_name)?;
+    Ok(Some(bridge_name))
 }
 
 /// Removes a bridge that has no ports. One that somebody else put ports on stays.

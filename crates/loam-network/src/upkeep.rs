@@ -81,7 +81,7 @@ impl CniNetwork {
                 Err(failure) => failures.push(failure),
             }
         }
-        let swept = Firewall::open(&self.host).and_then(|mut wall| wall.sweep_chains());
+        let swept = Firewall::open(&self.host).and_then(|mut wall| wall.sweep_restrictions());
         failures.extend(swept.err().map(|error| of_files("sweeping the firewall failed", error)));
         Failure::join(failures).map_or(Ok(collected), Err)
     }

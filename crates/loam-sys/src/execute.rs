@@ -44,13 +44,17 @@ pub fn reset_signals() {
             )
         };
     }
-    let none = 0_u64;
+    set_signal_mask(0);
+}
+
+/// Has the calling thread block these signals, a bit each, and no others.
+pub(crate) fn set_signal_mask(set: u64) {
     // SAFETY: the kernel's signal set is 64 bits, which are only read; the old one is not asked for.
     unsafe {
         libc::syscall(
             libc::SYS_rt_sigprocmask,
             libc::SIG_SETMASK,
-            &raw const none,
+            &raw const set,
             ptr::null_mut::<u64>(),
             size_of::<u64>(),
         )

@@ -32,6 +32,7 @@ mod sandbox;
 mod scheduling;
 mod signal_queue;
 mod tap;
+mod unblocked_spawn;
 mod write_back;
 
 pub use allow_list::{CheckedCall, allow_only};
@@ -57,4 +58,5 @@ pub use resolution::{open_in_root, openat2};
 pub use scheduling::{SchedulerSettings, set_io_priority, set_personality, set_scheduler};
 pub use signal_queue::SignalQueue;
 pub use tap::{TapSettings, make_tap};
+pub use unblocked_spawn::unblock_signals_in_child;
 pub use write_back::begin_write_back;

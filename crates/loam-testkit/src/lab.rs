@@ -1,11 +1,13 @@
 //! A host of a test's own: the test runs again inside new network and mount namespaces, so that it neither breaks nor
 //! sees the real host. Containers are processes with a network namespace each.
 
+mod plugin;
 mod sandbox;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+pub use plugin::{PluginCall, our_plugins, reference_plugins};
 pub use sandbox::{Sandbox, ask_tcp, ask_udp};
 
 /// Says that the test runs inside already, and names a file that it takes away to say that it was found.

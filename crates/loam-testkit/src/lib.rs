@@ -6,6 +6,7 @@
 //! - [`hostile`]: a registry that lies, stalls and cuts as a test wants it.
 //! - [`lab`]: a network host of a test's own, with containers that are bare namespaces.
 //! - [`leaks`]: what a host had before a test and what it has after.
+//! - [`message_bus`]: a D-Bus with made-up services.
 //! - [`program`]: other people's programs, run with errors that can be read.
 //! - [`seams`]: the seams simulated in memory.
 //!
@@ -16,6 +17,7 @@ pub mod hostile;
 pub mod images;
 pub mod lab;
 pub mod leaks;
+pub mod message_bus;
 pub mod program;
 pub mod registry;
 pub mod seams;

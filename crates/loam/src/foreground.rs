@@ -145,9 +145,9 @@ impl Foreground {
         let reports = Reports { sender, wake: Arc::clone(&wake) };
 
         let watch = relays.watch;
-        let outputs = start_relays(relays, &reports, raw.is_some().then(|| options.keys.clone()));
+        let outputs = start_relays(relays, &reports, raw.is_some().then(|| options.keys.clone()))?;
         let ended = reports.another();
-        thread::spawn(move || ended.send(Event::Ended(wait())));
+        start(move || ended.send(Event::Ended(wait())))?;
 
         let mut attendant = Attendant {
             subject,
@@ -179,29 +179,34 @@ fn start_relays<T: Send + 'static>(
     relays: Relays,
     reports: &Reports<T>,
     keys: Option<DetachKeys>,
-) -> Vec<JoinHandle<()>> {
+) -> Result<Vec<JoinHandle<()>>, Failure> {
     if let Some(pipe) = relays.stdin {
         let reports = reports.another();
-        thread::spawn(move || {
+        start(move || {
             if relay::input(pipe, keys) == relay::InputEnd::Detached {
                 reports.send(Event::Detached);
             }
-        });
+        })?;
     }
     let mut threads = Vec::new();
     if let Some(pipe) = relays.stdout {
         let reports = reports.another();
-        threads.push(thread::spawn(move || {
+        threads.push(start(move || {
             if relay::output(pipe, stdout()).is_err() {
                 reports.send(Event::Unread);
             }
-        }));
+        })?);
     }
     if let Some(pipe) = relays.stderr {
         // Standard error that nobody reads is no reason to end.
-        threads.push(thread::spawn(move || relay::output(pipe, rustix::stdio::stderr()).unwrap_or_default()));
+        threads.push(start(move || relay::output(pipe, rustix::stdio::stderr()).unwrap_or_default())?);
     }
-    threads
+    Ok(threads)
+}
+
+/// Starts a thread; a process may have reached how many it may have.
+fn start(work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Failure> {
+    thread::Builder::new().spawn(work).map_err(internal("a thread can't be started"))
 }
 
 fn internal(what: &'static str) -> impl Fn(io::Error) -> Failure {

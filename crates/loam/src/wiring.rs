@@ -177,7 +177,7 @@ impl Wiring {
 /// Tells the kernel that a process will soon be moved into cgroups. Its wait for that goes on beside the making of the
 /// container; nobody waits for the thread, which changes nothing.
 pub(crate) fn hasten() {
-    let _runs_beside = std::thread::spawn(loam_oci::hasten_cgroup_joins);
+    let _runs_beside = std::thread::Builder::new().spawn(loam_oci::hasten_cgroup_joins);
 }
 
 /// Refuses to go on without the rights that everything here needs.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Output, run};
+use super::MAX_OUTPUT;
+use super::execution::{Limits, Output, run};
 use crate::protocol::{CniError, Command, Version, code};
 
 /// What stands in variables that VERSION has no use for, and that some programs want all the same.
@@ -23,7 +24,7 @@ pub fn supported_versions(program: &Path, limit: Duration) -> Result<Vec<String>
         .env("CNI_PATH", DUMMY)
         .env("CNI_ARGS", "");
     let input = format!(r#"{{"cniVersion":"{}"}}"#, Version::NEWEST);
-    let output = run(child, input.as_bytes(), limit)
+    let output = run(child, input.as_bytes(), Limits { time: limit, output: MAX_OUTPUT })
         .map_err(|message| CniError::new(code::IO, format!("plugin `{}` {message}", program.display())))?;
     read(program, &output)
 }
@@ -61,7 +62,8 @@ mod tests {
     fn versions(script: &str) -> Result<Vec<String>, CniError> {
         let mut shell = Program::new("sh");
         shell.args(["-c", script]);
-        read(Path::new("/p/x"), &run(shell, b"", Duration::from_secs(20)).expect("it runs"))
+        let limits = Limits { time: Duration::from_secs(20), output: MAX_OUTPUT };
+        read(Path::new("/p/x"), &run(shell, b"", limits).expect("it runs"))
     }
 
     #[test]

@@ -2,12 +2,15 @@
 
 use super::elements;
 use super::records::AdmissionRecord;
-use super::{ATTEMPTS, Firewall, FirewallError, NetworkRecord, Owner, TABLE};
-use crate::nftables::{Batch, Element, NftablesError};
+use super::{Firewall, FirewallError};
+use crate::nftables::Element;
+use crate::protocol::{Attachment, Owner};
 
 impl Firewall {
-    /// Lets an attachment's addresses through, and guards its bridge.
+    /// Lets an attachment's addresses through, in place of those before, and guards its bridge. When that fails, everything
+    /// is as it was.
     pub fn admit(&mut self, owner: &Owner<'_>, record: &AdmissionRecord) -> Result<(), FirewallError> {
+        let before = self.records.get::<AdmissionRecord>(owner)?;
         self.records.keep(owner, record)?;
         let admitted = self.replace(&elements::admitted(record, &owner.comment())).and_then(|()| {
             let Some(bridge) = &record.bridge else { return Ok(()) };
@@ -19,8 +22,23 @@ impl Firewall {
             }
             self.change(|batch| elements::add(batch, &wanted, false))
         });
+        // Of the two, the one that is not recorded in the end is not to be found again.
+        let (lost, kept) = match &admitted {
+            Ok(()) => (before, Some(record.clone())),
+            Err(_) => (Some(record.clone()), before),
+        };
+        if let Some(lost) = lost.filter(|lost| Some(lost) != kept.as_ref()) {
+            let elements = |record: &AdmissionRecord| elements::admitted(record, &owner.comment());
+            let still = kept.as_ref().map(elements).unwrap_or_default();
+            let mut gone = elements(&lost);
+            gone.retain(|element| !still.contains(element));
+            self.remove_own(&gone)?;
+        }
         if admitted.is_err() {
-            self.records.forget::<AdmissionRecord>(owner)?;
+            match kept {
+                Some(kept) => self.records.keep(owner, &kept)?,
+                None => self.records.forget::<AdmissionRecord>(owner)?,
+            }
         }
         admitted
     }
@@ -61,26 +79,16 @@ impl Firewall {
         Ok(self.records.get(owner)?)
     }
 
-    /// The attachments of a network that have something let through: container id and interface.
-    pub fn admitted(&self, network: &str) -> Result<Vec<(String, String)>, FirewallError> {
+    /// The attachments of a network that have something let through.
+    pub fn admitted(&self, network: &str) -> Result<Vec<Attachment>, FirewallError> {
         Ok(self.records.owners::<AdmissionRecord>(network)?)
-    }
-
-    /// Whether what a network's containers send is masqueraded.
-    pub fn is_masqueraded(&mut self, record: &NetworkRecord) -> Result<bool, FirewallError> {
-        for (set, element) in elements::sources(record) {
-            if !element.interval_end && !self.holds(&(set, element))? {
-                return Ok(false);
-            }
-        }
-        self.is_whole()
     }
 
     /// The elements of all records, for a table that is made anew.
     pub(super) fn admissions(&self) -> Result<Vec<Vec<(&'static str, Element)>>, FirewallError> {
         let mut parts = Vec::new();
         for (owner, record) in self.records.all::<AdmissionRecord>()? {
-            parts.push(elements::admitted(&record, &owner.as_owner().comment()));
+            parts.push(elements::admitted(&record, &owner.owner().comment()));
             if let Some(bridge) = &record.bridge {
                 let mut part = vec![elements::guarded(bridge)];
                 part.extend(record.within.then(|| elements::within(bridge)));
@@ -88,58 +96,5 @@ impl Firewall {
             }
         }
         Ok(parts)
-    }
-
-    /// Whether a set holds an element with this comment.
-    fn holds(&mut self, (set, wanted): &(&'static str, Element)) -> Result<bool, FirewallError> {
-        let found = self.socket.element(TABLE, set, &wanted.key).map_err(FirewallError::Read)?;
-        Ok(found.is_some_and(|found| found.comment == wanted.comment))
-    }
-
-    /// Adds elements, and takes their keys from whoever had them before: an address has one owner, the last.
-    pub(super) fn replace(&mut self, wanted: &[(&'static str, Element)]) -> Result<(), FirewallError> {
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let mut old = Vec::new();
-        for (set, element) in wanted {
-            let found = self.socket.element(TABLE, set, &element.key).map_err(FirewallError::Read)?;
-            if found.is_some_and(|found| found.comment != element.comment) {
-                old.push((*set, element.clone()));
-            }
-        }
-        self.remove_any(&old)?;
-        self.change(|batch| elements::add(batch, wanted, false))
-    }
-
-    /// Removes those of the elements that carry their comment.
-    pub(super) fn remove_own(&mut self, elements: &[(&'static str, Element)]) -> Result<(), FirewallError> {
-        let mut own = Vec::new();
-        for element in elements {
-            if self.holds(element)? {
-                own.push(element.clone());
-            }
-        }
-        self.remove_any(&own)
-    }
-
-    /// Removes elements, those that are there.
-    fn remove_any(&mut self, elements: &[(&'static str, Element)]) -> Result<(), FirewallError> {
-        for (set, element) in elements {
-            let mut attempt = 1;
-            loop {
-                if self.socket.element(TABLE, set, &element.key).map_err(FirewallError::Read)?.is_none() {
-                    break;
-                }
-                let mut batch = Batch::new(TABLE);
-                batch.delete_elements(set, &[Element { key: element.key.clone(), ..Element::default() }]);
-                match self.socket.commit(&batch) {
-                    // Somebody removed it, or flushed the table, between the look and the change.
-                    Err(NftablesError::Missing) if attempt < ATTEMPTS => attempt += 1,
-                    result => break result.map_err(FirewallError::Change)?,
-                }
-            }
-        }
-        Ok(())
     }
 }

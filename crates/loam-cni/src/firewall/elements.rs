@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::egress::RULED;
 use super::records::{AdmissionRecord, NetworkRecord, PortsRecord};
 use super::ruleset::{
     ADDRESSED4, ADDRESSED6, ADMITTED4, ADMITTED6, BRIDGES, EVERYONE4, EVERYONE6, GUARDED, HAIRPIN4, HAIRPIN6,
@@ -135,10 +136,13 @@ pub(super) fn sources(record: &NetworkRecord) -> Vec<(&'static str, Element)> {
 /// The elements that published ports need beside themselves.
 pub(super) fn surroundings(record: &PortsRecord) -> Vec<(&'static str, Element)> {
     let mut elements: Vec<_> = subnets(&record.hairpin, HAIRPIN4, HAIRPIN6).collect();
-    if let Some(bridge) = &record.bridge {
-        elements.push((BRIDGES, Element { key: link_bytes(bridge), ..Element::default() }));
-    }
+    elements.extend(record.bridge.as_deref().map(bridge));
     elements
+}
+
+/// The element of a link over which the host's loopback reaches published ports.
+pub(super) fn bridge(link: &str) -> (&'static str, Element) {
+    (BRIDGES, Element { key: link_bytes(link), ..Element::default() })
 }
 
 /// The name of a link, filled up.
@@ -181,17 +185,18 @@ pub(super) fn within(bridge: &str) -> (&'static str, Element) {
     (WITHIN, Element { key, ..Element::default() })
 }
 
-/// All that the table may have for a network and its bridge, in parts of which each is there whole or not at all.
-pub(super) fn of_network(sources: &[IpNet], bridge: Option<&str>) -> Vec<Vec<(&'static str, Element)>> {
+/// All that the table may have for a network's subnets and its bridge, in parts of which each is there whole or not at all.
+pub(super) fn of_network(subnets_of: &[IpNet], link: Option<&str>) -> Vec<Vec<(&'static str, Element)>> {
     let mut parts = Vec::new();
-    for net in sources {
+    for net in subnets_of {
         let net = std::slice::from_ref(net);
         parts.push(subnets(net, SOURCES4, SOURCES6).collect());
         parts.push(subnets(net, HAIRPIN4, HAIRPIN6).collect());
     }
-    let bridge = PortsRecord { bridge: bridge.map(str::to_owned), ..PortsRecord::default() };
-    parts.push(surroundings(&bridge));
-    parts.retain(|part: &Vec<_>| !part.is_empty());
+    if let Some(link) = link {
+        let ruled = (RULED, Element { key: link_bytes(link), ..Element::default() });
+        parts.extend([bridge(link), guarded(link), within(link), ruled].map(|element| vec![element]));
+    }
     parts
 }
 

@@ -1,4 +1,4 @@
-//! Watching over the table: whoever flushes it, as firewall managers do when they are reloaded, has it restored at once.
+//! Watching over the tables: whoever flushes it, as firewall managers do when they are reloaded, has them restored at once.
 //!
 //! The kernel tells of each change of nf_tables (nfnetlink.h, `NFNLGRP_NFTABLES`). Nothing is asked of it until it does.
 
@@ -8,7 +8,7 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 
 use super::{Firewall, FirewallError, TABLE};
 use crate::netlink::{Socket, attributes, text};
-use crate::nftables::{FAMILY_INET, NftablesError, is_removal};
+use crate::nftables::{FAMILY_BRIDGE, FAMILY_INET, NftablesError, is_removal};
 use crate::protocol::Host;
 
 /// The group of changes of nf_tables (`NFNLGRP_NFTABLES`).
@@ -18,7 +18,7 @@ const QUIET: Duration = Duration::from_millis(50);
 /// How long it may take until it is quiet.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// A watch over the table of the network namespace of the thread that began it.
+/// A watch over our table, and that of bridges, of the network namespace of the thread that began it.
 #[derive(Debug)]
 pub struct Watch {
     socket: Socket,
@@ -26,7 +26,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins, and restores the table if it is broken already.
+    /// Begins, and restores what is broken already.
     pub fn begin(host: &Host) -> Result<Self, FirewallError> {
         let failed = |cause| FirewallError::Read(NftablesError::Netlink(cause));
         let mut socket = Socket::open(NETLINK_NETFILTER).map_err(failed)?;
@@ -37,7 +37,7 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Restores the table if it is broken; says whether it was.
+    /// Restores what is broken; says whether anything was.
     fn mend(&mut self) -> Result<bool, FirewallError> {
         let broken = self.firewall.is_broken()?;
         if broken {
@@ -46,7 +46,7 @@ impl Watch {
         Ok(broken)
     }
 
-    /// Waits until the table was broken, and has been restored. False when the time is up before.
+    /// Waits until a table was broken, and has been restored. False when the time is up before.
     pub fn restored(&mut self, limit: Option<Duration>) -> Result<bool, FirewallError> {
         let deadline = limit.map(|limit| Instant::now() + limit);
         loop {
@@ -62,11 +62,11 @@ impl Watch {
         }
     }
 
-    /// Hears what changes; says whether our table may be concerned, or `None` when the time is up before anything does.
+    /// Hears what changes; says whether our tables may be concerned, or `None` when the time is up before anything does.
     fn hear(&mut self, limit: Option<Duration>) -> Result<Option<bool>, FirewallError> {
         let mut concerned = false;
         let heard = self.socket.wait(limit, |message| {
-            let of_family = message.payload.first() == Some(&FAMILY_INET);
+            let of_family = matches!(message.payload.first(), Some(&(FAMILY_INET | FAMILY_BRIDGE)));
             if is_removal(message.kind) && of_family {
                 let mut parts = attributes(message.payload.get(4..).unwrap_or_default());
                 concerned |= parts.any(|(kind, value)| kind == 1 && text(value) == TABLE);

@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 
-use super::{Setup, check_link, configure, container_interface, not_entered, with_addresses, wrong};
+use super::{
+    Setup, check_link, configure, container_interface, not_entered, remove_by_kind, with_addresses, wrong,
+};
 use crate::delegate::{call_ipam, is_built_in_ipam};
 use crate::namespace::Namespace;
 use crate::netlink::Link;
@@ -113,6 +115,12 @@ pub(crate) fn detach(
         call_ipam(context, ipam, Command::Del)?;
         namespace.as_ref().map_or(Ok(()), remove)
     }
+}
+
+/// DEL of a plugin that makes a link of one kind: needs nothing of what it was made from.
+pub(crate) fn detach_link(context: &Context<'_>, kind: &str) -> Result<(), CniError> {
+    let config = InterfaceConfig::read(context)?;
+    detach(context, &config, |namespace| remove_by_kind(namespace, &context.interface, kind))
 }
 
 /// CHECK: the addresses' reservation, then the link; `verify` sees it inside the namespace.

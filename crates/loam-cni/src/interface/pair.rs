@@ -2,9 +2,9 @@
 
 use rustix::io::Errno;
 
-use super::{failed, is_retired, named};
+use super::{Derived, failed, is_retired, named, retire_pair};
 use crate::netlink::{Batch, NetlinkError, RouteSocket, Veth};
-use crate::protocol::{CniError, code};
+use crate::protocol::{CniError, Context, ValidAttachments, code};
 use crate::sysctl;
 
 /// How often a name that is taken by a dying link is tried again.
@@ -64,6 +64,31 @@ fn is_taken(socket: &mut RouteSocket, veth: &Veth<'_>) -> Result<bool, CniError>
         Some(retired) => remove_pair(socket, &retired.name).map(|_| false),
         None => Ok(true),
     }
+}
+
+/// The alias of the host's end of a network's pair: the plugin's name and the network's, cut to what fits (if.h,
+/// `IFALIASZ`).
+pub(crate) fn pair_alias(plugin: &str, context: &Context<'_>) -> String {
+    let mut alias = format!("loam-cni {plugin} {}", context.config.name);
+    alias.truncate(255);
+    alias
+}
+
+/// Removes the pairs with an alias that belong to no valid attachment; and those out of service since a DEL that was
+/// killed.
+pub(crate) fn remove_stray_pairs(alias: &str, valid: &ValidAttachments) -> Result<(), CniError> {
+    let valid: Vec<String> =
+        valid.owners().map(|known| Derived::new(known.container, known.interface).host_name).collect();
+    let mut socket = RouteSocket::open().map_err(failed("opening a socket"))?;
+    for link in socket.links().map_err(failed("listing links"))? {
+        let ours = link.kind == "veth" && link.alias == alias;
+        if ours && is_retired(&link) {
+            remove_pair(&mut socket, &link.name)?;
+        } else if ours && Derived::is_host_name(&link.name) && !valid.contains(&link.name) {
+            retire_pair(&mut socket, &link.name, None)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes a pair by its end on the host; says whether it was there.

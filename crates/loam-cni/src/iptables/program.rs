@@ -9,11 +9,12 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 
 use super::ruleset::{Change, Table};
-use crate::delegate::run;
+use crate::delegate::{Limits, run};
 use crate::protocol::{CniError, Host, code};
 
-/// How long a program may take; it may wait for the lock of another.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// How long a program may take; it may wait for the lock of another. And how many bytes it may say: the whole table of a
+/// host with a hundred thousand rules is some ten million.
+const LIMITS: Limits = Limits { time: Duration::from_secs(30), output: 64 << 20 };
 /// How often a change is tried again when somebody else's came between.
 const ATTEMPTS: u32 = 3;
 /// The longest part of a program's words that is told.
@@ -92,23 +93,23 @@ impl Iptables {
         Ok(Table::parse(name, &String::from_utf8_lossy(&text)))
     }
 
-    /// Makes a change that is worked out from what the table holds; an empty change is none.
+    /// Makes a change that is worked out from what the table holds, and gives that; an empty change is none.
     pub fn change(
         &mut self,
         family: Family,
         name: &'static str,
         fill: impl Fn(&Table, &mut Change),
-    ) -> Result<(), IptablesError> {
+    ) -> Result<Table, IptablesError> {
         let mut attempt = 1;
         loop {
             let table = self.table(family, name)?;
             let mut change = Change::default();
             fill(&table, &mut change);
-            let Some(text) = change.to_text(name) else { return Ok(()) };
+            let Some(text) = change.to_text(name) else { return Ok(table) };
             match call(&family.program("restore"), &["--noflush", "-w"], text.as_bytes()) {
                 // A rule that was to be removed may be gone.
                 Err(IptablesError::Refused(..)) if attempt < ATTEMPTS => attempt += 1,
-                result => return result.map(drop),
+                result => return result.map(|_| table),
             }
         }
     }
@@ -119,8 +120,7 @@ fn call(program: &str, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, Ipta
     let path = find(program);
     let mut command = Command::new(&path);
     command.args(arguments);
-    let output =
-        run(command, input, TIME_LIMIT).map_err(|what| IptablesError::Run(program.to_owned(), what))?;
+    let output = run(command, input, LIMITS).map_err(|what| IptablesError::Run(program.to_owned(), what))?;
     if output.status.success() {
         return Ok(output.stdout);
     }
@@ -154,5 +154,13 @@ mod tests {
         let silent = call("sh", &["-c", "exit 3"], b"").expect_err("it failed");
         assert_eq!(silent.to_string(), "`sh` failed: exit status: 3");
         assert_eq!(CniError::from(missing).code, code::IO);
+    }
+
+    #[test]
+    fn the_table_of_a_host_with_very_many_rules_is_read() {
+        let rule = "-A KUBE-SERVICES -d 10.96.0.1/32 -p tcp -m comment --comment of-a-service -j KUBE-SVC-X";
+        let script = format!("yes -- '{rule}' | head -n 250000");
+        let text = call("sh", &["-c", &script], b"").expect("it is within the limit");
+        assert!(text.len() > 20 << 20, "{}", text.len());
     }
 }

@@ -206,6 +206,19 @@ impl Change {
         self
     }
 
+    /// Makes a chain, and what leads to it, what they were in an earlier table.
+    pub fn put_back(&mut self, table: &Table, before: &Table, chain: &str) -> &mut Self {
+        if !before.has_chain(chain) {
+            return self.remove_chain(table, chain);
+        }
+        for rule in table.leading_to(chain) {
+            self.remove(rule);
+        }
+        self.fresh_chain(chain);
+        self.lines.extend(before.rules(chain).chain(before.leading_to(chain)).map(str::to_owned));
+        self
+    }
+
     /// The input of `iptables-restore`; `None` when nothing is to be changed.
     pub(super) fn to_text(&self, table: &str) -> Option<String> {
         if self.chains.is_empty() && self.lines.is_empty() {

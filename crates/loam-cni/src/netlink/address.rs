@@ -9,7 +9,8 @@ use netlink_packet_route::address::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::batch::Batch;
-use super::socket::{NetlinkError, RouteSocket};
+use super::route_socket::RouteSocket;
+use super::socket::NetlinkError;
 
 /// An address of a link as the kernel shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

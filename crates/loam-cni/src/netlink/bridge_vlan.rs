@@ -6,7 +6,7 @@ use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 
 use super::attribute::Attributes;
 use super::batch::Batch;
-use super::link::by_index;
+use super::link_request::by_index;
 
 /// Numbers from the first to the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use netlink_packet_route::link::{
 };
 
 use super::batch::Batch;
-use super::link::{by_index, by_name};
+use super::link_request::{by_index, by_name};
 use crate::namespace::Namespace;
 
 /// What a link over another, or one that hangs on nothing, is.

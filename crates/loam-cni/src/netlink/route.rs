@@ -10,7 +10,8 @@ use netlink_packet_route::route::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::batch::Batch;
-use super::socket::{NetlinkError, RouteSocket};
+use super::route_socket::RouteSocket;
+use super::socket::NetlinkError;
 use crate::protocol::Route;
 
 /// A route as the kernel shows it.

@@ -13,7 +13,8 @@ use rustix::io::Errno;
 
 use super::attribute::attributes;
 use super::batch::Batch;
-use super::socket::{Answer, NetlinkError, RouteSocket};
+use super::route_socket::{Answer, RouteSocket};
+use super::socket::NetlinkError;
 
 /// A rule: where routes for packets are looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,11 +141,6 @@ impl StoredRoute {
         self.message.header.protocol == RouteProtocol::Kernel
     }
 
-    /// Whether it is reachable by more than this link's neighbours.
-    pub fn is_universal(&self) -> bool {
-        self.message.header.scope == RouteScope::Universe
-    }
-
     fn link(&self) -> Option<u32> {
         self.message.attributes.iter().find_map(|attribute| match attribute {
             RouteAttribute::Oif(link) => Some(*link),
@@ -152,12 +148,13 @@ impl StoredRoute {
         })
     }
 
-    /// The same in another table, as it is to be added: without what the kernel only tells.
+    /// The same in another table, as it is to be added: without what the kernel only tells. That its gateway is on the link,
+    /// whatever the other routes say, is not only told.
     #[must_use]
     pub fn in_table(&self, table: u32) -> Self {
         let mut message = self.message.clone();
         message.header.table = short(table);
-        message.header.flags = RouteFlags::empty();
+        message.header.flags &= RouteFlags::Onlink;
         message.attributes.retain(|attribute| {
             !matches!(attribute, RouteAttribute::Table(_) | RouteAttribute::CacheInfo(_))
         });

@@ -3,7 +3,7 @@
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVrf, LinkAttribute, LinkFlags, LinkInfo};
 
 use super::batch::Batch;
-use super::link::{by_index, by_name, set_up};
+use super::link_request::{by_index, by_name, set_up};
 
 /// One setting of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

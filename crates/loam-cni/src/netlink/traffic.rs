@@ -7,8 +7,9 @@ use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 
 use super::attribute::{Attributes, attributes, text};
 use super::batch::Batch;
-use super::link::{by_name, set_up};
-use super::socket::{Answer, NetlinkError, RouteSocket};
+use super::link_request::{by_name, set_up};
+use super::route_socket::{Answer, RouteSocket};
+use super::socket::NetlinkError;
 
 /// Where a link's own discipline hangs (`TC_H_ROOT`).
 const ROOT: u32 = 0xffff_ffff;

@@ -1,7 +1,5 @@
 //! The socket to nf_tables.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use rustix::io::Errno;
 
@@ -58,29 +56,6 @@ impl From<NetlinkError> for NftablesError {
 #[derive(Debug)]
 pub struct NftablesSocket {
     socket: Socket,
-}
-
-/// Sockets that are kept open between uses.
-///
-/// When a socket of netfilter is closed, the kernel first waits for the end of what was removed shortly before,
-/// which takes a grace period of ten milliseconds and more. Kept open, it waits for nothing until the process ends.
-/// A pool must be used in one network namespace only.
-#[derive(Clone, Debug, Default)]
-pub struct SocketPool {
-    sockets: Arc<Mutex<Vec<NftablesSocket>>>,
-}
-
-impl SocketPool {
-    /// Takes a socket out, or opens one.
-    pub(crate) fn take(&self) -> Result<NftablesSocket, NftablesError> {
-        let kept = self.sockets.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        kept.map_or_else(NftablesSocket::open, Ok)
-    }
-
-    /// Puts a socket in.
-    pub(crate) fn put(&self, socket: NftablesSocket) {
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
-    }
 }
 
 impl NftablesSocket {

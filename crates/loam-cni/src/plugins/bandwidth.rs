@@ -192,7 +192,7 @@ fn verify(socket: &mut RouteSocket, link: &Link, wanted: TokenBucket) -> Result<
 fn gc(context: &Context<'_>) -> Result<(), CniError> {
     let network = &context.config.name;
     let valid = context.config.valid_attachments()?;
-    let valid: Vec<String> = valid.iter().map(|known| ifb_name(network, &known.container_id)).collect();
+    let valid: Vec<String> = valid.owners().map(|known| ifb_name(network, known.container)).collect();
     let mut socket = open()?;
     for link in socket.links().map_err(failed("listing links"))? {
         if link.kind == "ifb" && link.alias == alias(network) && !valid.contains(&link.name) {

@@ -4,29 +4,32 @@
 //! bridge, its other made inside the namespace; one in the namespace sets addresses, links and routes. Addresses come
 //! first, from the address plugin, and rules before links are up, so that nothing passes unguarded.
 //!
-//! The name of the host's end follows from container id and interface, so that DEL finds it without any record. The
-//! pair is out of service when DEL answers, with its names free and nothing passing, so that the address can be given
-//! back; the kernel has removed it a moment later (see `interface::retire`). A namespace that is gone takes the pair with
-//! it, but not at once, and not while somebody keeps it: DEL does not rely on that.
+//! The name of the host's end follows from container id and interface, so that DEL finds it without any record. It carries
+//! the network's name as alias, so that GC knows whose it is: several networks may share a bridge. The pair is out of
+//! service when DEL answers, with its names free and nothing passing, so that the address can be given back; the kernel has
+//! removed it a moment later (see `interface::retire`). A namespace that is gone takes the pair with it, but not at once,
+//! and not while somebody keeps it: DEL does not rely on that.
 
 mod check;
 mod config;
 mod gateway;
+mod gateway_link;
 mod host;
+mod sender_check;
 mod vlan;
 
 use crate::delegate::call_ipam;
 use crate::interface::{
-    Derived, configure, container_interface, failed, is_retired, remove_pair, remove_with_mac, retire_pair,
-    with_addresses,
+    Derived, configure, container_interface, failed, pair_alias, remove_pair, remove_stray_pairs,
+    remove_with_mac, retire_pair, with_addresses,
 };
 use crate::masquerade;
 use crate::netlink::{Link, RouteSocket};
 use crate::plugins::{Plugin, Role};
 use crate::protocol::{CniError, CniResult, Command, Context, Interface, Version};
-use crate::spoof_check::{self, Sender};
 use check::check;
 use config::Config;
+pub use gateway_link::remove_gateway_links;
 
 /// The plugin.
 pub const PLUGIN: Plugin =
@@ -59,7 +62,7 @@ fn attach(
     let mut gateway_link = None;
     if config.is_gateway {
         gateway_link =
-            config.vlan.map(|vlan| vlan::ensure_gateway(&mut socket, &bridge, vlan)).transpose()?;
+            config.vlan.map(|vlan| gateway_link::ensure_gateway(&mut socket, &bridge, vlan)).transpose()?;
         gateway::serve(&mut socket, gateway_link.as_ref().unwrap_or(&bridge), config, &result)?;
     }
     let mut derived = Derived::new(&context.container_id, &context.interface);
@@ -73,7 +76,7 @@ fn attach(
         Err(error) => {
             remove_pair(&mut socket, &derived.host_name)?;
             if config.check_senders {
-                spoof_check::release(context)?;
+                sender_check::release(context)?;
             }
             return Err(error);
         }
@@ -95,8 +98,7 @@ fn guard(context: &Context<'_>, config: &Config, derived: &Derived) -> Result<()
     if !config.check_senders {
         return Ok(());
     }
-    let sender = Sender::new(&context.config.name, &derived.host_name, derived.mac);
-    spoof_check::guard(context, &sender)
+    sender_check::guard(context, derived)
 }
 
 fn host_interface(link: &Link) -> Interface {
@@ -141,7 +143,7 @@ fn del(context: &Context<'_>) -> Result<(), CniError> {
         masquerade::remove(context, backend)?;
     }
     if config.check_senders {
-        spoof_check::release(context)?;
+        sender_check::release(context)?;
     }
     match &config.ipam_type {
         Some(kind) => call_ipam(context, kind, Command::Del).map(drop),
@@ -149,31 +151,17 @@ fn del(context: &Context<'_>) -> Result<(), CniError> {
     }
 }
 
-/// Removes the bridge's ports, and the addresses, of all attachments that are not valid; and pairs that are out of service
-/// since a DEL that was killed.
+/// Removes the network's ports, and the addresses, of all attachments that are not valid. Those of another network on the
+/// same bridge are not told of, and stay.
 fn gc(context: &Context<'_>) -> Result<(), CniError> {
     let config = Config::read_for_removal(context)?;
-    let attachments = context.config.valid_attachments()?;
-    let valid: Vec<String> =
-        attachments.iter().map(|known| Derived::new(&known.container_id, &known.ifname).host_name).collect();
-    let mut socket = RouteSocket::open().map_err(failed("opening a socket"))?;
-    let links = socket.links().map_err(failed("listing links"))?;
-    let bridge = links.iter().find(|link| link.name == config.bridge).map(|link| link.index);
-    for link in links.iter().filter(|link| bridge.is_some() && link.controller == bridge) {
-        if link.kind == "veth" && Derived::is_host_name(&link.name) && !valid.contains(&link.name) {
-            retire_pair(&mut socket, &link.name, None)?;
-        }
-    }
-    for link in links.iter().filter(|link| is_retired(link)) {
-        remove_pair(&mut socket, &link.name)?;
-    }
+    let valid = context.config.valid_attachments()?;
+    remove_stray_pairs(&pair_alias(PLUGIN.name, context), &valid)?;
     if let Some(backend) = config.masquerade {
         masquerade::collect(context, backend)?;
     }
     if config.check_senders {
-        spoof_check::collect(context.host, &context.config.name, |container, interface| {
-            attachments.iter().any(|known| known.container_id == container && known.ifname == interface)
-        })?;
+        sender_check::collect(context, &valid)?;
     }
     match &config.ipam_type {
         Some(kind) => call_ipam(context, kind, Command::Gc).map(drop),

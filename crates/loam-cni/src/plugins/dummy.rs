@@ -1,8 +1,8 @@
 //! The `dummy` plugin: a link that leads nowhere, for addresses that a container shall have.
 
 use crate::interface::{
-    Addresses, InterfaceConfig, LinkRequest, Setup, attach, check as check_interface, detach, gc, make_link,
-    remove_by_kind, status,
+    Addresses, InterfaceConfig, LinkRequest, Setup, attach, check as check_interface, detach_link, gc,
+    make_link, remove_by_kind, status,
 };
 use crate::namespace::Namespace;
 use crate::netlink::LinkKind;
@@ -10,8 +10,16 @@ use crate::plugins::{Plugin, Role};
 use crate::protocol::{CniError, CniResult, Context, Version};
 
 /// The plugin.
-pub const PLUGIN: Plugin =
-    Plugin { name: KIND, role: Role::Interface, oldest: Version::V0_1_0, add, del, check, gc, status };
+pub const PLUGIN: Plugin = Plugin {
+    name: KIND,
+    role: Role::Interface,
+    oldest: Version::V0_1_0,
+    add,
+    del: |context| detach_link(context, KIND),
+    check,
+    gc,
+    status,
+};
 
 const KIND: &str = "dummy";
 
@@ -24,12 +32,6 @@ fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
     make_link(context, &namespace, &request)?;
     let undo = |namespace: &Namespace| remove_by_kind(namespace, &context.interface, KIND);
     attach(context, &namespace, &config, Addresses::Plugin(ipam), &Setup::HOST_ONLY, undo)
-}
-
-/// Removes the link and gives the addresses back.
-fn del(context: &Context<'_>) -> Result<(), CniError> {
-    let config = InterfaceConfig::read(context)?;
-    detach(context, &config, |namespace| remove_by_kind(namespace, &context.interface, KIND))
 }
 
 /// Verifies the link, its addresses and routes.

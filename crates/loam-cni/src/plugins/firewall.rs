@@ -33,10 +33,6 @@ fn refused(cause: FirewallError) -> CniError {
     CniError::internal("letting the container's traffic through failed", &cause)
 }
 
-fn owner<'a>(context: &'a Context<'_>) -> Owner<'a> {
-    Owner { container: &context.container_id, interface: &context.interface }
-}
-
 fn addresses(result: &CniResult) -> Vec<IpAddr> {
     result.ips.iter().map(|ip| ip.address.addr()).collect()
 }
@@ -86,7 +82,8 @@ fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
     let record = record(context, &config, backend, &previous)?;
     let addresses = addresses(&previous);
     let mut table = Firewall::open(context.host).map_err(refused)?;
-    table.admit(&owner(context), &record).map_err(refused)?;
+    let before = table.admission(&context.owner()).map_err(refused)?;
+    table.admit(&context.owner(), &record).map_err(refused)?;
     let set = match backend {
         Backend::Nftables => Ok(()),
         Backend::Iptables => iptables::add(context, &config, &addresses, bridge(&config, &previous)?),
@@ -97,7 +94,12 @@ fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
         set.and_then(|()| if config.policy == Policy::Isolated { isolate_port(&previous) } else { Ok(()) });
     if let Err(error) = set {
         // The error that is told is the one that led here.
-        drop(withdraw(context, &mut table, &owner(context), Some(&previous)));
+        if let Some(before) = before {
+            // What an earlier ADD let through is not this one's to take back.
+            drop(table.admit(&context.owner(), &before));
+            return Err(error);
+        }
+        drop(withdraw(context, &mut table, &context.owner(), Some(&previous)));
         return Err(error);
     }
     Ok(previous)
@@ -110,7 +112,7 @@ fn isolate_port(result: &CniResult) -> Result<(), CniError> {
     for end in result.interfaces.iter().skip(1).filter(|end| end.sandbox.is_empty()) {
         let link = socket.link(&end.name).map_err(failed(format!("looking up `{}`", end.name)))?;
         if link.is_some_and(|link| link.controller.is_some()) {
-            batch.set_port(&end.name, PortSettings { isolated: Some(true), hairpin: None });
+            batch.set_port(&end.name, PortSettings { isolated: Some(true), hairpin: None }, None);
             steps.push(format!("isolating port `{}`", end.name));
         }
     }
@@ -166,7 +168,7 @@ fn withdraw(
 /// Takes back what was let through; success when there is nothing.
 fn del(context: &Context<'_>) -> Result<(), CniError> {
     let mut table = Firewall::open(context.host).map_err(refused)?;
-    withdraw(context, &mut table, &owner(context), context.config.previous.as_ref())?;
+    withdraw(context, &mut table, &context.owner(), context.config.previous.as_ref())?;
     unmanaged::forget(context, WHAT)
 }
 
@@ -175,7 +177,7 @@ fn check(context: &Context<'_>) -> Result<(), CniError> {
     let config = Config::read(context)?;
     let previous = context.config.require_previous()?;
     let mut table = Firewall::open(context.host).map_err(refused)?;
-    let kept = table.admission(&owner(context)).map_err(refused)?;
+    let kept = table.admission(&context.owner()).map_err(refused)?;
     let backend = match kept {
         Some(kept) => kept.elsewhere.and_then(|known| Backend::parse(&known.backend)).unwrap_or_default(),
         None => config.choose(context)?,
@@ -189,7 +191,7 @@ fn check(context: &Context<'_>) -> Result<(), CniError> {
         Backend::Unmanaged => unmanaged::is_noted(context, WHAT),
     };
     let needs_table = backend == Backend::Nftables || record.bridge.is_some();
-    if elsewhere && (!needs_table || table.is_admitted(&owner(context), &record).map_err(refused)?) {
+    if elsewhere && (!needs_table || table.is_admitted(&context.owner(), &record).map_err(refused)?) {
         return Ok(());
     }
     let message = format!("traffic of container {} is not let through as configured", context.container_id);
@@ -200,10 +202,9 @@ fn check(context: &Context<'_>) -> Result<(), CniError> {
 fn gc(context: &Context<'_>) -> Result<(), CniError> {
     let valid = context.config.valid_attachments()?;
     let mut table = Firewall::open(context.host).map_err(refused)?;
-    for (container, interface) in table.admitted(&context.config.name).map_err(refused)? {
-        if !valid.iter().any(|known| known.container_id == container && known.ifname == interface) {
-            let owner = Owner { container: &container, interface: &interface };
-            withdraw(context, &mut table, &owner, None)?;
+    for known in table.admitted(&context.config.name).map_err(refused)? {
+        if !valid.contains(&known.owner()) {
+            withdraw(context, &mut table, &known.owner(), None)?;
         }
     }
     unmanaged::collect(context, WHAT)

@@ -20,7 +20,7 @@ mod store;
 use ipnet::IpNet;
 
 use crate::plugins::{Plugin, Role};
-use crate::protocol::{CniError, CniResult, Context, IpConfig, Version, code};
+use crate::protocol::{CniError, CniResult, Context, IpConfig, Owner, Version, code};
 use config::Config;
 use store::{Store, StoreError};
 
@@ -123,9 +123,10 @@ fn gc(context: &Context<'_>) -> Result<(), CniError> {
         return Ok(());
     };
     stored(store.retain(|container, interface| {
-        valid.iter().any(|known| {
-            known.container_id == container && (interface.is_empty() || known.ifname == interface)
-        })
+        if interface.is_empty() {
+            return valid.owners().any(|known| known.container == container);
+        }
+        valid.contains(&Owner { container, interface })
     }))
 }
 

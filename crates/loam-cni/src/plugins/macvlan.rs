@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use crate::interface::{
-    Addresses, InterfaceConfig, LinkRequest, Parent, Setup, attach, check as check_interface, detach, gc,
-    make_link, remove_by_kind, status as forward_status, wanted_mac,
+    Addresses, InterfaceConfig, LinkRequest, Parent, Setup, attach, check as check_interface, detach_link,
+    gc, make_link, remove_by_kind, status as forward_status, wanted_mac,
 };
 use crate::namespace::Namespace;
 use crate::netlink::LinkKind;
@@ -12,8 +12,16 @@ use crate::plugins::{Plugin, Role};
 use crate::protocol::{CniError, CniResult, Context, Version, check_interface_name};
 
 /// The plugin.
-pub const PLUGIN: Plugin =
-    Plugin { name: KIND, role: Role::Interface, oldest: Version::V0_1_0, add, del, check, gc, status };
+pub const PLUGIN: Plugin = Plugin {
+    name: KIND,
+    role: Role::Interface,
+    oldest: Version::V0_1_0,
+    add,
+    del: |context| detach_link(context, KIND),
+    check,
+    gc,
+    status,
+};
 
 const KIND: &str = "macvlan";
 
@@ -85,12 +93,6 @@ fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
     let addresses = config.interface.ipam_type().map_or(Addresses::None, Addresses::Plugin);
     let undo = |namespace: &Namespace| remove_by_kind(namespace, &context.interface, KIND);
     attach(context, &namespace, &config.interface, addresses, &Setup::OPEN, undo)
-}
-
-/// Removes the link and gives the addresses back.
-fn del(context: &Context<'_>) -> Result<(), CniError> {
-    let config = InterfaceConfig::read(context)?;
-    detach(context, &config, |namespace| remove_by_kind(namespace, &context.interface, KIND))
 }
 
 /// Verifies the link, its mode, addresses and routes.

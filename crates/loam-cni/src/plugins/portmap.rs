@@ -8,112 +8,25 @@
 //! the reference plugin makes them; with `none` they are noted for the administrator.
 
 mod backend;
+mod config;
 mod iptables;
+mod way;
 
 use std::net::IpAddr;
 
-use serde::Deserialize;
-
 use crate::conntrack::Forget;
-use crate::firewall::{Firewall, FirewallError, Mapping, Owner, PortsRecord, TransportProtocol};
-use crate::netlink::RouteSocket;
+use crate::firewall::{Firewall, FirewallError, Mapping, PortsRecord, TransportProtocol};
 use crate::nftables::NftablesError;
 use crate::plugins::{Plugin, Role};
-use crate::protocol::{CniError, CniResult, Context, IpConfig, Version, code};
-use crate::sysctl;
+use crate::protocol::{CniError, CniResult, Context, IpConfig, Owner, Version, code};
 use crate::unmanaged;
 use backend::Backend;
-use iptables::Publication;
+use config::Config;
+use way::Way;
 
 /// The plugin.
 pub const PLUGIN: Plugin =
     Plugin { name: "portmap", role: Role::Chained, oldest: Version::V0_1_0, add, del, check, gc, status };
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PortMapping {
-    host_port: u16,
-    container_port: u16,
-    #[serde(default)]
-    protocol: String,
-    #[serde(default, rename = "hostIP")]
-    host_ip: String,
-}
-
-#[derive(Debug)]
-struct Config {
-    backend: Backend,
-    mappings: Vec<PortMapping>,
-    masquerade: bool,
-    masquerade_all: bool,
-}
-
-impl Config {
-    fn read(context: &Context<'_>) -> Result<Self, CniError> {
-        let config = &context.config;
-        let mappings: Vec<PortMapping> = config.get(&["runtimeConfig", "portMappings"])?.unwrap_or_default();
-        for mapping in &mappings {
-            if mapping.host_port == 0 || mapping.container_port == 0 {
-                let (host, container) = (mapping.host_port, mapping.container_port);
-                return Err(CniError::invalid_config(format!("invalid port mapping {host} to {container}")));
-            }
-        }
-        Ok(Self {
-            backend: Backend::read(context)?,
-            mappings,
-            masquerade: config.get(&["snat"])?.unwrap_or(true),
-            masquerade_all: config.get(&["masqAll"])?.unwrap_or_default(),
-        })
-    }
-
-    /// What iptables gets.
-    fn publication<'a>(
-        &self,
-        options: &'a backend::Options,
-        mappings: &'a [Mapping],
-        addresses: &'a [&'a IpConfig],
-    ) -> Publication<'a> {
-        let (masquerade, masquerade_all) = (self.masquerade, self.masquerade_all);
-        Publication { options, mappings, addresses, masquerade, masquerade_all }
-    }
-
-    /// The mappings to the container's addresses, for each family that they are meant for.
-    fn resolve(&self, addresses: &[IpAddr]) -> Result<Vec<Mapping>, CniError> {
-        let mut resolved = Vec::new();
-        for mapping in &self.mappings {
-            let protocol = match mapping.protocol.to_ascii_lowercase().as_str() {
-                "" | "tcp" => TransportProtocol::Tcp,
-                "udp" => TransportProtocol::Udp,
-                "sctp" => TransportProtocol::Sctp,
-                other => {
-                    let message = format!("unknown port protocol `{}`", other.escape_default());
-                    return Err(CniError::invalid_config(message));
-                }
-            };
-            let host_address: Option<IpAddr> = match mapping.host_ip.as_str() {
-                "" => None,
-                text => Some(text.parse().map_err(|_| {
-                    CniError::invalid_config(format!("`hostIP` `{}` is no address", text.escape_default()))
-                })?),
-            };
-            for target in addresses {
-                if host_address.is_some_and(|address| address.is_ipv4() != target.is_ipv4()) {
-                    continue;
-                }
-                resolved.push(Mapping {
-                    host_address: host_address.filter(|address| !address.is_unspecified()),
-                    host_port: mapping.host_port,
-                    protocol,
-                    target: *target,
-                    target_port: mapping.container_port,
-                });
-            }
-        }
-        resolved.sort_unstable();
-        resolved.dedup();
-        Ok(resolved)
-    }
-}
 
 /// What [`unmanaged`] calls it.
 const WHAT: &str = "ports";
@@ -136,67 +49,69 @@ fn refused(cause: FirewallError) -> CniError {
     }
 }
 
-fn owner<'a>(context: &'a Context<'_>) -> Owner<'a> {
-    Owner { container: &context.container_id, interface: &context.interface }
-}
-
 fn open(context: &Context<'_>) -> Result<Firewall, CniError> {
     Firewall::open(context.host).map_err(refused)
 }
 
-/// Publishes the ports.
+/// Publishes the ports. When that fails, everything is as it was: what an earlier ADD has published stays.
 fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
     let config = Config::read(context)?;
     let previous = context.config.require_previous()?.clone();
-    if config.mappings.is_empty() {
-        return Ok(previous);
-    }
     let addresses = container_addresses(&previous, &context.interface);
     let targets: Vec<IpAddr> = addresses.iter().map(|ip| ip.address.addr()).collect();
     let mappings = config.resolve(&targets)?;
     if mappings.is_empty() {
         return Ok(previous);
     }
-    let bridge = if config.masquerade { link_towards(targets[0])? } else { None };
+    let way = if config.masquerade { Way::towards(targets[0])? } else { None };
     let mut firewall = open(context)?;
+    let known =
+        firewall.has_published(&context.owner()).map_err(refused)? || iptables::has_published(context)?;
     match &config.backend {
         Backend::Nftables => {
-            let mut record = PortsRecord { network: context.config.name.clone(), ..PortsRecord::default() };
-            record.mappings.clone_from(&mappings);
-            if config.masquerade {
-                record.hairpin = addresses.iter().map(|ip| ip.address.trunc()).collect();
-                record.masquerade_all = config.masquerade_all;
-                record.bridge.clone_from(&bridge);
-            }
-            firewall.publish(&owner(context), &record).map_err(refused)?;
+            let record = record(context, &config, &mappings, &addresses, way.as_ref());
+            firewall.publish(&context.owner(), &record).map_err(refused)?;
         }
-        Backend::Iptables(options) => {
-            let publication = config.publication(options, &mappings, &addresses);
-            if let Err(error) = publication.publish(context) {
-                // The error that is told is the one that led here.
-                drop(iptables::withdraw(context));
-                return Err(error);
-            }
-        }
+        Backend::Iptables(options) => config.publication(options, &mappings, &addresses).publish(context)?,
         Backend::Unmanaged => {
             let rules: Vec<String> = mappings.iter().map(rule).collect();
             unmanaged::note(context, WHAT, &rules)?;
             return Ok(previous);
         }
     }
-    if let Some(bridge) = bridge.filter(|_| targets[0].is_ipv4()) {
-        sysctl::ensure(&format!("ipv4/conf/{bridge}/route_localnet"), "1").map_err(|cause| {
-            CniError::io(format!("opening `{bridge}` to the host's loopback failed"), &cause)
-        })?;
+    let way = way.as_ref().filter(|_| targets[0].is_ipv4());
+    let opened = way.map_or(Ok(()), Way::open_to_loopback).and_then(|()| {
+        let is_udp = |mapping: &&Mapping| mapping.protocol == TransportProtocol::Udp;
+        let udp = mappings.iter().filter(is_udp);
+        forget_flows(
+            &mut firewall,
+            udp.map(|udp| Forget::Port(udp.protocol.number(), udp.host_port, udp.target.is_ipv4())),
+        )
+    });
+    if opened.is_err() && !known {
+        // The error that is told is the one that led here.
+        drop(withdraw(context, &config, &mut firewall, &mappings));
     }
-    forget_flows(&mut firewall, &mappings, |mapping| {
-        (mapping.protocol == TransportProtocol::Udp).then_some(Forget::Port(
-            mapping.protocol.number(),
-            mapping.host_port,
-            mapping.target.is_ipv4(),
-        ))
-    })?;
-    Ok(previous)
+    opened.map(|()| previous.clone())
+}
+
+/// What the firewall keeps for the attachment.
+fn record(
+    context: &Context<'_>,
+    config: &Config,
+    mappings: &[Mapping],
+    addresses: &[&IpConfig],
+    way: Option<&Way>,
+) -> PortsRecord {
+    let mut record = PortsRecord { network: context.config.name.clone(), ..PortsRecord::default() };
+    record.mappings = mappings.to_vec();
+    if config.masquerade {
+        record.hairpin = addresses.iter().map(|ip| ip.address.trunc()).collect();
+        record.masquerade_all = config.masquerade_all;
+        record.bridge = way.map(|way| way.link.clone());
+        record.own_link = way.is_some_and(|way| way.own);
+    }
+    record
 }
 
 /// What would be set for a port, in nft's language.
@@ -210,26 +125,9 @@ fn rule(mapping: &Mapping) -> String {
     format!("{to} {protocol} dport {port} dnat {family} to {open}{target}{close}:{target_port}")
 }
 
-/// The link that leads to the container.
-fn link_towards(address: IpAddr) -> Result<Option<String>, CniError> {
-    let mut socket =
-        RouteSocket::open().map_err(|cause| CniError::internal("opening a socket failed", &cause))?;
-    let found = socket.link_towards(address).and_then(|index| match index {
-        Some(index) => socket.link_by_index(index),
-        None => Ok(None),
-    });
-    let link = found
-        .map_err(|cause| CniError::internal(format!("looking up the way to `{address}` failed"), &cause))?;
-    Ok(link.map(|link| link.name))
-}
-
 /// Has the kernel forget flows that would go on the old way. Each is asked for once.
-fn forget_flows(
-    firewall: &mut Firewall,
-    mappings: &[Mapping],
-    which: impl Fn(&Mapping) -> Option<Forget>,
-) -> Result<(), CniError> {
-    let mut wanted: Vec<Forget> = mappings.iter().filter_map(which).collect();
+fn forget_flows(firewall: &mut Firewall, flows: impl Iterator<Item = Forget>) -> Result<(), CniError> {
+    let mut wanted: Vec<Forget> = flows.collect();
     wanted.sort_unstable();
     wanted.dedup();
     firewall.forget_flows(&wanted).map_err(|cause| CniError::internal("forgetting old flows failed", &cause))
@@ -246,27 +144,44 @@ fn del(context: &Context<'_>) -> Result<(), CniError> {
         }
         None => Vec::new(),
     };
+    unmanaged::forget(context, WHAT)?;
+    withdraw(context, &config, &mut open(context)?, &given)
+}
+
+/// Withdraws the ports of an attachment: those that are known, and those given.
+fn withdraw(
+    context: &Context<'_>,
+    config: &Config,
+    firewall: &mut Firewall,
+    given: &[Mapping],
+) -> Result<(), CniError> {
     if matches!(config.backend, Backend::Iptables(_)) {
         iptables::withdraw(context)?;
     }
-    unmanaged::forget(context, WHAT)?;
-    let mut firewall = open(context)?;
-    let withdrawn = firewall.withdraw(&owner(context), &given).map_err(refused)?;
-    forget_flows(&mut firewall, &withdrawn, |mapping| Some(Forget::Target(mapping.target)))
+    withdraw_from_table(firewall, &context.owner(), given)
+}
+
+fn withdraw_from_table(
+    firewall: &mut Firewall,
+    owner: &Owner<'_>,
+    given: &[Mapping],
+) -> Result<(), CniError> {
+    let withdrawn = firewall.withdraw(owner, given).map_err(refused)?;
+    forget_flows(firewall, withdrawn.iter().map(|mapping| Forget::Target(mapping.target)))
 }
 
 /// Verifies that the ports are published.
 fn check(context: &Context<'_>) -> Result<(), CniError> {
     let config = Config::read(context)?;
     let previous = context.config.require_previous()?;
-    if config.mappings.is_empty() {
+    if config.is_empty() {
         return Ok(());
     }
     let addresses = container_addresses(previous, &context.interface);
     let targets: Vec<IpAddr> = addresses.iter().map(|ip| ip.address.addr()).collect();
     let mappings = config.resolve(&targets)?;
     let published = match &config.backend {
-        Backend::Nftables => open(context)?.is_published(&owner(context), &mappings).map_err(refused)?,
+        Backend::Nftables => open(context)?.is_published(&context.owner(), &mappings).map_err(refused)?,
         Backend::Iptables(options) => {
             config.publication(options, &mappings, &addresses).is_published(context)?
         }
@@ -285,11 +200,9 @@ fn check(context: &Context<'_>) -> Result<(), CniError> {
 fn gc(context: &Context<'_>) -> Result<(), CniError> {
     let valid = context.config.valid_attachments()?;
     let mut firewall = open(context)?;
-    for (container, interface) in firewall.published(&context.config.name).map_err(refused)? {
-        if !valid.iter().any(|known| known.container_id == container && known.ifname == interface) {
-            let owner = Owner { container: &container, interface: &interface };
-            let withdrawn = firewall.withdraw(&owner, &[]).map_err(refused)?;
-            forget_flows(&mut firewall, &withdrawn, |mapping| Some(Forget::Target(mapping.target)))?;
+    for known in firewall.published(&context.config.name).map_err(refused)? {
+        if !valid.contains(&known.owner()) {
+            withdraw_from_table(&mut firewall, &known.owner(), &[])?;
         }
     }
     iptables::collect(context, &valid)?;
@@ -302,39 +215,4 @@ fn status(context: &Context<'_>) -> Result<(), CniError> {
     let unavailable =
         |cause: FirewallError| CniError::new(code::UNAVAILABLE, "nf_tables can't be used").because(&cause);
     Firewall::open(context.host).and_then(|mut firewall| firewall.probe()).map_err(unavailable)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(text: &str) -> Config {
-        let mappings = serde_json::from_str(text).expect("valid JSON");
-        Config { backend: Backend::Nftables, mappings, masquerade: true, masquerade_all: false }
-    }
-
-    #[test]
-    fn mappings_are_resolved_for_the_families_that_they_are_meant_for() {
-        let both: Vec<IpAddr> = ["10.0.0.2", "fd00::2"].map(|text| text.parse().expect("valid")).to_vec();
-        let shown = |text: &str| -> Vec<String> {
-            let resolved = config(text).resolve(&both).expect("valid");
-            resolved
-                .iter()
-                .map(|mapping| format!("{mapping} {}:{}", mapping.target, mapping.target_port))
-                .collect()
-        };
-        let all =
-            r#"[{"hostPort":80,"containerPort":8080,"protocol":"tcp"},{"hostPort":80,"containerPort":8080}]"#;
-        assert_eq!(shown(all), ["80/tcp 10.0.0.2:8080", "80/tcp fd00::2:8080"]);
-        let four = r#"[{"hostPort":53,"containerPort":53,"protocol":"UDP","hostIP":"127.0.0.1"}]"#;
-        assert_eq!(shown(four), ["53/udp of 127.0.0.1 10.0.0.2:53"]);
-        let any6 = r#"[{"hostPort":53,"containerPort":53,"protocol":"udp","hostIP":"::"}]"#;
-        assert_eq!(shown(any6), ["53/udp fd00::2:53"]);
-        for bad in [
-            r#"[{"hostPort":1,"containerPort":1,"protocol":"icmp"}]"#,
-            r#"[{"hostPort":1,"containerPort":1,"hostIP":"x"}]"#,
-        ] {
-            assert!(config(bad).resolve(&both).is_err(), "{bad}");
-        }
-    }
 }

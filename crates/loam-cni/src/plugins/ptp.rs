@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::delegate::call_ipam;
 use crate::interface::{
     Derived, InterfaceConfig, Setup, check_link, configure, container_interface, failed, forward, make_pair,
-    not_entered, remove_pair, remove_with_mac, status, with_addresses, wrong,
+    not_entered, pair_alias, remove_pair, remove_stray_pairs, remove_with_mac, status, with_addresses, wrong,
 };
 use crate::masquerade::{self, Backend};
 use crate::namespace::Namespace;
@@ -59,11 +59,6 @@ fn addresses(result: &CniResult) -> Vec<IpNet> {
     result.ips.iter().map(|ip| ip.address).collect()
 }
 
-/// The alias of the host's end.
-fn alias(context: &Context<'_>) -> String {
-    format!("loam-cni ptp {}", context.config.name)
-}
-
 /// Makes the pair, and the routes on both sides.
 fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
     let config = Config::read(context)?;
@@ -99,7 +94,7 @@ fn attach(
         mtu: config.mtu,
     };
     let label = |batch: &mut Batch| {
-        batch.set_alias(&derived.host_name, &alias(context));
+        batch.set_alias(&derived.host_name, &pair_alias(PLUGIN.name, context));
     };
     make_pair(&mut socket, &veth, Some(("labelling the host's end", &label)), &|_| {})?;
     let setup = Setup { through_gateway: true, ..Setup::HOST_ONLY };
@@ -220,23 +215,7 @@ fn check(context: &Context<'_>) -> Result<(), CniError> {
 /// Removes the network's pairs, and the addresses, of all attachments that are not valid.
 fn gc(context: &Context<'_>) -> Result<(), CniError> {
     let config = InterfaceConfig::read(context)?;
-    let valid: Vec<String> = context
-        .config
-        .valid_attachments()?
-        .iter()
-        .map(|known| Derived::new(&known.container_id, &known.ifname).host_name)
-        .collect();
-    let alias = alias(context);
-    let mut socket = RouteSocket::open().map_err(failed("opening a socket"))?;
-    for link in socket.links().map_err(failed("listing links"))? {
-        if link.kind == "veth"
-            && link.alias == alias
-            && Derived::is_host_name(&link.name)
-            && !valid.contains(&link.name)
-        {
-            remove_pair(&mut socket, &link.name)?;
-        }
-    }
+    remove_stray_pairs(&pair_alias(PLUGIN.name, context), &context.config.valid_attachments()?)?;
     if let Some(backend) = Config::read(context).ok().and_then(|config| config.masquerade) {
         masquerade::collect(context, backend)?;
     }

@@ -6,7 +6,7 @@ use loam_sys::{TapSettings, make_tap};
 use serde::Deserialize;
 
 use crate::interface::{
-    Addresses, InterfaceConfig, Setup, attach, check as check_interface, detach, failed, gc, has_link,
+    Addresses, InterfaceConfig, Setup, attach, check as check_interface, detach_link, failed, gc, has_link,
     not_entered, remove_by_kind, status as forward_status, wanted_mac,
 };
 use crate::namespace::Namespace;
@@ -15,8 +15,16 @@ use crate::plugins::{Plugin, Role};
 use crate::protocol::{CniError, CniResult, Context, Version, check_interface_name, code};
 
 /// The plugin.
-pub const PLUGIN: Plugin =
-    Plugin { name: "tap", role: Role::Interface, oldest: Version::V0_1_0, add, del, check, gc, status };
+pub const PLUGIN: Plugin = Plugin {
+    name: "tap",
+    role: Role::Interface,
+    oldest: Version::V0_1_0,
+    add,
+    del: |context| detach_link(context, KIND),
+    check,
+    gc,
+    status,
+};
 
 /// The kernel's name for TUN and TAP devices.
 const KIND: &str = "tun";
@@ -125,12 +133,6 @@ fn make_inside(name: &str, config: &Config) -> Result<(), CniError> {
         Some(Err(refusal)) => Err(failed(format!("setting `{name}`"))(NetlinkError::Refused(refusal))),
         _ => Ok(()),
     }
-}
-
-/// Removes the device and gives the addresses back.
-fn del(context: &Context<'_>) -> Result<(), CniError> {
-    let config = InterfaceConfig::read(context)?;
-    detach(context, &config, |namespace| remove_by_kind(namespace, &context.interface, KIND))
 }
 
 /// Verifies the device, its addresses and routes.

@@ -122,8 +122,9 @@ fn global_ipv6(socket: &mut RouteSocket, link: &Link) -> Result<Vec<Address>, Cn
 fn join(socket: &mut RouteSocket, link: &Link, vrf: &Link, table: u32) -> Result<(), CniError> {
     let addresses = global_ipv6(socket, link)?;
     let mut routes = socket.stored_routes(link.index).map_err(failed("listing routes"))?;
-    // Those of addresses the kernel makes itself.
-    routes.retain(|route| route.is_universal() && !route.is_of_the_kernel());
+    // Those of addresses the kernel makes itself. Gateways are found by those to neighbours.
+    routes.retain(|route| !route.is_of_the_kernel());
+    routes.sort_by_key(|route| route.gateway().is_some());
     let mut batch = Batch::new();
     batch.set(link.index, Setting::Controller(vrf.index));
     run(socket, batch, vec![format!("making `{}` a member of VRF `{}`", link.name, vrf.name)])?;

@@ -1,23 +1,13 @@
 //! One plugin's configuration, as it comes on standard input.
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::attachment::ValidAttachments;
 use super::error::{CniError, code};
 use super::names::check_network_name;
 use super::result::CniResult;
 use super::version::Version;
-
-/// One attachment of the list that a GC gets (`cni.dev/valid-attachments`).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
-pub struct Attachment {
-    /// The container's id.
-    #[serde(rename = "containerID", alias = "containerId")]
-    pub container_id: String,
-    /// The interface's name.
-    pub ifname: String,
-}
 
 /// The configuration of one call of one plugin.
 #[derive(Clone, Debug)]
@@ -92,7 +82,7 @@ impl PluginConfig {
     }
 
     /// The attachments that a GC keeps; an absent key is an error, so that nothing is removed by mistake.
-    pub fn valid_attachments(&self) -> Result<Vec<Attachment>, CniError> {
+    pub fn valid_attachments(&self) -> Result<ValidAttachments, CniError> {
         self.get(&["cni.dev/valid-attachments"])?
             .ok_or_else(|| CniError::invalid_config("`cni.dev/valid-attachments` is missing"))
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::attachment::Owner;
 use super::config::PluginConfig;
 use super::error::{CniError, code};
 use crate::namespace::{Namespace, NamespaceError};
@@ -55,6 +56,11 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Whose call it is.
+    pub fn owner(&self) -> Owner<'_> {
+        Owner { container: &self.container_id, interface: &self.interface }
+    }
+
     /// One of `CNI_ARGS`.
     pub fn argument(&self, key: &str) -> Option<&str> {
         self.arguments.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())

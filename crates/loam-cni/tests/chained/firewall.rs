@@ -276,3 +276,28 @@ fn bad_configurations_are_refused() {
         assert_eq!(machine.call("DEL", "firewall", &old).expect_err("too old")["code"], 1);
     });
 }
+
+#[test]
+fn a_second_add_that_fails_leaves_what_the_first_let_through() {
+    inside("firewall::a_second_add_that_fails_leaves_what_the_first_let_through", || {
+        let machine = Machine::new(None);
+        let previous = machine.attach();
+        let config = |backend: &str| Machine::chained("firewall", &previous, &json!({ "backend": backend }));
+        machine.call("ADD", "firewall", &config("nftables")).expect("let through");
+        let table = || machine.host.command(&["nft", "list", "table", "inet", "loam"]);
+        let before = table();
+        assert!(before.contains("10.5.0.2"), "{before}");
+        // There is no D-Bus in here.
+        machine.call("ADD", "firewall", &config("firewalld")).expect_err("no firewalld");
+        assert_eq!(table(), before);
+        machine.call("CHECK", "firewall", &config("nftables")).expect("let through still");
+        machine.host.command(&["nft", "flush", "ruleset"]);
+        machine.call("ADD", "firewall", &config("nftables")).expect("let through");
+        assert_eq!(table(), before);
+        // One that succeeds takes the place of the first.
+        machine.call("ADD", "firewall", &config("none")).expect("noted");
+        assert!(!table().contains("10.5.0.2"), "{}", table());
+        machine.call("DEL", "firewall", &config("none")).expect("withdrawn");
+        assert!(!std::path::Path::new("/run/loam/cni/admissions/one:eth0").exists());
+    });
+}

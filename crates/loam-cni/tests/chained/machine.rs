@@ -1,20 +1,13 @@
 //! A host with plugins, ours or the reference's, and a container on it.
 
-use std::io::Write;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
 
-use loam_testkit::lab::Sandbox;
+use loam_testkit::lab::{PluginCall, Sandbox, our_plugins, reference_plugins};
 use serde_json::{Value, json};
-
-const OURS: &str = env!("CARGO_BIN_EXE_loam-cni");
 
 /// Where the reference plugins are, or a word that they are missing.
 pub(crate) fn reference(test: &str) -> Option<PathBuf> {
-    let found = ["/opt/cni/bin", "/usr/lib/cni"]
-        .map(PathBuf::from)
-        .into_iter()
-        .find(|path| path.join("bandwidth").exists());
+    let found = reference_plugins();
     if found.is_none() {
         println!("skipped: {test}: needs containernetworking-plugins");
     }
@@ -79,30 +72,14 @@ impl Machine {
         plugin: &str,
         config: &str,
     ) -> Result<Value, Value> {
-        let mut program = Command::new("nsenter");
-        program.arg(format!("--net={}", self.host.path().display())).arg("--");
+        let namespace = container.path().display().to_string();
+        let directory = reference.map_or(Path::new("/nowhere"), PathBuf::as_path);
+        let call =
+            PluginCall { verb, container: id, namespace: &namespace, arguments: "", directory, config };
         match reference {
-            Some(directory) => program.arg(directory.join(plugin)),
-            None => program.args([OURS, plugin]),
-        };
-        let mut child = program
-            .env("CNI_COMMAND", verb)
-            .env("CNI_CONTAINERID", id)
-            .env("CNI_NETNS", container.path())
-            .env("CNI_IFNAME", "eth0")
-            .env("CNI_PATH", reference.cloned().unwrap_or_else(|| "/nowhere".into()))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("it can be executed");
-        child.stdin.take().expect("piped").write_all(config.as_bytes()).expect("it reads its input");
-        let output = child.wait_with_output().expect("it ends");
-        let value = if output.stdout.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&output.stdout).expect("JSON")
-        };
-        if output.status.success() { Ok(value) } else { Err(value) }
+            Some(directory) => call.run(&self.host, &[&directory.join(plugin).display().to_string()]),
+            None => call.run(&self.host, &[&our_plugins(option_env!("CARGO_BIN_EXE_loam-cni")), plugin]),
+        }
     }
 
     /// The bridge's configuration.

@@ -6,7 +6,9 @@
 mod bandwidth;
 mod firewall;
 mod machine;
+mod optional_links;
 mod portmap;
 mod sbr;
 mod tuning;
+mod vrf;
 mod watch;

@@ -211,3 +211,91 @@ fn ports_that_are_left_to_the_administrator_are_noted() {
         assert!(!std::path::Path::new(path).exists());
     });
 }
+
+#[test]
+fn a_second_add_that_fails_leaves_the_ports_of_the_first() {
+    inside("portmap::a_second_add_that_fails_leaves_the_ports_of_the_first", || {
+        let machine = Machine::new(None);
+        let previous = machine.attach();
+        let first = Machine::chained("portmap", &previous, &ports(&json!({})));
+        machine.call("ADD", "portmap", &first).expect("published");
+        let seen = || ["iptables", "ip6tables"].map(|family| rules(&machine, family));
+        let before = seen();
+        // For one family it fails at once, for the other when the first is published.
+        for key in ["conditionsV4", "conditionsV6"] {
+            let mut second = ports(&json!({ key: ["-m", "no-such-match"] }));
+            second["runtimeConfig"]["portMappings"][0]["hostPort"] = json!(9090);
+            let second = Machine::chained("portmap", &previous, &second);
+            machine.call("ADD", "portmap", &second).expect_err("no such match");
+            assert_eq!(seen(), before, "{key}");
+            machine.call("CHECK", "portmap", &first).expect("published still");
+        }
+        machine.call("DEL", "portmap", &first).expect("withdrawn");
+        assert!(!seen().concat().concat().contains("CNI-DN-"));
+        assert!(!std::path::Path::new("/run/loam/cni/iptables-ports/one:eth0").exists());
+        // One that fails without a first leaves nothing.
+        let config = Machine::chained(
+            "portmap",
+            &previous,
+            &ports(&json!({ "conditionsV6": ["-m", "no-such-match"] })),
+        );
+        machine.call("ADD", "portmap", &config).expect_err("no such match");
+        assert!(!seen().concat().concat().contains("CNI-DN-"));
+        assert!(!std::path::Path::new("/run/loam/cni/iptables-ports/one:eth0").exists());
+    });
+}
+
+#[test]
+fn a_second_add_adds_to_the_ports_of_the_first_or_changes_nothing() {
+    inside("portmap::a_second_add_adds_to_the_ports_of_the_first_or_changes_nothing", || {
+        let machine = Machine::new(None);
+        let previous = machine.attach();
+        let config = |host: u16| {
+            let keys = json!({ "masqAll": true, "runtimeConfig": { "portMappings": [
+                { "hostPort": host, "containerPort": 80, "protocol": "tcp" } ] } });
+            Machine::chained("portmap", &previous, &keys)
+        };
+        // Another container's.
+        let other = Sandbox::new();
+        let theirs = machine.call_in(&other, "two", "ADD", "bridge", &machine.bridge()).expect("attachable");
+        let mut taken = config(9090);
+        taken["prevResult"] = theirs;
+        machine.call_in(&other, "two", "ADD", "portmap", &taken).expect("published");
+        machine.call("ADD", "portmap", &config(8080)).expect("published");
+        let table = || machine.host.command(&["nft", "list", "table", "inet", "loam"]);
+        let before = table();
+        machine.call("ADD", "portmap", &config(9090)).expect_err("taken");
+        assert_eq!(table(), before);
+        machine.call("CHECK", "portmap", &config(8080)).expect("published still");
+        // Both are there, also in a table that is made anew, and both go.
+        machine.call("ADD", "portmap", &config(8081)).expect("published");
+        machine.host.command(&["nft", "flush", "ruleset"]);
+        machine.call("ADD", "portmap", &config(8081)).expect("published");
+        for port in [8080, 8081] {
+            machine.call("CHECK", "portmap", &config(port)).expect("published");
+        }
+        let mut last = config(8081);
+        last.as_object_mut().expect("an object").remove("prevResult");
+        machine.call("DEL", "portmap", &last).expect("withdrawn");
+        assert!(!table().contains("one eth0"), "{}", table());
+    });
+}
+
+#[test]
+fn of_ports_over_a_pair_nothing_stays() {
+    inside("portmap::of_ports_over_a_pair_nothing_stays", || {
+        let machine = Machine::new(None);
+        let mut ptp = machine.bridge();
+        ptp["type"] = json!("ptp");
+        let previous = machine.call("ADD", "ptp", &ptp).expect("attachable");
+        let end = previous["interfaces"][0]["name"].as_str().expect("a name").to_owned();
+        let keys =
+            json!({ "runtimeConfig": { "portMappings": [{ "hostPort": 8080, "containerPort": 80 }] } });
+        let config = Machine::chained("portmap", &previous, &keys);
+        machine.call("ADD", "portmap", &config).expect("published");
+        let table = || machine.host.command(&["nft", "list", "table", "inet", "loam"]);
+        assert!(table().contains(&end), "the host's loopback reaches the port over it: {}", table());
+        machine.call("DEL", "portmap", &config).expect("withdrawn");
+        assert!(!table().contains(&end), "{}", table());
+    });
+}

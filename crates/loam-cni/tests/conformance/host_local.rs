@@ -3,13 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::lab::{Lab, Way};
-use crate::reference;
 
 #[test]
 fn addresses_are_kept_as_the_reference_keeps_them() {
     let name = "host_local::addresses_are_kept_as_the_reference_keeps_them";
     loam_testkit::lab::inside(name, || {
-        let Some(reference) = reference() else {
+        let Some(reference) = loam_testkit::lab::reference_plugins() else {
             println!("skipped: {name}: needs containernetworking-plugins");
             return;
         };

@@ -41,10 +41,11 @@ pub(crate) fn cases() -> Vec<Case> {
         case("l3", ipvlan(&json!({ "mode": "l3", "mtu": 1400 }))),
         case("l3s", ipvlan(&json!({ "mode": "l3s" }))),
         case("the default route's link", ipvlan(&json!({ "master": "" })))
-            .on_host("ip route add default via 192.0.2.254"),
+            .on_host("ip route add default via 192.0.2.254")
+            .differs("ipvlan: CHECK on the default route's link", |line| line.starts_with("CHECK: ")),
         case("no default route at DEL", ipvlan(&json!({ "master": "" })))
             .on_host("ip route add default via 192.0.2.254")
-            .steps(&[Step::Add, Step::Host("ip route del default"), Step::Del])
-            .differs("ipvlan: DEL without a default route", |line| line.starts_with("DEL: ")),
+            .steps(&[Step::Add, Step::Host("ip route del default"), Step::DelWithoutResult])
+            .differs("ipvlan: DEL without a default route", |line| line.starts_with("DEL without result: ")),
     ]
 }

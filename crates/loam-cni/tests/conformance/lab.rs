@@ -1,23 +1,12 @@
 //! A host and a container, and one way of calling plugins on them.
 
-use std::io::Write;
-use std::path::PathBuf;
-use std::process::{Command as Program, Stdio};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use loam_cni::protocol::{PluginConfig, parse_arguments};
 use loam_cni::{CniError, Command, Context, Host, Plugin};
-use loam_testkit::lab::Sandbox;
+use loam_testkit::lab::{PluginCall, Sandbox, our_plugins};
 use serde_json::Value;
-
-/// Our program: as cargo built it for this test, or where end-to-end tests find programs.
-fn our_program() -> String {
-    let built = option_env!("CARGO_BIN_EXE_loam-cni").map(str::to_owned);
-    built.unwrap_or_else(|| {
-        let directory = std::env::var("LOAM_PROGRAMS").expect("run the end-to-end tests with ./x test");
-        format!("{directory}/loam-cni")
-    })
-}
 
 /// How long what is out of service may be there.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -103,28 +92,22 @@ impl Lab {
         config: &Value,
     ) -> Result<Value, Value> {
         let plugin = config["type"].as_str().expect("a type");
+        let text = config.to_string();
         match &self.way {
             Way::Function => {
                 let called = self.host.run(|| self.function(verb, container, namespace, arguments, config));
                 called.map_err(|error| serde_json::to_value(error).expect("JSON"))
             }
             Way::Program => {
-                let mut program = self.on_host();
-                program.args([our_program().as_str(), plugin]).env("CNI_PATH", "/nowhere");
-                execute(program, verb, container, namespace, arguments, config)
+                let directory = Path::new("/nowhere");
+                let call = PluginCall { verb, container, namespace, arguments, directory, config: &text };
+                call.run(&self.host, &[&our_plugins(option_env!("CARGO_BIN_EXE_loam-cni")), plugin])
             }
             Way::Reference(directory) => {
-                let mut program = self.on_host();
-                program.arg(directory.join(plugin)).env("CNI_PATH", directory);
-                execute(program, verb, container, namespace, arguments, config)
+                let call = PluginCall { verb, container, namespace, arguments, directory, config: &text };
+                call.run(&self.host, &[&directory.join(plugin).display().to_string()])
             }
         }
-    }
-
-    fn on_host(&self) -> Program {
-        let mut program = Program::new("nsenter");
-        program.arg(format!("--net={}", self.host.path().display())).arg("--");
-        program
     }
 
     fn function(
@@ -153,32 +136,4 @@ impl Lab {
             None => Ok(Value::Null),
         }
     }
-}
-
-fn execute(
-    mut program: Program,
-    verb: &str,
-    container: &str,
-    namespace: &str,
-    arguments: &str,
-    config: &Value,
-) -> Result<Value, Value> {
-    let mut child = program
-        .env("CNI_COMMAND", verb)
-        .env("CNI_CONTAINERID", container)
-        .env("CNI_NETNS", namespace)
-        .env("CNI_IFNAME", if container.is_empty() { "" } else { "eth0" })
-        .env("CNI_ARGS", arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it can be executed");
-    let input = serde_json::to_vec(config).expect("JSON");
-    child.stdin.take().expect("piped").write_all(&input).expect("it reads its input");
-    let output = child.wait_with_output().expect("it ends");
-    let value = match output.stdout.as_slice() {
-        [] => Value::Null,
-        bytes => serde_json::from_slice(bytes).expect("JSON"),
-    };
-    if output.status.success() { Ok(value) } else { Err(value) }
 }

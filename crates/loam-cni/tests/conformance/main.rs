@@ -17,6 +17,7 @@ mod bridge;
 mod bridge_vlan;
 mod dummy;
 mod host_device;
+mod host_device_inside;
 mod host_local;
 mod ipvlan;
 mod loopback;
@@ -26,8 +27,9 @@ mod ports;
 mod ptp;
 mod retired;
 mod sender_check;
+mod shared_bridge;
 mod static_addresses;
 mod tap;
 mod vlan;
 
-pub(crate) use three_ways::{reference, run_three_ways};
+pub(crate) use three_ways::run_three_ways;

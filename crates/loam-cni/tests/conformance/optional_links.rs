@@ -1,4 +1,5 @@
-//! Plugins whose links not every kernel has; `tests/e2e/cni_links.rs` runs the same cases in a guest that has them.
+//! Plugins whose links not every kernel has. Where there are none, the cases say so by name; of each plugin, the first also runs
+//! in the guest of `./x vm-test`, whose kernel has them, by `tests/e2e/cni_links.rs`. To run all needs such a kernel.
 
 use crate::{bridge_vlan, dummy, ipvlan, run_three_ways, vlan};
 

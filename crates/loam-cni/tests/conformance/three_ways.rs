@@ -1,23 +1,16 @@
 //! A case, three ways.
 
-use std::path::PathBuf;
-
-use loam_testkit::lab::inside;
+use loam_testkit::lab::{inside, reference_plugins};
 
 use super::case::Case;
 use super::lab::{Lab, Way};
 use super::observation;
 
-/// Where the reference plugins are.
-pub(crate) fn reference() -> Option<PathBuf> {
-    ["/opt/cni/bin", "/usr/lib/cni"].map(PathBuf::from).into_iter().find(|path| path.join("bridge").exists())
-}
-
 /// Puts all implementations through the cases and compares what they did; `test` is the whole name of the test function,
 /// such as `bridge::gateways`. Cases that need a link type that this kernel lacks are named and left out.
 pub(crate) fn run_three_ways(test: &str, cases: &[Case]) {
     inside(test, || {
-        let reference = reference();
+        let reference = reference_plugins();
         if reference.is_none() {
             println!("skipped: {test}: the comparison with the reference needs containernetworking-plugins");
         }

@@ -12,6 +12,7 @@ use crate::error::unwrap_io;
 use crate::intake::{Blob, Intake, Promise};
 use crate::source::Source;
 use crate::stream::wrap;
+use crate::threads::share;
 
 /// A blob that a destination is to take.
 pub(super) struct Incoming<'a> {
@@ -86,7 +87,7 @@ pub(super) fn copy(
             failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         }
     };
-    std::thread::scope(|scope| (0..lanes).for_each(|_| drop(scope.spawn(work))));
+    share(lanes, work);
     match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(failure) => Err(failure),
         None => Ok(()),

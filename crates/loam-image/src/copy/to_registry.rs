@@ -13,6 +13,7 @@ use super::blobs::Incoming;
 use crate::document::{Descriptor, RawDocument, unsupported};
 use crate::error::{invalid, unwrap_io};
 use crate::intake::{Blob, Intake, Promise};
+use crate::threads;
 
 /// How many blobs are sent at once.
 const LANES: usize = 3;
@@ -99,7 +100,12 @@ impl Upload for Passing<'_> {
     fn open(&self, skip: u64) -> Receiver<Piece> {
         let (sender, pieces) = channel(QUEUE);
         match self.incoming.open() {
-            Ok((blob, promise)) => drop(std::thread::spawn(move || pass(blob, promise, skip, &sender))),
+            Ok((blob, promise)) => {
+                let failing = sender.clone();
+                if let Err(failure) = threads::detach(move || pass(blob, promise, skip, &sender)) {
+                    failing.try_send(Piece::Failed(failure)).ok();
+                }
+            }
             // There is room for one.
             Err(failure) => drop(sender.try_send(Piece::Failed(failure))),
         }

@@ -19,7 +19,7 @@ use crate::source::Source;
 use crate::staging::{StagedLayer, open_directory};
 use crate::stream::{Means, unpack_stream, wrap};
 use crate::unpack::{Budget, Cost, Unpacked};
-use crate::{LayerStore, catalog};
+use crate::{LayerStore, catalog, threads};
 
 /// A layer that an image needs.
 #[derive(Clone, Debug)]
@@ -152,7 +152,7 @@ impl LayerStore {
         }
         missing.sort_by(|a, b| a.diff_id.cmp(&b.diff_id));
         let processors = processors();
-        let threads = (processors + 1).clamp(2, 4).min(missing.len());
+        let wanted = (processors + 1).clamp(2, 4).min(missing.len());
         let shared = Shared {
             place,
             progress,
@@ -166,8 +166,12 @@ impl LayerStore {
         let (jobs, queue) = channel::<Job>();
         let queue = Mutex::new(queue);
         std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| self.work(&shared, &queue));
+            for begun in 0..wanted {
+                match threads::start(scope, || self.work(&shared, &queue)) {
+                    Ok(_) => {}
+                    Err(failure) if begun == 0 => return shared.fail(failure),
+                    Err(_) => break,
+                }
             }
             let mut patience = self.config.lock_patience;
             for layer in missing {

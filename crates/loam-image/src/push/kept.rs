@@ -10,6 +10,7 @@ use loam_registry::{Bytes, Piece, Upload};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::hashing::Hasher;
+use crate::threads;
 
 /// Pieces that wait between the thread that reads and the network.
 const QUEUE: usize = 8;
@@ -34,13 +35,18 @@ impl Upload for KeptBlob<'_> {
     fn open(&self, skip: u64) -> Receiver<Piece> {
         let (sender, pieces) = channel(QUEUE);
         let (file, digest) = (self.file.clone(), self.digest.clone());
+        let failing = sender.clone();
         // It ends with the file, or when nobody listens any more.
-        std::thread::spawn(move || {
+        let reading = threads::detach(move || {
             if let Err(error) = read(&file, &digest, skip, &sender) {
                 let what = format!("the blob `{}` can't be read", file.display());
                 sender.blocking_send(Piece::Failed(crate::error::failed(what, error))).ok();
             }
         });
+        if let Err(failure) = reading {
+            // There is room for one.
+            failing.try_send(Piece::Failed(failure)).ok();
+        }
         pieces
     }
 

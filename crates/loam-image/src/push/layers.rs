@@ -15,6 +15,7 @@ use crate::catalog::{self, parsed};
 use crate::document::{Descriptor, stays_away};
 use crate::save::damaged;
 use crate::staging::open_directory;
+use crate::threads::share;
 use crate::{LayerStore, names};
 
 /// How many other repositories are asked for a blob.
@@ -73,7 +74,7 @@ impl LayerStore {
                 }
             }
         };
-        std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+        share(threads, work);
         let (sent, failure) = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         match failure {
             Some(failure) => Err(failure),

@@ -17,6 +17,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use crate::hashing::Hasher;
 use crate::pack::pack;
 use crate::split::Reassembled;
+use crate::threads;
 
 /// Pieces that wait between the thread that packs and the network.
 const QUEUE: usize = 8;
@@ -73,9 +74,14 @@ impl Upload for PackedLayer<'_> {
         let algorithm = self.algorithm;
         match self.root.try_clone() {
             Ok(root) => {
-                let split = self.split.clone();
-                let thread = std::thread::spawn(move || run(root, split, algorithm, skip, &sender));
-                self.work.lock().unwrap_or_else(PoisonError::into_inner).threads.push(thread);
+                let (split, failing) = (self.split.clone(), sender.clone());
+                match threads::detach(move || run(root, split, algorithm, skip, &sender)) {
+                    Ok(thread) => {
+                        self.work.lock().unwrap_or_else(PoisonError::into_inner).threads.push(thread);
+                    }
+                    // There is room for one.
+                    Err(failure) => drop(failing.try_send(Piece::Failed(failure))),
+                }
             }
             Err(error) => {
                 let failure = crate::error::failed("the layer can't be opened", error);

@@ -10,6 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use crate::LayerStore;
 use crate::error::failed;
 use crate::pack::pack_directory;
+use crate::threads;
 
 /// How much is written to the pipe at once.
 const PIECE: usize = 64 << 10;
@@ -23,14 +24,14 @@ impl LayerStore {
         let (reader, writer) = io::pipe().map_err(|error| failed("no pipe can be made", error))?;
         let (send, outcome) = channel();
         std::thread::scope(|scope| {
-            scope.spawn(move || {
+            threads::start(scope, move || {
                 let packed = pack_directory(&root, BufWriter::with_capacity(PIECE, writer));
                 let packed = packed.and_then(|mut writer| {
                     writer.flush().map_err(|error| failed("the directory can't be packed", error))
                 });
                 // The end of the pipe came before: whoever has read that far waits for this.
                 send.send(packed).ok();
-            });
+            })?;
             self.import_tar(&mut Packed { pipe: reader, outcome }, name, config)
         })
     }

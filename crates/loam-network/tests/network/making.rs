@@ -1,10 +1,10 @@
 //! Networks that are made and removed.
 
 use loam_model::{
-    ErrorKind, Failure, Network, NetworkDescription, NetworkName, NetworkSource, NetworkSpec, Protocol,
-    SubnetSpec,
+    EgressPolicy, ErrorKind, Failure, Network, NetworkDescription, NetworkName, NetworkRules, NetworkSource,
+    NetworkSpec, Protocol, SubnetSpec,
 };
-use loam_testkit::lab::{Sandbox, eventually, inside, succeed};
+use loam_testkit::lab::{Sandbox, ask_tcp, eventually, inside, succeed};
 
 use crate::bench::{Engine, id, port};
 
@@ -124,5 +124,66 @@ fn an_internal_network_leads_nowhere_and_an_isolated_one_not_even_to_each_other(
         assert!(loam_testkit::lab::ask_tcp(addresses[2]).is_some(), "this host is on the other");
         assert!(sandboxes[2].ask_tcp(addresses[3]).is_none(), "they are kept from each other");
         (1..=4).for_each(|number| engine.detach(&id(number), None));
+    });
+}
+
+/// A bridge with everything that leaves something on the host.
+fn heavy(name: &str, bridge: &str, subnet: &str) -> String {
+    format!(
+        r#"{{"cniVersion":"1.1.0","name":"{name}","plugins":[
+            {{"type":"bridge","bridge":"{bridge}","isGateway":true,"macspoofchk":true,
+              "ipam":{{"type":"host-local","ranges":[[{{"subnet":"{subnet}"}}]]}}}},
+            {{"type":"portmap","capabilities":{{"portMappings":true}}}},
+            {{"type":"firewall","backend":"nftables","ingressPolicy":"same-bridge"}}]}}"#
+    )
+}
+
+#[test]
+fn of_a_removed_network_nothing_stays_and_of_others_everything() {
+    inside("making::of_a_removed_network_nothing_stays_and_of_others_everything", || {
+        let engine = Engine::new();
+        engine.configure("a.conflist", &heavy("a", "mine0", "10.77.0.0/24"));
+        engine.configure("b.conflist", &heavy("b", "other0", "10.78.0.0/24"));
+        let (one, two) = (Sandbox::new(), Sandbox::new());
+        for (number, network, sandbox) in [(1, "a", &one), (2, "b", &two)] {
+            let ports = [port(8080 + u16::from(number), 80, Protocol::Tcp)];
+            engine.attach_to(&[network], &id(number), sandbox, &ports).expect("attachable");
+            engine
+                .network
+                .restrict(&id(number), &EgressPolicy { guarded: true, ..EgressPolicy::default() })
+                .expect("settable");
+        }
+        // What the gateway of VLAN 7 is, which not every kernel has: `printf mine0.7 | sha256sum`.
+        for (port, gateway) in [("gate-549e6da488", "mine0.7"), ("gate-0000000000", "mine0.8")] {
+            succeed(&["ip", "link", "add", port, "type", "veth", "peer", "name", gateway]);
+        }
+        succeed(&["ip", "link", "set", "gate-549e6da488", "master", "mine0"]);
+        // What a container that nobody knows any more had of its own.
+        for set in ["own { \"vethdead0000000\" }", "senders4 { \"vethdead0000000\" . 10.99.9.9 }"] {
+            succeed(&["nft", &format!("add element inet loam {set}")]);
+        }
+        let rules = || succeed(&["nft", "list", "ruleset"]);
+        // Bridges of ports, guarded, within (twice), ruled.
+        assert_eq!(
+            (rules().matches("mine0").count(), rules().matches("other0").count()),
+            (5, 5),
+            "{}",
+            rules()
+        );
+        engine.detach(&id(1), Some(&one));
+        engine.network.remove_network(&"a".parse().expect("valid")).expect("free");
+        let left = rules();
+        for gone in ["mine0", "10.77.0", "vethdead", "10.99.9.9"] {
+            assert!(!left.contains(gone), "{gone}: {left}");
+        }
+        assert_eq!(left.matches("other0").count(), 5, "{left}");
+        eventually("its links are gone", || {
+            let links = succeed(&["ip", "-o", "link"]);
+            !["mine0:", "mine0.7", "gate-549"].iter().any(|link| links.contains(link))
+        });
+        assert!(succeed(&["ip", "-o", "link"]).contains("mine0.8"), "that was not ours");
+        two.serve_tcp("0.0.0.0:80");
+        assert!(ask_tcp("10.78.0.2:80".parse().expect("valid")).is_some(), "the other network works");
+        engine.detach(&id(2), Some(&two));
     });
 }

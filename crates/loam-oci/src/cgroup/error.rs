@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use loam_model::{ErrorKind, Failure, InvalidCgroup};
 
-use super::systemd::BusError;
+use super::systemd::SystemdError;
 
 /// A step that failed.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ pub(crate) enum CgroupError {
     #[error("scope `{unit}` can't be made without a process")]
     NoProcess { unit: String },
     #[error("scope `{unit}` can't be {what} by systemd")]
-    Scope { unit: String, what: &'static str, source: BusError },
+    Scope { unit: String, what: &'static str, source: SystemdError },
     #[error("annotation `{key}` has the value `{value}`, which is none that is understood")]
     BadAnnotation { key: String, value: String },
     #[error("sending signal {signal} to process {pid} failed")]
@@ -109,6 +109,8 @@ impl From<CgroupError> for Failure {
 
 #[cfg(test)]
 mod tests {
+    use loam_bus::BusError;
+
     use super::*;
 
     #[test]
@@ -120,12 +122,14 @@ mod tests {
 
     #[test]
     fn what_systemd_says_has_a_kind() {
-        let answer = |name: &str| BusError::Answer { name: name.to_owned(), sentence: "no".to_owned() };
+        let answer = |name: &str| {
+            SystemdError::Bus(BusError::Answer { name: name.to_owned(), sentence: "no".to_owned() })
+        };
         for (source, kind) in [
             (answer("org.freedesktop.DBus.Error.AccessDenied"), ErrorKind::Denied),
             (answer("org.freedesktop.systemd1.LoadFailed"), ErrorKind::Unavailable),
-            (BusError::Malformed, ErrorKind::Unavailable),
-            (BusError::Job { result: "failed".to_owned() }, ErrorKind::Unavailable),
+            (BusError::Malformed.into(), ErrorKind::Unavailable),
+            (SystemdError::Job { result: "failed".to_owned() }, ErrorKind::Unavailable),
         ] {
             let error = CgroupError::Scope { unit: "a.scope".to_owned(), what: "started", source };
             assert_eq!(Failure::from(error).kind(), kind);

@@ -32,7 +32,10 @@ impl CopyIn<'_> {
         let (mut reader, writer) = io::pipe()
             .map_err(|error| Failure::new(ErrorKind::Internal, "a pipe can't be made").caused_by(error))?;
         thread::scope(|scope| {
-            let packer = scope.spawn(move || self.pack(writer, &naming));
+            let packer = thread::Builder::new().spawn_scoped(scope, move || self.pack(writer, &naming));
+            let packer = packer.map_err(|error| {
+                Failure::new(ErrorKind::Exhausted, "a thread can't be started").caused_by(error)
+            })?;
             let unpacked = place.engine.copy_in(place.container, &directory, &mut reader);
             drop(reader);
             match packer.join() {

@@ -6,7 +6,7 @@ use std::io::Read;
 use rustix::io::Errno;
 
 use super::config::Config;
-use crate::interface::{self, Derived, failed};
+use crate::interface::{self, Derived, failed, pair_alias};
 use crate::namespace::Namespace;
 use crate::netlink::{Batch, Link, NetlinkError, PortSettings, RouteSocket, Veth};
 use crate::protocol::{CniError, CniResult, Context, code};
@@ -96,8 +96,9 @@ pub(super) fn make_pair(
     };
     let settings =
         PortSettings { hairpin: config.hairpin.then_some(true), isolated: config.isolated.then_some(true) };
+    let alias = pair_alias(super::PLUGIN.name, context);
     let settle = |batch: &mut Batch| {
-        batch.set_port(&derived.host_name, settings);
+        batch.set_port(&derived.host_name, settings, Some(&alias));
     };
     // The address may have had another owner a moment ago.
     let forget = |batch: &mut Batch| {
@@ -105,7 +106,5 @@ pub(super) fn make_pair(
             batch.forget_neighbour(bridge.index, ip.address.addr());
         }
     };
-    let settle: Option<(&str, &dyn Fn(&mut Batch))> =
-        (settings != PortSettings::default()).then_some(("setting the bridge's port", &settle));
-    interface::make_pair(socket, &veth, settle, &forget)
+    interface::make_pair(socket, &veth, Some(("setting the bridge's port", &settle)), &forget)
 }

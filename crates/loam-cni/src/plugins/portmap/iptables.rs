@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 
 use super::backend::Options;
-use crate::firewall::{ChainRecord, Mapping, Owner, RecordError, Records, TransportProtocol};
+use crate::firewall::{ChainRecord, Mapping, TransportProtocol};
 use crate::iptables::{Change, Family, Iptables, Rule, Table, chain_name};
 use crate::masquerade::remove_chain;
-use crate::protocol::{Attachment, CniError, Context, IpConfig};
+use crate::protocol::{CniError, Context, IpConfig, ValidAttachments};
+use crate::records::{RecordError, Records};
 
 const TABLE: &str = "nat";
 const PORTS: &str = "CNI-HOSTPORT-DNAT";
@@ -34,10 +35,6 @@ fn records(context: &Context<'_>) -> Records {
     Records::new(context.host.state_directory.clone())
 }
 
-fn owner<'a>(context: &'a Context<'_>) -> Owner<'a> {
-    Owner { container: &context.container_id, interface: &context.interface }
-}
-
 fn unrecorded(cause: RecordError) -> CniError {
     CniError::internal("publishing ports failed", &cause)
 }
@@ -47,14 +44,21 @@ impl Publication<'_> {
         self.mappings.iter().filter(|mapping| Family::of(mapping.target) == family).collect()
     }
 
-    /// Publishes.
+    /// Publishes, for each family all or nothing. When it fails for one, everything is as it was.
     pub(super) fn publish(&self, context: &Context<'_>) -> Result<(), CniError> {
+        let known = has_published(context)?;
         let record = Record { network: context.config.name.clone() };
-        records(context).keep(&owner(context), &record).map_err(unrecorded)?;
+        records(context).keep(&context.owner(), &record).map_err(unrecorded)?;
         let mut iptables = Iptables::open(context.host)?;
-        for family in Family::ALL {
-            if !self.mappings(family).is_empty() {
-                iptables.change(family, TABLE, |table, change| self.fill(context, family, table, change))?;
+        let mut changed = Vec::new();
+        for family in Family::ALL.into_iter().filter(|family| !self.mappings(*family).is_empty()) {
+            match iptables.change(family, TABLE, |table, change| self.fill(context, family, table, change)) {
+                Ok(before) => changed.push((family, before)),
+                Err(error) => {
+                    // The error that is told is the one that led here.
+                    drop(put_back(context, &mut iptables, &changed, known));
+                    return Err(error.into());
+                }
             }
         }
         Ok(())
@@ -193,20 +197,40 @@ fn destination(mapping: &Mapping) -> String {
     }
 }
 
+/// Whether ports were published for the attachment.
+pub(super) fn has_published(context: &Context<'_>) -> Result<bool, CniError> {
+    Ok(records(context).get::<Record>(&context.owner()).map_err(unrecorded)?.is_some())
+}
+
+/// Makes the container's chains what they were.
+fn put_back(
+    context: &Context<'_>,
+    iptables: &mut Iptables,
+    changed: &[(Family, Table)],
+    known: bool,
+) -> Result<(), CniError> {
+    let chain = chain(&context.config.name, &context.container_id);
+    for (family, before) in changed {
+        iptables.change(*family, TABLE, |table, change| {
+            change.put_back(table, before, &chain);
+        })?;
+    }
+    if known { Ok(()) } else { records(context).forget::<Record>(&context.owner()).map_err(unrecorded) }
+}
+
 /// Withdraws what was published for a container; success when there is nothing.
 pub(super) fn withdraw(context: &Context<'_>) -> Result<(), CniError> {
     remove_chain(context, TABLE, &chain(&context.config.name, &context.container_id))?;
-    records(context).forget::<Record>(&owner(context)).map_err(unrecorded)
+    records(context).forget::<Record>(&context.owner()).map_err(unrecorded)
 }
 
 /// Withdraws what was published for attachments of the network that are not valid.
-pub(super) fn collect(context: &Context<'_>, valid: &[Attachment]) -> Result<(), CniError> {
+pub(super) fn collect(context: &Context<'_>, valid: &ValidAttachments) -> Result<(), CniError> {
     let network = &context.config.name;
-    for (container, interface) in records(context).owners::<Record>(network).map_err(unrecorded)? {
-        if !valid.iter().any(|known| known.container_id == container && known.ifname == interface) {
-            remove_chain(context, TABLE, &chain(network, &container))?;
-            let owner = Owner { container: &container, interface: &interface };
-            records(context).forget::<Record>(&owner).map_err(unrecorded)?;
+    for known in records(context).owners::<Record>(network).map_err(unrecorded)? {
+        if !valid.contains(&known.owner()) {
+            remove_chain(context, TABLE, &chain(network, &known.container_id))?;
+            records(context).forget::<Record>(&known.owner()).map_err(unrecorded)?;
         }
     }
     Ok(())

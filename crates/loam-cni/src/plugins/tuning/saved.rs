@@ -8,8 +8,8 @@
 //! the truth about the link still: an ADD that finds one adds to it and changes nothing.
 
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use super::config::Config;
 use crate::interface::parse_hardware_address;
 use crate::netlink::{Link, Setting};
 use crate::protocol::{CniError, Context};
+use crate::state_file;
 
 /// Where the files are when the configuration does not say.
 const DIRECTORY: &str = "/run/cni/tuning";
@@ -97,56 +98,36 @@ pub(super) fn path(context: &Context<'_>) -> Result<PathBuf, CniError> {
 pub(super) fn keep(path: &Path, saved: Saved) -> Result<(), CniError> {
     let failed = |cause: io::Error| CniError::io(format!("writing `{}` failed", path.display()), &cause);
     let saved = load(path)?.unwrap_or_default().or(saved);
-    let bytes = serde_json::to_vec(&saved).map_err(|cause| failed(cause.into()))?;
     if let Some(directory) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
     }
-    // Whole or not at all: a file that was cut short would be taken for none.
-    let partial = path.with_extension("partial");
-    let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial);
-    file.and_then(|mut file| file.write_all(&bytes)).map_err(failed)?;
-    fs::rename(&partial, path).map_err(failed)
+    state_file::replace_json(path, &saved).map_err(failed)
 }
 
 /// Reads what a link was; `None` when nothing was kept, or nothing that can be understood.
 pub(super) fn load(path: &Path) -> Result<Option<Saved>, CniError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(cause) => Err(CniError::io(format!("reading `{}` failed", path.display()), &cause)),
-    }
+    state_file::read_json(path)
+        .map_err(|cause| CniError::io(format!("reading `{}` failed", path.display()), &cause))
 }
 
 /// Forgets what a link was.
 pub(super) fn forget(path: &Path) -> Result<(), CniError> {
-    match fs::remove_file(path) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-            Err(CniError::io(format!("removing `{}` failed", path.display()), &cause))
-        }
-        _ => Ok(()),
-    }
+    state_file::remove(path)
+        .map_err(|cause| CniError::io(format!("removing `{}` failed", path.display()), &cause))
 }
 
 /// Forgets what belongs to no valid attachment of the network.
 pub(super) fn sweep(context: &Context<'_>) -> Result<(), CniError> {
     let valid = context.config.valid_attachments()?;
     let valid: Vec<String> =
-        valid.iter().map(|known| file_name(&known.container_id, &known.ifname)).collect();
+        valid.owners().map(|known| file_name(known.container, known.interface)).collect();
     let directory = directory(context)?;
     let failed = |cause: io::Error| CniError::io(format!("reading `{}` failed", directory.display()), &cause);
-    let entries = match fs::read_dir(&directory) {
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(failed)?,
-    };
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        let kept = entry.file_name().to_str().is_none_or(|name| valid.iter().any(|known| known == name));
-        let ours = || {
-            load(&entry.path())
-                .is_ok_and(|saved| saved.is_some_and(|saved| saved.network == context.config.name))
-        };
-        if !kept && ours() {
-            forget(&entry.path())?;
+    for name in state_file::names(&directory).map_err(failed)?.iter().filter(|name| !valid.contains(name)) {
+        let path = directory.join(name);
+        let saved = load(&path).ok().flatten();
+        if saved.is_some_and(|saved| saved.network == context.config.name) {
+            forget(&path)?;
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use loam_bus::Value;
 use loam_model::oci_spec::runtime::LinuxResources;
 use loam_model::shown;
 
@@ -17,33 +18,9 @@ const SECOND: u64 = 1_000_000;
 /// systemd keeps limits on processors in hundredths of one: ten milliseconds in a second.
 const HUNDREDTH: u64 = SECOND / 100;
 
-/// A property: its name and value.
+/// A property: its name and value. Numbers are sizes, times in microseconds and weights; `u64::MAX` is no limit. Lists are
+/// of processes; bytes are a set of numbers, one bit each.
 pub(crate) type Property = (String, Value);
-
-/// What a property is set to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Value {
-    Text(String),
-    Flag(bool),
-    /// Sizes, times in microseconds, weights; `u64::MAX` is no limit.
-    Number(u64),
-    Processes(Vec<u32>),
-    /// A set of numbers, one bit each.
-    Bits(Vec<u8>),
-}
-
-impl Value {
-    /// Its type on the bus.
-    pub(super) fn signature(&self) -> &'static str {
-        match self {
-            Self::Text(_) => "s",
-            Self::Flag(_) => "b",
-            Self::Number(_) => "t",
-            Self::Processes(_) => "au",
-            Self::Bits(_) => "ay",
-        }
-    }
-}
 
 fn number(name: &str, value: u64) -> Property {
     (name.to_owned(), Value::Number(value))
@@ -57,7 +34,7 @@ pub(super) fn of_scope(unit: &str, slice: &str, pid: i32) -> Vec<Property> {
     let mut all = vec![
         text("Description", format!("container {}", unit.trim_end_matches(".scope"))),
         text("Slice", slice.to_owned()),
-        ("PIDs".to_owned(), Value::Processes(vec![pid.unsigned_abs()])),
+        ("PIDs".to_owned(), Value::Numbers(vec![pid.unsigned_abs()])),
         flag("Delegate", true),
         // Else it would be ended before what stops containers in an order of its own.
         flag("DefaultDependencies", false),
@@ -100,7 +77,7 @@ fn of_setting(setting: &Setting) -> Result<Vec<Property>, CgroupError> {
             .value
             .parse()
             .map_err(|NoCpuList| CgroupError::BadLimit { limit: "cpuset", rule: RULE })?;
-        Ok(vec![(name.to_owned(), Value::Bits(list.bits()))])
+        Ok(vec![(name.to_owned(), Value::Bytes(list.bits()))])
     };
     match (setting.file.as_str(), &setting.missing) {
         ("cpu.max", _) => Ok(processor_time(&setting.value)),
@@ -167,7 +144,7 @@ mod tests {
         let show = |(name, value): &Property| match value {
             Value::Number(u64::MAX) => format!("{name}=infinity"),
             Value::Number(number) => format!("{name}={number}"),
-            Value::Bits(bytes) => format!("{name}={bytes:?}"),
+            Value::Bytes(bytes) => format!("{name}={bytes:?}"),
             other => format!("{name}={other:?}"),
         };
         properties(&resources).expect("valid limits").iter().map(show).collect()

@@ -1,0 +1,131 @@
+//! Setting what containers may reach.
+
+use super::super::elements;
+use super::super::{ATTEMPTS, Firewall, FirewallError, TABLE};
+use super::chain::RuleChain;
+use super::{EgressRecord, RuleList};
+use crate::nftables::{Batch, Element, NftablesError};
+use crate::protocol::Host;
+use crate::records::{self, RecordError, Records};
+
+impl Firewall {
+    /// Sets what a container may reach, in place of what was set before. Lists must be valid ([`RuleList::validate`]).
+    pub fn restrict(&mut self, container: &str, record: &EgressRecord) -> Result<(), FirewallError> {
+        let path = self.records.egress_path(container);
+        let before: Option<EgressRecord> = records::read(&path)?;
+        records::replace(&path, record)?;
+        let set = self.restrict_recorded(container, record);
+        if set.is_err() {
+            // What can't be set must not stand in the way when the table is made anew.
+            match &before {
+                Some(before) => records::replace(&path, before)?,
+                None => records::remove(&path)?,
+            }
+        }
+        set?;
+        match before {
+            Some(before) if before != *record => self.sweep(container, &before, Some(record)),
+            _ => Ok(()),
+        }
+    }
+
+    fn restrict_recorded(&mut self, container: &str, record: &EgressRecord) -> Result<(), FirewallError> {
+        if !self.is_whole()? {
+            self.restore_table()?;
+        }
+        self.install(container, record)
+    }
+
+    /// Forgets what a container may reach; success when nothing was set.
+    pub fn unrestrict(&mut self, container: &str) -> Result<(), FirewallError> {
+        let path = self.records.egress_path(container);
+        if let Some(before) = records::read::<EgressRecord>(&path)? {
+            self.sweep(container, &before, None)?;
+        }
+        Ok(records::remove(&path)?)
+    }
+
+    /// Whether something is set for a container, asked without the kernel.
+    pub fn has_restrictions(host: &Host, container: &str) -> bool {
+        Records::new(host.state_directory.clone()).egress_path(container).exists()
+    }
+
+    /// What a container may reach, if that was set.
+    pub fn restrictions(&self, container: &str) -> Result<Option<EgressRecord>, FirewallError> {
+        Ok(records::read(&self.records.egress_path(container))?)
+    }
+
+    /// The containers for which something is set.
+    pub fn restricted(&self) -> Result<Vec<String>, RecordError> {
+        self.records.egress()
+    }
+
+    /// Whether a container's rules are all in the kernel.
+    pub fn is_restricted(&mut self, container: &str, record: &EgressRecord) -> Result<bool, FirewallError> {
+        let parts = record.parts(container);
+        for (map, wanted) in &parts.elements {
+            let found = self.socket.element(TABLE, map, &wanted.key).map_err(FirewallError::Read)?;
+            if found.is_none_or(|found| found != *wanted) {
+                return Ok(false);
+            }
+        }
+        for (chain, rules) in parts.chains.iter().flat_map(RuleChain::chains) {
+            match self.socket.count_rules(TABLE, &chain) {
+                Ok(count) if count == rules => {}
+                Ok(_) | Err(NftablesError::Missing) => return Ok(false),
+                Err(error) => return Err(FirewallError::Read(error)),
+            }
+        }
+        self.is_whole()
+    }
+
+    /// Puts a record's elements into the kernel, and its chains where they are missing.
+    fn install(&mut self, container: &str, record: &EgressRecord) -> Result<(), FirewallError> {
+        let parts = record.parts(container);
+        // A batch that leads to a chain that is missing is refused, for which the kernel waits a grace period.
+        let mut with_chains = false;
+        for chain in &parts.chains {
+            with_chains |= !self.socket.has_chain(TABLE, &chain.name).map_err(FirewallError::Read)?;
+        }
+        for attempt in 1.. {
+            let mut batch = Batch::new(TABLE);
+            if with_chains {
+                parts.chains.iter().for_each(|chain| chain.define(&mut batch));
+            }
+            elements::add(&mut batch, &parts.guards, false);
+            for (map, wanted) in &parts.elements {
+                let found = self.socket.element(TABLE, map, &wanted.key).map_err(FirewallError::Read)?;
+                if found.as_ref() == Some(wanted) {
+                    continue;
+                }
+                if found.is_some() {
+                    // Of this container's list before, or of a container that is gone and whose address this one has.
+                    batch.delete_elements(map, &[Element { key: wanted.key.clone(), ..Element::default() }]);
+                }
+                batch.add_elements(map, std::slice::from_ref(wanted), true);
+            }
+            match self.socket.commit(&batch) {
+                // The chain of a list that its last user has just given up.
+                Err(NftablesError::Missing) if attempt <= ATTEMPTS => with_chains = true,
+                Err(NftablesError::Taken) if attempt <= ATTEMPTS => {}
+                result => return result.map_err(FirewallError::Change),
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts all records into the kernel. Where one can't be, its container reaches nothing.
+    pub(in super::super) fn restore_egress(&mut self) -> Result<(), FirewallError> {
+        let mut failure = None;
+        for container in self.records.egress()? {
+            let Some(record) = self.restrictions(&container)? else { continue };
+            if let Err(error) = self.install(&container, &record) {
+                failure.get_or_insert(error);
+                let closed =
+                    EgressRecord { to_others: RuleList::reject(), to_host: RuleList::reject(), ..record };
+                self.install(&container, &closed)?;
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+}
