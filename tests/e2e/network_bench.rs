@@ -91,6 +91,10 @@ fn a_tiny_bench_has_every_row_of_every_contender() {
             assert!(row["failure"].is_null(), "{part}: {row:#}");
         }
     }
+    let rules = report["rules"].as_array().expect("rows");
+    assert!(rules.len() == 2 && rules.iter().all(|row| row["wall"]["count"] == 1), "{rules:#?}");
+    let targets = report["targets"].as_array().expect("rows");
+    assert!(targets.iter().any(|row| row["met"].is_boolean()), "{targets:#?}");
     let promises = rows(&report, "promises", "loam", "ports");
     assert!(promises.iter().all(|row| row["verdict"] == "kept"), "{promises:#?}");
     assert!(fs::read_to_string(host.path_from_outside(&svg)).expect("written").starts_with("<svg"));

@@ -9,6 +9,7 @@ mod lifecycle;
 mod link_in_place;
 mod pair;
 mod removal;
+mod retire;
 mod routing;
 
 pub(crate) use check::{check_link, wrong};
@@ -18,7 +19,8 @@ pub(crate) use hardware_address::{parse_hardware_address, wanted_mac};
 pub(crate) use lifecycle::{Addresses, InterfaceConfig, attach, check, detach, detach_link, gc, status};
 pub(crate) use link_in_place::{LinkRequest, Parent, make_link};
 pub(crate) use pair::{done, make_pair, pair_alias, remove_pair, remove_stray_pairs};
-pub(crate) use removal::{has_link, remove_by_kind, remove_with_mac};
+pub(crate) use removal::{has_link, named, remove_by_kind, remove_with_mac};
+pub(crate) use retire::{is_retired, retire_pair};
 pub(crate) use routing::forward;
 
 use crate::delegate::call_ipam;

@@ -20,7 +20,6 @@
 //!   iptables.lock               locked by whoever changes rules of iptables: iptables
 //!   unmanaged/WHAT:CONTAINER:IFNAME   rules that are left to the administrator: unmanaged
 //!   devices/CONTAINER:IFNAME    links of the host that are lent: plugins::host_device
-//!   dying-links/NAME            links that the kernel is about to remove: plugins::bridge
 //! DATADIR/CONTAINER_IFNAME.json what a link was before it was tuned; by default /run/cni/tuning: plugins::tuning
 //! ```
 //!

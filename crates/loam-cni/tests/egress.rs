@@ -96,7 +96,7 @@ impl Machine {
 fn record(number: u8, to_others: RuleList, to_host: RuleList) -> EgressRecord {
     let addresses = [format!("10.7.0.{number}"), format!("fd07::{number}")];
     let addresses = addresses.map(|text| text.parse::<IpAddr>().expect("valid")).to_vec();
-    EgressRecord { addresses, to_others, to_host, guarded: None }
+    EgressRecord { addresses, to_others, to_host, guarded: Vec::new() }
 }
 
 fn net(text: &str) -> AddressRange {
@@ -295,7 +295,7 @@ fn over_a_guarded_bridge_nothing_passes_without_a_list() {
         let mut machine = Machine::new();
         let (one, two) = (machine.container(5), machine.container(6));
         let guarded = EgressRecord {
-            guarded: Some(GuardedLink { name: "br7".into(), own: false }),
+            guarded: vec![GuardedLink { name: "br7".into(), own: false }],
             ..record(5, RuleList::allow(), RuleList::allow())
         };
         machine.firewall.restrict("one", &guarded).expect("settable");
@@ -338,7 +338,7 @@ fn over_an_own_link_nothing_passes_from_another_s_address() {
         let mut machine = Machine::new();
         let (one, two) = (machine.paired(5), machine.paired(6));
         let own = |number: u8, to_others| EgressRecord {
-            guarded: Some(GuardedLink { name: format!("port{number}"), own: true }),
+            guarded: vec![GuardedLink { name: format!("port{number}"), own: true }],
             ..record(number, to_others, RuleList::allow())
         };
         machine.firewall.restrict("one", &own(5, RuleList::reject())).expect("settable");

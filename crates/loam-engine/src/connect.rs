@@ -67,16 +67,17 @@ impl Engine {
         let left: Vec<NetworkChoice> =
             choices.iter().filter(|choice| choice.name != *network).cloned().collect();
         if !record.spec.ports.is_empty() && left.is_empty() {
-            let message =
-                format!("network `{network}` has the published ports of container `{}`", record.name);
-            return Err(Failure::new(ErrorKind::Conflict, message));
+            return Err(has_ports(&record, network));
         }
         if record.state.is_live() {
-            self.detach_one(&record, network)?;
+            // The first interface has them. Another network's could be given the ports, but not answer from outside: it
+            // has no default route.
             let is_first = record.network.interfaces.first().is_some_and(|first| first.network == *network);
-            if is_first {
-                record.network.ports.clear();
+            if is_first && !record.network.ports.is_empty() {
+                return Err(has_ports(&record, network)
+                    .hint("stop the container first: at its next start another network has them"));
             }
+            self.detach_one(&record, network)?;
             record.network.interfaces.retain(|interface| interface.network != *network);
         }
         record.spec.network = match left.is_empty() {
@@ -134,6 +135,11 @@ impl Engine {
 
 fn is_known(record: &Record, network: &NetworkName) -> bool {
     record.network.interfaces.iter().any(|interface| interface.network == *network)
+}
+
+fn has_ports(record: &Record, network: &NetworkName) -> Failure {
+    let message = format!("network `{network}` has the published ports of container `{}`", record.name);
+    Failure::new(ErrorKind::Conflict, message)
 }
 
 fn on_host(record: &Record) -> Failure {

@@ -1,12 +1,14 @@
 //! The actions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use loam_model::{
-    AttachExtras, AttachRequest, Attachment, ContainerMetadata, DetachRequest, NetworkChoice, NetworkRules,
+    AttachExtras, AttachRequest, Attachment, ContainerMetadata, DetachRequest, ErrorKind, Failure,
+    NetworkChoice, NetworkRules,
 };
 
 use crate::Host;
@@ -17,7 +19,10 @@ use crate::messages::{
     BulkNetOutInputs, MappedPort, NetIn, NetInInputs, NetOutInputs, NetOutRule, UpInputs, UpOutputs, read,
 };
 use crate::policy::{allowed, policy};
-use crate::ports::{choose, mappings};
+use crate::ports::{choose, is_busy, mappings};
+
+/// How often ports are chosen when somebody else was faster.
+const ATTEMPTS: usize = 4;
 
 /// Does what the words say; gives what goes to standard output.
 pub(crate) fn run(
@@ -80,12 +85,8 @@ impl Session<'_> {
         if file.read()?.is_some() {
             return Err(NetworkerError::Up(handle.clone()));
         }
-        let record =
-            HandleRecord { ports: inputs.netin.unwrap_or_default(), rules, namespace, pid: inputs.pid };
-        let record = match self.write_with_ports(&mut file, record) {
-            Ok(record) => record,
-            Err(error) => return Err(after(error, file.remove())),
-        };
+        let wanted = inputs.netin.unwrap_or_default();
+        let mut record = HandleRecord { ports: Vec::new(), rules, namespace, pid: inputs.pid };
         let container = container_id(handle);
         // For networks that have such plugins; all others are told nothing of it.
         let metadata = ContainerMetadata {
@@ -93,14 +94,23 @@ impl Session<'_> {
             properties: inputs.properties.unwrap_or_default(),
             rules: allowed,
         };
-        let attached = network.attach(&AttachRequest {
-            container: &container,
-            name: handle,
-            namespace: namespace_of(record.pid),
-            networks: &[NetworkChoice::from(self.arguments.network.network.clone())],
-            ports: &mappings(&record.ports, &self.arguments.ports),
-            extras: AttachExtras { metadata: Some(&metadata), ..AttachExtras::default() },
+        let attached = self.with_ports(&wanted, |ports, lock| {
+            record.ports = ports.to_vec();
+            file.write(&record)?;
+            drop(lock);
+            Ok(network.attach(&AttachRequest {
+                container: &container,
+                name: handle,
+                namespace: namespace_of(record.pid),
+                networks: &[NetworkChoice::from(self.arguments.network.network.clone())],
+                ports: &mappings(ports, &self.arguments.ports),
+                extras: AttachExtras { metadata: Some(&metadata), ..AttachExtras::default() },
+            }))
         });
+        let attached = match attached {
+            Ok((_, attached)) => attached,
+            Err(error) => return Err(after(error, file.remove())),
+        };
         let restricted = match &attached {
             Ok(_) => network.restrict(&container, &policy),
             Err(_) => Ok(()),
@@ -115,18 +125,34 @@ impl Session<'_> {
         }
     }
 
-    /// Chooses the ports that are left open, and writes the record that has them, so that nobody else chooses them.
-    fn write_with_ports(
+    /// Chooses the ports that are left open, and does something with them; chooses others when somebody has taken one of
+    /// those meanwhile. `publish` writes them down before it gives the lock back, so that nobody else chooses them.
+    fn with_ports<T>(
         &self,
-        file: &mut HandleFile,
-        record: HandleRecord,
-    ) -> Result<HandleRecord, NetworkerError> {
-        let (lock, taken) = self.handles.lock_ports()?;
-        let ports = choose(&record.ports, &taken, &self.arguments.ports)?;
-        let record = HandleRecord { ports, ..record };
-        file.write(&record)?;
-        drop(lock);
-        Ok(record)
+        wanted: &[NetIn],
+        mut publish: impl FnMut(&[NetIn], File) -> Result<Result<T, Failure>, NetworkerError>,
+    ) -> Result<(Vec<NetIn>, Result<T, Failure>), NetworkerError> {
+        let options = &self.arguments.ports;
+        let mut refused = HashSet::new();
+        for attempt in 1.. {
+            let (lock, mut taken) = self.handles.lock_ports()?;
+            taken.extend(&refused);
+            let ports = choose(wanted, &taken, options, |port| is_busy(port, options))?;
+            let published = publish(&ports, lock)?;
+            let open = wanted.iter().zip(&ports).filter(|(wanted, _)| wanted.host_port == 0);
+            let open: Vec<u16> = open.map(|(_, port)| port.host_port).collect();
+            match published {
+                Err(failure)
+                    if failure.kind() == ErrorKind::AlreadyExists
+                        && attempt < ATTEMPTS
+                        && !open.is_empty() =>
+                {
+                    refused.extend(open);
+                }
+                published => return Ok((ports, published)),
+            }
+        }
+        unreachable!("the last attempt returns")
     }
 
     fn outputs(&self, attachment: &Attachment, ports: &[NetIn]) -> UpOutputs {
@@ -198,22 +224,18 @@ impl Session<'_> {
     fn net_in(&self, inputs: &NetInInputs) -> Result<NetIn, NetworkerError> {
         let (mut file, before) = self.opened()?;
         let wanted = NetIn { host_port: inputs.host_port, container_port: inputs.container_port };
-        let (lock, taken) = self.handles.lock_ports()?;
-        let chosen = choose(&[wanted], &taken, &self.arguments.ports)?;
-        let mut record = before.clone();
-        record.ports.extend(&chosen);
-        file.write(&record)?;
-        drop(lock);
         let container = container_id(&self.arguments.handle);
-        let published = self.network()?.publish(
-            &container,
-            &namespace_of(record.pid),
-            &mappings(&chosen, &self.arguments.ports),
-        );
-        match published {
-            Ok(()) => Ok(chosen[0]),
-            Err(failure) => Err(after(failure.into(), self.rewrite(&mut file, &before))),
-        }
+        let network = self.network()?;
+        let published = self.with_ports(&[wanted], |chosen, lock| {
+            let mut record = before.clone();
+            record.ports.extend(chosen);
+            file.write(&record)?;
+            drop(lock);
+            let mappings = mappings(chosen, &self.arguments.ports);
+            Ok(network.publish(&container, &namespace_of(before.pid), &mappings))
+        });
+        let published = published.and_then(|(chosen, published)| Ok(published.map(|()| chosen[0])?));
+        published.map_err(|error| after(error, self.rewrite(&mut file, &before)))
     }
 
     fn rewrite(&self, file: &mut HandleFile, record: &HandleRecord) -> Result<(), NetworkerError> {

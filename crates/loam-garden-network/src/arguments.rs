@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory as _, Parser, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 use ipnet::IpNet;
 use loam_model::NetworkName;
 
@@ -114,11 +114,6 @@ pub(crate) struct PortOptions {
     /// The host's address at which ports are published; all when absent
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) external_ip: Option<IpAddr>,
-}
-
-/// The command line's definition, for manual pages and completions.
-pub fn definition() -> clap::Command {
-    Arguments::command()
 }
 
 impl Arguments {

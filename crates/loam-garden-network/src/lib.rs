@@ -27,7 +27,7 @@ use std::io::{Read, Write};
 
 use loam_model::{NetworkRules, Result};
 
-pub use arguments::{NetworkOptions, definition};
+pub use arguments::NetworkOptions;
 
 use arguments::Arguments;
 

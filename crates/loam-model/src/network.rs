@@ -133,7 +133,7 @@ pub struct AttachedInterface {
 /// What came of an attachment.
 #[derive(Debug, Default)]
 pub struct Attachment {
-    /// The interfaces, in the order of the networks.
+    /// The interfaces: the one of the network with the default route first, the others in the order of their networks.
     pub interfaces: Vec<AttachedInterface>,
     /// The ports with the host ports that were taken.
     pub ports: Vec<PortMapping>,

@@ -6,9 +6,9 @@ mod rounds;
 use std::io;
 
 use crate::contender::Contender;
-use crate::list::NetworkList;
+use crate::list::MeasuredList;
 use crate::plan::{Plan, Scenario};
-use crate::report::{ContenderReport, GrowthRow, Outcome, Report};
+use crate::report::{ContenderReport, GrowthRow, Outcome, Report, targets};
 use crate::scenario::growth::Growth;
 use crate::worker::{Prepared, Setup, Task};
 use process::Worker;
@@ -44,7 +44,7 @@ pub struct Bench {
     /// The contender that ratios are against.
     pub compared: Option<String>,
     /// The configuration lists.
-    pub lists: Vec<NetworkList>,
+    pub lists: Vec<MeasuredList>,
     /// How much is measured.
     pub plan: Plan,
     /// How this program is executed again.
@@ -63,7 +63,7 @@ pub fn run(bench: &Bench, note: &mut dyn FnMut(&str)) -> Result<Report, BenchErr
     let mut workers = bench.contenders.iter().map(|one| start(bench, one)).collect::<Result<Vec<_>, _>>()?;
     let mut fit = Vec::new();
     for (index, list) in bench.lists.iter().enumerate() {
-        note(&format!("{}: preparing", list.name));
+        note(&format!("{}: preparing", list.name()));
         let mut able: Vec<&mut Worker> = Vec::new();
         for worker in &mut workers {
             let row = prepare(worker, index, list, &mut report.uncounted);
@@ -83,6 +83,7 @@ pub fn run(bench: &Bench, note: &mut dyn FnMut(&str)) -> Result<Report, BenchErr
     if bench.plan.wants(Scenario::Growth) {
         growth(bench, &fit, &mut report, note)?;
     }
+    report.targets = targets::judge(&report);
     Ok(report)
 }
 
@@ -100,11 +101,11 @@ fn start(bench: &Bench, contender: &Contender) -> Result<Worker, BenchError> {
 fn prepare(
     worker: &mut Worker,
     index: usize,
-    list: &NetworkList,
+    list: &MeasuredList,
     uncounted: &mut Vec<String>,
 ) -> ContenderReport {
     let mut row = ContenderReport {
-        list: list.name.clone(),
+        list: list.name().to_owned(),
         contender: worker.name.clone(),
         version: None,
         lacks: Vec::new(),
@@ -134,7 +135,7 @@ fn growth(
 ) -> Result<(), BenchError> {
     for (index, name) in fit {
         let list = &bench.lists[*index];
-        note(&format!("{}: growth of {name}", list.name));
+        note(&format!("{}: growth of {name}", list.name()));
         let Some(contender) = bench.contenders.iter().find(|one| one.name == *name) else { continue };
         let mut worker = start(bench, contender)?;
         let grown = worker
@@ -145,7 +146,7 @@ fn growth(
         let reached = grown.points.last().map_or(0, |point| point.present);
         std::thread::sleep(process::TEARDOWN * u32::try_from(reached).unwrap_or_default());
         report.growth.push(GrowthRow {
-            list: list.name.clone(),
+            list: list.name().to_owned(),
             contender: name.clone(),
             points: grown.points,
             outcome: Outcome { failure: grown.failure },

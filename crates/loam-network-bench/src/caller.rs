@@ -7,7 +7,7 @@ use loam_cni::protocol::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::chain::{Chain, Endpoint, Way};
-use crate::list::NetworkList;
+use crate::list::MeasuredList;
 
 /// What it says right before ADD.
 pub(crate) const READY: &str = "ready";
@@ -17,7 +17,7 @@ pub(crate) const DONE: &str = "done";
 /// What it is to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Errand {
-    list: NetworkList,
+    list: MeasuredList,
     way: Way,
     version: String,
     time_limit: Duration,

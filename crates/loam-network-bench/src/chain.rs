@@ -1,20 +1,22 @@
-//! Calling the plugins of a list in order, for one attachment (CNI SPEC.md, section 3).
+//! Calling the plugins of a list for one attachment, as functions or as programs.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use loam_cni::delegate::{execute, find};
-use loam_cni::protocol::{PluginConfig, Version, code};
-use loam_cni::{CniError, CniResult, Command, Context, Host, Plugin};
+use loam_cni::protocol::Version;
+use loam_cni::{CniResult, Host, Plugin};
+use loam_network::{Call, CallError, NetworkList, kind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::list::{NetworkList, kind};
+use crate::list::MeasuredList;
 
 /// The interface in every container.
 pub(crate) const INTERFACE: &str = "eth0";
 /// The port in the container that is published when a plugin of the chain can publish ports.
 pub(crate) const CONTAINER_PORT: u16 = 8080;
+/// The capability of plugins that publish ports.
+const PORT_MAPPINGS: &str = "portMappings";
 /// The host's port for the first attachment; each later one has the next.
 const FIRST_HOST_PORT: u16 = 20_000;
 
@@ -37,10 +39,18 @@ impl Way {
         }
     }
 
+    /// Where the programs are.
+    fn directory(&self) -> Option<&Path> {
+        match self {
+            Way::InProcess => None,
+            Way::Programs(directory) => Some(directory),
+        }
+    }
+
     /// What in-process plugins are told of their caller: what Loam's own runtime tells them.
     fn host(&self) -> Host {
         let in_process = *self == Way::InProcess;
-        Host { with_loopback: in_process, leave_dying_links: in_process, ..Host::default() }
+        Host { with_loopback: in_process, ..Host::default() }
     }
 }
 
@@ -67,16 +77,6 @@ impl Endpoint {
     }
 }
 
-/// What a plugin says when a call fails.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{verb} failed in `{plugin}`: {error}", verb = command.as_str())]
-pub(crate) struct CallError {
-    command: Command,
-    plugin: String,
-    /// The plugin's error.
-    pub(crate) error: CniError,
-}
-
 /// The plugins of a list that a contender has, and how they are called.
 #[derive(Debug)]
 pub(crate) struct Chain {
@@ -87,18 +87,19 @@ pub(crate) struct Chain {
     pub(crate) lacks: Vec<String>,
     way: Way,
     host: Host,
+    directories: Vec<PathBuf>,
     time_limit: Duration,
 }
 
 impl Chain {
     /// The chain of a list; `Err` says what is missing when not even the first plugin is there.
     pub(crate) fn new(
-        list: &NetworkList,
+        list: &MeasuredList,
         way: Way,
         version: Version,
         time_limit: Duration,
     ) -> Result<Self, String> {
-        let mut list = list.clone();
+        let mut list = list.0.clone();
         let mut lacks = Vec::new();
         for plugin in &list.plugins {
             let ipam = plugin.get("ipam").map(|ipam| ipam["type"].as_str().unwrap_or_default());
@@ -114,47 +115,40 @@ impl Chain {
             return Err(format!("there is no plugin `{missing}`"));
         }
         list.plugins.retain(|plugin| way.has(kind(plugin)));
+        list.version = version;
+        let directories = way.directory().into_iter().map(Path::to_owned).collect();
         let host = way.host();
-        Ok(Self { list, version, lacks, way, host, time_limit })
+        Ok(Self { list, version, lacks, way, host, directories, time_limit })
     }
 
     /// The same chain for another process.
-    pub(crate) fn parts(&self) -> (NetworkList, Way, &'static str, Duration) {
-        (self.list.clone(), self.way.clone(), self.version.as_str(), self.time_limit)
+    pub(crate) fn parts(&self) -> (MeasuredList, Way, &'static str, Duration) {
+        (MeasuredList(self.list.clone()), self.way.clone(), self.version.as_str(), self.time_limit)
     }
 
     /// Whether ports are published.
     pub(crate) fn publishes(&self) -> bool {
-        self.list.plugins.iter().any(|plugin| has_capability(plugin, "portMappings"))
+        self.list.has_capability(PORT_MAPPINGS)
+    }
+
+    /// Whether our own plugins are called as functions.
+    pub(crate) fn is_in_process(&self) -> bool {
+        self.way == Way::InProcess
     }
 
     /// Attaches; gives the last plugin's result.
     pub(crate) fn add(&self, endpoint: &Endpoint) -> Result<CniResult, CallError> {
-        let mut result = None;
-        for plugin in &self.list.plugins {
-            let context = self.context(plugin, Some(endpoint), result.as_ref());
-            result = self.call(Command::Add, plugin, context)?;
-        }
-        Ok(result.unwrap_or_default())
+        self.call(endpoint, |call| call.add())
     }
 
     /// Verifies the attachment.
     pub(crate) fn check(&self, endpoint: &Endpoint, result: &CniResult) -> Result<(), CallError> {
-        for plugin in &self.list.plugins {
-            let context = self.context(plugin, Some(endpoint), Some(result));
-            self.call(Command::Check, plugin, context)?;
-        }
-        Ok(())
+        self.call(endpoint, |call| call.check(result))
     }
 
     /// Detaches; `result` is what ADD gave, unless that is lost.
     pub(crate) fn del(&self, endpoint: &Endpoint, result: Option<&CniResult>) -> Result<(), CallError> {
-        let result = result.filter(|_| self.version >= Version::V0_4_0);
-        for plugin in self.list.plugins.iter().rev() {
-            let context = self.context(plugin, Some(endpoint), result);
-            self.call(Command::Del, plugin, context)?;
-        }
-        Ok(())
+        self.call(endpoint, |call| call.del(result))
     }
 
     /// Whether the version has GC.
@@ -166,90 +160,44 @@ impl Chain {
     pub(crate) fn gc(&self, valid: &[&Endpoint]) -> Result<(), CallError> {
         let valid: Vec<Value> =
             valid.iter().map(|one| json!({ "containerID": one.id, "ifname": INTERFACE })).collect();
-        for plugin in &self.list.plugins {
-            let mut plugin = plugin.clone();
-            plugin.insert("cni.dev/valid-attachments".into(), valid.clone().into());
-            let context = self.context(&plugin, None, None);
-            self.call(Command::Gc, &plugin, context)?;
-        }
-        Ok(())
+        let nothing = Map::new();
+        let call = Call { container: "", interface: "", namespace: None, ..self.prepared("", &nothing) };
+        call.gc(&valid.into()).into_iter().next().map_or(Ok(()), Err)
     }
 
-    fn context(
-        &self,
-        plugin: &Map<String, Value>,
-        endpoint: Option<&Endpoint>,
-        previous: Option<&CniResult>,
-    ) -> Context<'_> {
-        let mut raw = plugin.clone();
-        raw.insert("name".into(), self.list.name.clone().into());
-        raw.insert("cniVersion".into(), self.version.as_str().into());
-        if let (Some(endpoint), true) = (endpoint, has_capability(plugin, "portMappings")) {
-            let (host, container) = (endpoint.host_port(), CONTAINER_PORT);
-            let mapping = json!({ "hostPort": host, "containerPort": container, "protocol": "tcp" });
-            raw.insert("runtimeConfig".into(), json!({ "portMappings": [mapping] }));
-        }
-        Context {
-            container_id: endpoint.map(|endpoint| endpoint.id.clone()).unwrap_or_default(),
-            namespace: endpoint.and_then(|endpoint| endpoint.namespace.clone()),
-            interface: endpoint.map(|_| INTERFACE.to_owned()).unwrap_or_default(),
-            arguments: Vec::new(),
-            plugin_directories: match &self.way {
-                Way::InProcess => Vec::new(),
-                Way::Programs(directory) => vec![directory.clone()],
-            },
-            config: PluginConfig {
-                version: self.version,
-                name: self.list.name.clone(),
-                kind: kind(plugin).to_owned(),
-                previous: previous.cloned(),
-                raw,
-            },
+    fn call<T>(&self, endpoint: &Endpoint, verb: impl FnOnce(&Call<'_>) -> T) -> T {
+        let args = capability_args(endpoint);
+        verb(&Call { namespace: endpoint.namespace.as_deref(), ..self.prepared(&endpoint.id, &args) })
+    }
+
+    fn prepared<'a>(&'a self, container: &'a str, args: &'a Map<String, Value>) -> Call<'a> {
+        Call {
+            list: &self.list,
+            container,
+            namespace: None,
+            interface: INTERFACE,
+            capability_args: args,
+            arguments: &[],
+            plugin_dirs: &self.directories,
+            in_process: self.is_in_process(),
+            time_limit: self.time_limit,
             host: &self.host,
         }
     }
-
-    fn call(
-        &self,
-        command: Command,
-        plugin: &Map<String, Value>,
-        mut context: Context<'_>,
-    ) -> Result<Option<CniResult>, CallError> {
-        let kind = kind(plugin);
-        let called = match (&self.way, Plugin::from_type(kind)) {
-            (Way::InProcess, Some(built_in)) => built_in.call(command, &context),
-            (Way::InProcess, None) => Err(CniError::new(code::INTERNAL, "there is no such plugin")),
-            (Way::Programs(directory), _) => self.execute(command, directory, &mut context),
-        };
-        called.map_err(|error| CallError { command, plugin: kind.to_owned(), error })
-    }
-
-    fn execute(
-        &self,
-        command: Command,
-        directory: &Path,
-        context: &mut Context<'_>,
-    ) -> Result<Option<CniResult>, CniError> {
-        if let Some(previous) = &context.config.previous {
-            context.config.raw.insert("prevResult".into(), previous.to_value(self.version)?);
-        }
-        let program = find(&context.config.kind, &[directory.to_owned()])?;
-        let input = serde_json::to_vec(&context.config.raw)
-            .map_err(|cause| CniError::internal("the configuration can't be written", &cause))?;
-        execute(context, &program, command, &input, self.time_limit)
-    }
 }
 
-/// Whether a plugin has a capability.
-fn has_capability(plugin: &Map<String, Value>, capability: &str) -> bool {
-    plugin.get("capabilities").and_then(|all| all.get(capability)).and_then(Value::as_bool) == Some(true)
+/// What a runtime says to plugins that publish ports.
+fn capability_args(endpoint: &Endpoint) -> Map<String, Value> {
+    let (host, container) = (endpoint.host_port(), CONTAINER_PORT);
+    let mapping = json!({ "hostPort": host, "containerPort": container, "protocol": "tcp" });
+    Map::from_iter([(PORT_MAPPINGS.to_owned(), json!([mapping]))])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn chain(list: &NetworkList) -> Result<Chain, String> {
+    fn chain(list: &MeasuredList) -> Result<Chain, String> {
         Chain::new(list, Way::InProcess, Version::NEWEST, Duration::from_secs(1))
     }
 
@@ -257,9 +205,9 @@ mod tests {
     fn what_is_lacking_is_named_and_left_out() {
         let text = r#"{"name":"n","cniVersion":"1.0.0","plugins":[
             {"type":"bridge","ipam":{"type":"host-local"}},{"type":"no-such-plugin"}]}"#;
-        let chain = chain(&NetworkList::parse(text).expect("valid")).expect("the first is there");
+        let chain = chain(&MeasuredList::parse(text).expect("valid")).expect("the first is there");
         assert_eq!(chain.lacks, ["no-such-plugin"]);
-        assert_eq!(chain.list.kinds(), ["bridge"]);
+        assert_eq!(chain.list.plugins.len(), 1);
     }
 
     #[test]
@@ -269,18 +217,17 @@ mod tests {
             (r#"{"type":"bridge","ipam":{"type":"no-ipam"}}"#, "no-ipam"),
         ] {
             let text = format!(r#"{{"name":"n","cniVersion":"1.0.0","plugins":[{plugin}]}}"#);
-            let error = chain(&NetworkList::parse(&text).expect("valid")).expect_err("it lacks");
+            let error = chain(&MeasuredList::parse(&text).expect("valid")).expect_err("it lacks");
             assert_eq!(error, format!("there is no plugin `{missing}`"));
         }
     }
 
     #[test]
     fn each_attachment_has_a_port_of_its_own() {
-        let lists = NetworkList::defaults();
+        let lists = MeasuredList::defaults();
         let chain = chain(&lists[1]).expect("built in");
         assert!(chain.publishes());
         let endpoint = Endpoint { id: "a".into(), namespace: None, number: 7 };
-        let context = chain.context(&lists[1].plugins[1], Some(&endpoint), None);
-        assert_eq!(context.config.raw["runtimeConfig"]["portMappings"][0]["hostPort"], 20_007);
+        assert_eq!(capability_args(&endpoint)[PORT_MAPPINGS][0]["hostPort"], 20_007);
     }
 }

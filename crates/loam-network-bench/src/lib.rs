@@ -1,6 +1,6 @@
 //! Measures CNI plugins: any plugin or chain, called in-process when it is ours, or as programs.
 //!
-//! What comes in: configuration lists ([`NetworkList`]), who is measured ([`Contender`]) and how much ([`Plan`]). What
+//! What comes in: configuration lists ([`MeasuredList`]), who is measured ([`Contender`]) and how much ([`Plan`]). What
 //! goes out: a [`Report`], which is rendered as text and as SVG, and serialized as JSON.
 //!
 //! Each contender has a worker, a process of its own in mount and network namespaces of its own, so that
@@ -32,11 +32,12 @@ mod worker;
 pub use bench::{Bench, BenchError, Reentry, run};
 pub use caller::call_once;
 pub use contender::Contender;
-pub use list::{ListError, NetworkList};
+pub use list::MeasuredList;
+pub use loam_network::ConflistError;
 pub use measure::{Samples, Summary};
 pub use plan::{Plan, Scenario, UnknownScenario};
 pub use report::{
     ContenderReport, DataPathRow, GrowthPoint, GrowthRow, LatencyRow, LeftoverRow, Outcome, ParallelRow,
-    PromiseRow, Remains, Report, Verdict,
+    PromiseRow, Remains, Report, RulesRow, TargetRow, Verdict,
 };
 pub use worker::serve;

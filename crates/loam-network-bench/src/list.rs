@@ -1,56 +1,43 @@
-//! Configuration lists (CNI SPEC.md, section 1), and those that are measured when nobody names one.
+//! Configuration lists, and those that are measured when nobody names one.
 
-use loam_cni::CniError;
-use loam_cni::protocol::{Version, check_network_name, check_plugin_type};
+use loam_cni::protocol::Version;
+use loam_network::{ConflistError, NetworkList, kind};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-/// Why a text is no configuration list.
-#[derive(Debug, thiserror::Error)]
-pub enum ListError {
-    /// It is not JSON.
-    #[error("it is not valid JSON")]
-    Json(#[source] serde_json::Error),
-    /// It is something else than a configuration.
-    #[error("{0}")]
-    Shape(&'static str),
-    /// A name, type or version is not valid.
-    #[error("it is not valid")]
-    Protocol(#[source] CniError),
+/// A configuration list that is measured. It goes to other processes as its text.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MeasuredList(pub(crate) NetworkList);
+
+impl TryFrom<String> for MeasuredList {
+    type Error = ConflistError;
+
+    fn try_from(text: String) -> Result<Self, ConflistError> {
+        NetworkList::parse(text).map(Self)
+    }
 }
 
-/// A configuration list that is measured.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct NetworkList {
-    /// The network's name.
-    pub name: String,
-    /// The versions that it may be called with, the newest first.
-    versions: Vec<String>,
-    /// The plugins' configurations, in order.
-    pub(crate) plugins: Vec<Map<String, Value>>,
+impl From<MeasuredList> for String {
+    fn from(list: MeasuredList) -> Self {
+        list.0.text
+    }
 }
 
-impl NetworkList {
+impl MeasuredList {
     /// Reads a list, or the configuration of a single plugin as a list of one.
-    pub fn parse(text: &str) -> Result<Self, ListError> {
-        let value: Value = serde_json::from_str(text).map_err(ListError::Json)?;
-        let object = value.as_object().ok_or(ListError::Shape("it is not a JSON object"))?;
-        let name = object.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-        check_network_name(&name).map_err(ListError::Protocol)?;
-        let plugins = match object.get("plugins") {
-            None if object.contains_key("type") => vec![value.clone()],
-            Some(Value::Array(plugins)) if !plugins.is_empty() => plugins.clone(),
-            _ => return Err(ListError::Shape("it has no plugins")),
-        };
-        let mut read = Vec::new();
-        for plugin in plugins {
-            let Value::Object(plugin) = plugin else {
-                return Err(ListError::Shape("a plugin is not a JSON object"));
-            };
-            check_plugin_type(kind(&plugin)).map_err(ListError::Protocol)?;
-            read.push(plugin);
+    pub fn parse(text: &str) -> Result<Self, ConflistError> {
+        let value: Value = serde_json::from_str(text).unwrap_or_default();
+        match value.get("plugins").is_none() && value.get("type").is_some() {
+            true => NetworkList::parse_single(text),
+            false => NetworkList::parse(text.to_owned()),
         }
-        Ok(Self { name, versions: versions(object)?, plugins: read })
+        .map(Self)
+    }
+
+    /// The network's name.
+    pub fn name(&self) -> &str {
+        &self.0.name
     }
 
     /// The lists that are measured when nobody names one: a bridge with addresses; the same with masquerading and a
@@ -65,20 +52,20 @@ impl NetworkList {
         });
         let firewall = json!({ "type": "firewall" });
         vec![
-            default_list("bridge", vec![bridge(1, false)]),
-            default_list("ports", vec![bridge(2, true), portmap.clone()]),
-            default_list("chain", vec![bridge(3, true), portmap, bandwidth, firewall]),
+            default_list("bridge", &[bridge(1, false)]),
+            default_list("ports", &[bridge(2, true), portmap.clone()]),
+            default_list("chain", &[bridge(3, true), portmap, bandwidth, firewall]),
         ]
     }
 
     /// The versions that it may be called with, the newest first.
-    pub(crate) fn versions(&self) -> impl Iterator<Item = Version> + '_ {
-        self.versions.iter().filter_map(|text| Version::parse(text).ok())
+    pub(crate) fn versions(&self) -> &[Version] {
+        &self.0.versions
     }
 
     /// The types of its plugins, in order.
     pub fn kinds(&self) -> Vec<String> {
-        self.plugins.iter().map(|plugin| kind(plugin).to_owned()).collect()
+        self.0.plugins.iter().map(|plugin| kind(plugin).to_owned()).collect()
     }
 }
 
@@ -93,34 +80,9 @@ fn bridge(number: u8, masquerade: bool) -> Value {
     })
 }
 
-fn default_list(name: &str, plugins: Vec<Value>) -> NetworkList {
-    NetworkList {
-        name: name.to_owned(),
-        versions: ["1.1.0", "1.0.0"].map(str::to_owned).to_vec(),
-        plugins: plugins.into_iter().filter_map(|plugin| plugin.as_object().cloned()).collect(),
-    }
-}
-
-/// The type of a plugin's configuration.
-pub(crate) fn kind(plugin: &Map<String, Value>) -> &str {
-    plugin.get("type").and_then(Value::as_str).unwrap_or_default()
-}
-
-/// The versions of `cniVersions` and `cniVersion` that we know, the newest first.
-fn versions(object: &Map<String, Value>) -> Result<Vec<String>, ListError> {
-    let single = object.get("cniVersion").and_then(Value::as_str).unwrap_or_default();
-    let Some(several) = object.get("cniVersions").and_then(Value::as_array) else {
-        let version = Version::parse(single).map_err(ListError::Protocol)?;
-        return Ok(vec![version.as_str().to_owned()]);
-    };
-    let texts = several.iter().filter_map(Value::as_str).chain(Some(single).filter(|text| !text.is_empty()));
-    let mut known: Vec<Version> = texts.filter_map(|text| Version::parse(text).ok()).collect();
-    known.sort_unstable_by(|one, other| other.cmp(one));
-    known.dedup();
-    if known.is_empty() {
-        return Err(ListError::Shape("none of its versions is supported"));
-    }
-    Ok(known.into_iter().map(|version| version.as_str().to_owned()).collect())
+fn default_list(name: &str, plugins: &[Value]) -> MeasuredList {
+    let list = json!({ "name": name, "cniVersions": ["1.0.0", "1.1.0"], "plugins": plugins });
+    MeasuredList::parse(&list.to_string()).expect("the lists of the defaults are valid")
 }
 
 #[cfg(test)]
@@ -128,38 +90,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_and_single_configurations_are_read() {
-        let list = NetworkList::parse(
+    fn lists_and_single_configurations_are_read_and_travel_as_text() {
+        let list = MeasuredList::parse(
             r#"{"name":"n","cniVersion":"0.4.0","cniVersions":["1.0.0","9.0.0","0.4.0"],
                 "plugins":[{"type":"bridge"},{"type":"portmap"}]}"#,
         );
         let list = list.expect("valid");
+        let sent = serde_json::to_string(&list).expect("a text");
+        let list: MeasuredList = serde_json::from_str(&sent).expect("the same");
         assert_eq!(list.kinds(), ["bridge", "portmap"]);
-        assert_eq!(list.versions().collect::<Vec<_>>(), [Version::V1_0_0, Version::V0_4_0]);
-        let single = NetworkList::parse(r#"{"name":"n","cniVersion":"1.0.0","type":"ptp"}"#).expect("valid");
-        assert_eq!(single.kinds(), ["ptp"]);
-    }
-
-    #[test]
-    fn what_is_no_list_is_refused_with_the_reason() {
-        for (text, reason) in [
-            ("{", "it is not valid JSON"),
-            ("[]", "it is not a JSON object"),
-            (r#"{"name":"n","plugins":[]}"#, "it has no plugins"),
-            (r#"{"name":"n"}"#, "it has no plugins"),
-            (r#"{"name":"n","plugins":[3]}"#, "a plugin is not a JSON object"),
-            (r#"{"name":"n","cniVersions":["7.0.0"],"type":"x"}"#, "none of its versions is supported"),
-            (r#"{"name":"../n","type":"x"}"#, "it is not valid"),
-            (r#"{"name":"n","type":"../x"}"#, "it is not valid"),
-            (r#"{"name":"n","type":"x","cniVersion":"7.0.0"}"#, "it is not valid"),
-        ] {
-            assert_eq!(NetworkList::parse(text).expect_err(text).to_string(), reason, "{text}");
-        }
+        assert_eq!(list.versions(), [Version::V1_0_0, Version::V0_4_0]);
+        let single = MeasuredList::parse(r#"{"name":"n","cniVersion":"1.0.0","type":"ptp"}"#).expect("valid");
+        assert_eq!((single.name(), single.kinds()), ("n", vec!["ptp".to_owned()]));
+        assert!(MeasuredList::parse("no JSON").is_err());
     }
 
     #[test]
     fn the_defaults_are_a_bridge_with_a_port_and_with_a_chain() {
-        let kinds: Vec<_> = NetworkList::defaults().iter().map(NetworkList::kinds).collect();
+        let kinds: Vec<_> = MeasuredList::defaults().iter().map(MeasuredList::kinds).collect();
         assert_eq!(kinds[0], ["bridge"]);
         assert_eq!(kinds[1], ["bridge", "portmap"]);
         assert_eq!(kinds[2], ["bridge", "portmap", "bandwidth", "firewall"]);

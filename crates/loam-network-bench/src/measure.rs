@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::orphans;
+
 /// Several measurements of one thing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -69,13 +71,19 @@ pub(crate) struct Cost {
     pub(crate) cpu: f64,
 }
 
-/// Runs a function and tells what it took of this process and of children that it waited for.
+/// Runs a function and tells what it took: wall time until it returned; processor time of this process and of its
+/// children, with those that it left running to do the rest of its work, which are waited for.
 pub(crate) fn measured<T>(function: impl FnOnce() -> T) -> io::Result<(T, Cost)> {
+    let others = orphans::children();
     let before = loam_sys::processor_time()?;
     let begun = Instant::now();
     let value = function();
     let wall = begun.elapsed();
-    let cpu = loam_sys::processor_time()?.saturating_sub(before);
+    let until_then = loam_sys::processor_time()?.saturating_sub(before);
+    // What the waiting itself takes is not the function's.
+    let waited_for = loam_sys::processor_time_of_children()?;
+    orphans::wait_for_all_but(&others)?;
+    let cpu = until_then + loam_sys::processor_time_of_children()?.saturating_sub(waited_for);
     Ok((value, Cost { wall: milliseconds(wall), cpu: milliseconds(cpu) }))
 }
 

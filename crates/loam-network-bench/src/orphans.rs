@@ -2,8 +2,13 @@
 //! so that they can be found, and do not outlive it.
 
 use std::io;
+use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
+
+/// How long what goes on after a call is waited for.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Makes this process the parent of all orphans among its descendants.
 pub(crate) fn adopt() -> io::Result<()> {
@@ -13,6 +18,7 @@ pub(crate) fn adopt() -> io::Result<()> {
 /// Ends all children but some, and whatever becomes a child thereby, until there are no others.
 pub(crate) fn end_all_but(spared: &[Pid]) -> io::Result<()> {
     loop {
+        loam_sys::reap_detached();
         let mut orphans = children();
         orphans.retain(|child| !spared.contains(child));
         if orphans.is_empty() {
@@ -21,8 +27,33 @@ pub(crate) fn end_all_but(spared: &[Pid]) -> io::Result<()> {
         for orphan in orphans {
             // It may have ended meanwhile; it has not been waited for, so its id is nobody else's.
             kill_process(orphan, Signal::KILL).unwrap_or_default();
-            waitpid(Some(orphan), WaitOptions::empty())?;
+            match waitpid(Some(orphan), WaitOptions::empty()) {
+                // One that removes a link for us: the next round looks for it.
+                Err(Errno::CHILD) => std::thread::yield_now(),
+                waited => drop(waited?),
+            }
         }
+    }
+}
+
+/// Waits for all children but some to end, for a moment at most: a plugin may leave a daemon.
+pub(crate) fn wait_for_all_but(others: &[Pid]) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        loam_sys::reap_detached();
+        let mut left = children();
+        left.retain(|child| !others.contains(child));
+        if left.is_empty() || Instant::now() >= deadline {
+            return Ok(());
+        }
+        for child in left {
+            match waitpid(Some(child), WaitOptions::NOHANG) {
+                // One that removes a link for us.
+                Err(Errno::CHILD) => {}
+                waited => drop(waited?),
+            }
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

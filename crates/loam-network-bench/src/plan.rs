@@ -20,6 +20,8 @@ pub enum Scenario {
     Kills,
     /// Throughput and latency of connections.
     DataPath,
+    /// Rules on what containers may reach.
+    Rules,
     /// What the specification says of calls that are repeated, come late, or find something broken. Comes last: it
     /// breaks things.
     Promises,
@@ -32,13 +34,14 @@ pub struct UnknownScenario(String);
 
 impl Scenario {
     /// All, in the order of measuring.
-    pub const ALL: [Scenario; 7] = [
+    pub const ALL: [Scenario; 8] = [
         Scenario::Latency,
         Scenario::Growth,
         Scenario::Parallel,
         Scenario::Leftovers,
         Scenario::Kills,
         Scenario::DataPath,
+        Scenario::Rules,
         Scenario::Promises,
     ];
 
@@ -51,6 +54,7 @@ impl Scenario {
             Scenario::Leftovers => "leftovers",
             Scenario::Kills => "kills",
             Scenario::DataPath => "data-path",
+            Scenario::Rules => "rules",
             Scenario::Promises => "promises",
         }
     }
@@ -157,7 +161,7 @@ mod tests {
         let error = "speed".parse::<Scenario>().expect_err("no scenario");
         assert_eq!(
             error.to_string(),
-            "`speed` is no scenario; there are latency, growth, parallel, leftovers, kills, data-path, promises"
+            "`speed` is no scenario; there are latency, growth, parallel, leftovers, kills, data-path, rules, promises"
         );
     }
 }

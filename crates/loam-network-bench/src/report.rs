@@ -2,12 +2,12 @@
 
 mod svg;
 mod table;
+pub(crate) mod targets;
 mod text;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::measure::{Samples, Summary};
 use crate::plan::Plan;
@@ -39,6 +39,10 @@ pub struct Report {
     pub promises: Vec<PromiseRow>,
     /// Connections.
     pub data_path: Vec<DataPathRow>,
+    /// Rules on what containers may reach.
+    pub rules: Vec<RulesRow>,
+    /// What Loam's own plugins shall reach, and whether they do.
+    pub targets: Vec<TargetRow>,
 }
 
 /// A contender with one of the lists.
@@ -221,6 +225,39 @@ pub struct DataPathRow {
     pub outcome: Outcome,
 }
 
+/// Rules that are set at once.
+#[derive(Clone, Debug, Serialize)]
+pub struct RulesRow {
+    /// The contender's name.
+    pub contender: String,
+    /// How many rules.
+    pub rules: u16,
+    /// For which container: `first`, or `with the same rules`.
+    pub container: String,
+    /// Wall time in milliseconds.
+    pub wall: Option<Summary>,
+    /// Processor time in milliseconds.
+    pub cpu: Option<Summary>,
+    /// Each wall time, in the order of measuring.
+    pub samples: Samples,
+    /// How it went.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// A target, and what was measured.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TargetRow {
+    /// What is measured, of whom.
+    pub what: String,
+    /// What it shall be.
+    pub target: String,
+    /// What it is; `None` when it was not measured.
+    pub measured: Option<String>,
+    /// Whether it is as it shall be; `None` when it was not measured.
+    pub met: Option<bool>,
+}
+
 impl Report {
     /// The version of the JSON form.
     pub(crate) const FORMAT: u32 = 1;
@@ -240,6 +277,8 @@ impl Report {
             leftovers: Vec::new(),
             promises: Vec::new(),
             data_path: Vec::new(),
+            rules: Vec::new(),
+            targets: Vec::new(),
         }
     }
 
@@ -251,11 +290,6 @@ impl Report {
     /// The plots, on one sheet.
     pub fn svg(&self) -> String {
         svg::render(self)
-    }
-
-    /// The JSON form.
-    pub fn json(&self) -> serde_json::Result<Value> {
-        serde_json::to_value(self)
     }
 }
 

@@ -7,3 +7,4 @@ pub(crate) mod latency;
 pub(crate) mod leftovers;
 pub(crate) mod parallel;
 pub(crate) mod promises;
+pub(crate) mod rules;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::chain::{Chain, Way};
 use crate::container::Container;
 use crate::contender::Contender;
-use crate::list::NetworkList;
+use crate::list::MeasuredList;
 use crate::plan::Plan;
 use crate::{orphans, place, scenario, state};
 
@@ -21,7 +21,7 @@ use crate::{orphans, place, scenario, state};
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Setup {
     pub(crate) contender: Contender,
-    pub(crate) lists: Vec<NetworkList>,
+    pub(crate) lists: Vec<MeasuredList>,
     pub(crate) plan: Plan,
     /// The arguments that make this program the caller that is killed.
     pub(crate) caller: Vec<String>,
@@ -50,6 +50,7 @@ pub(crate) enum Task {
     Kills,
     Promises,
     DataPath,
+    Rules,
 }
 
 /// How the contender is called with a list.
@@ -172,6 +173,7 @@ fn handle(setup: &Setup, way: &Way, request: Request, ground: &mut Option<Ground
         Task::Kills => to_value(&scenario::kills::kill(ground)?),
         Task::Promises => to_value(&scenario::promises::hold(ground)),
         Task::DataPath => to_value(&scenario::data_path::measure(ground)?),
+        Task::Rules => to_value(&scenario::rules::set(ground)?),
         Task::Prepare | Task::Retire => Ok(Value::Null),
     }
 }
@@ -181,11 +183,11 @@ fn to_value(value: &impl Serialize) -> Result<Value, String> {
 }
 
 /// Tries the versions of a list, the newest first, until the plugins take one.
-fn prepare(setup: &Setup, list: &NetworkList, way: &Way) -> Result<(Ground, Prepared), String> {
+pub(crate) fn prepare(setup: &Setup, list: &MeasuredList, way: &Way) -> Result<(Ground, Prepared), String> {
     let mut refused = String::from("no version of the list is known");
-    for version in list.versions() {
+    for version in list.versions().iter().copied() {
         let chain = Chain::new(list, way.clone(), version, setup.plan.time_limit)?;
-        let container = make(&format!("{}-resident", list.name), 0)?;
+        let container = make(&format!("{}-resident", list.name()), 0)?;
         match chain.add(&container.endpoint) {
             Ok(result) => {
                 container.verify(&result)?;
@@ -199,7 +201,7 @@ fn prepare(setup: &Setup, list: &NetworkList, way: &Way) -> Result<(Ground, Prep
                     chain,
                     resident: Attached { container, result },
                     caller: setup.caller.clone(),
-                    name: list.name.clone(),
+                    name: list.name().to_owned(),
                     made: 0,
                 };
                 return Ok((ground, prepared));

@@ -6,93 +6,119 @@ use std::time::Duration;
 use loam_cni::delegate::{execute, find};
 use loam_cni::protocol::{PluginConfig, Version};
 use loam_cni::{CniError, CniResult, Command, Context, Host, Plugin};
-use loam_model::{Failure, Result};
 use serde_json::{Map, Value};
 
 use crate::cloud_foundry;
 use crate::conflist::{NetworkList, PluginObject, has_capability, kind};
-use crate::failure::of_plugin;
 
 /// Which attachments a GC keeps, under the name that the specification has and the one that libcni sends, too.
 const VALID_ATTACHMENTS: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
 
 /// One attachment, or a network, as the plugins see it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Call<'a> {
-    pub(crate) list: &'a NetworkList,
-    /// Empty for STATUS and GC.
-    pub(crate) container: &'a str,
-    pub(crate) namespace: Option<&'a Path>,
-    /// Empty for STATUS and GC.
-    pub(crate) interface: &'a str,
-    pub(crate) capability_args: &'a Map<String, Value>,
-    pub(crate) arguments: &'a [(String, String)],
-    pub(crate) plugin_dirs: &'a [PathBuf],
-    pub(crate) time_limit: Duration,
-    pub(crate) host: &'a Host,
+pub struct Call<'a> {
+    /// The network.
+    pub list: &'a NetworkList,
+    /// The container's id. Empty for STATUS and GC.
+    pub container: &'a str,
+    /// The container's network namespace, while there is one.
+    pub namespace: Option<&'a Path>,
+    /// The interface's name in the container. Empty for STATUS and GC.
+    pub interface: &'a str,
+    /// What the runtime tells plugins that have the capability for it.
+    pub capability_args: &'a Map<String, Value>,
+    /// `CNI_ARGS`.
+    pub arguments: &'a [(String, String)],
+    /// Where the plugins' programs are.
+    pub plugin_dirs: &'a [PathBuf],
+    /// Whether the plugins that we have are called as functions; else all of them are programs.
+    pub in_process: bool,
+    /// How long a program may take.
+    pub time_limit: Duration,
+    /// What functions are told of us.
+    pub host: &'a Host,
+}
+
+/// What a plugin says when a call fails.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{verb} failed in `{plugin}`: {error}", verb = command.as_str())]
+pub struct CallError {
+    /// The verb.
+    pub command: Command,
+    /// The network's name.
+    pub network: String,
+    /// The plugin's type.
+    pub plugin: String,
+    /// The plugin's error.
+    pub error: CniError,
 }
 
 impl Call<'_> {
-    /// Attaches.
-    pub(crate) fn add(&self) -> Result<CniResult> {
+    /// Attaches; gives the last plugin's result.
+    pub fn add(&self) -> Result<CniResult, CallError> {
         let mut result = None;
         for plugin in &self.list.plugins {
-            let added = self.one(Command::Add, plugin, result.as_ref());
-            result = added.map_err(|error| self.failed("attaching to", plugin, error))?;
+            result = self.tell(Command::Add, plugin, result.as_ref())?;
         }
         Ok(result.unwrap_or_default())
     }
 
-    /// Detaches. The first plugin that fails ends it, so that it can be tried again.
-    pub(crate) fn del(&self, previous: Option<&CniResult>) -> Result<()> {
+    /// Detaches; `previous` is what ADD gave, unless that is lost. The first plugin that fails ends it, so that it can be
+    /// tried again.
+    pub fn del(&self, previous: Option<&CniResult>) -> Result<(), CallError> {
         let previous = previous.filter(|_| self.list.version >= Version::V0_4_0);
-        for plugin in self.list.plugins.iter().rev() {
-            self.one(Command::Del, plugin, previous)
-                .map_err(|error| self.failed("detaching from", plugin, error))?;
-        }
-        Ok(())
+        self.list
+            .plugins
+            .iter()
+            .rev()
+            .try_for_each(|plugin| self.tell(Command::Del, plugin, previous).map(drop))
     }
 
     /// Verifies an attachment. Lists before version 0.4.0 can't, and those that switch it off are not asked.
-    pub(crate) fn check(&self, previous: &CniResult) -> Result<()> {
+    pub fn check(&self, previous: &CniResult) -> Result<(), CallError> {
         if self.list.disable_check || self.list.version < Version::V0_4_0 {
             return Ok(());
         }
-        for plugin in &self.list.plugins {
-            self.one(Command::Check, plugin, Some(previous))
-                .map_err(|error| self.failed("checking the attachment to", plugin, error))?;
-        }
-        Ok(())
+        self.list
+            .plugins
+            .iter()
+            .try_for_each(|plugin| self.tell(Command::Check, plugin, Some(previous)).map(drop))
     }
 
     /// Asks whether an ADD would be served. Lists before version 1.1.0 can't say no.
-    pub(crate) fn status(&self) -> Result<()> {
+    pub fn status(&self) -> Result<(), CallError> {
         if self.list.version < Version::V1_1_0 {
             return Ok(());
         }
-        for plugin in &self.list.plugins {
-            self.one(Command::Status, plugin, None)
-                .map_err(|error| self.failed("the state of", plugin, error))?;
-        }
-        Ok(())
+        self.list.plugins.iter().try_for_each(|plugin| self.tell(Command::Status, plugin, None).map(drop))
     }
 
-    /// Has every plugin remove what belongs to none of the valid attachments. Whatever one says, all are asked.
-    pub(crate) fn gc(&self, valid: &Value) -> Vec<Failure> {
+    /// Has every plugin remove what belongs to none of the valid attachments, which are a list of `containerID` and
+    /// `ifname`. Whatever one says, all are asked.
+    pub fn gc(&self, valid: &Value) -> Vec<CallError> {
         if self.list.disable_gc || self.list.version < Version::V1_1_0 {
             return Vec::new();
         }
         let ask = |plugin: &PluginObject| {
             let mut plugin = plugin.clone();
             plugin.extend(VALID_ATTACHMENTS.map(|key| (key.to_owned(), valid.clone())));
-            let collected = self.one(Command::Gc, &plugin, None);
-            collected.err().map(|error| self.failed("collecting garbage of", &plugin, error))
+            self.tell(Command::Gc, &plugin, None).err()
         };
         self.list.plugins.iter().filter_map(ask).collect()
     }
 
-    fn failed(&self, doing: &str, plugin: &PluginObject, error: CniError) -> Failure {
-        of_plugin(doing, &self.list.name, kind(plugin), error)
+    fn tell(
+        &self,
+        command: Command,
+        plugin: &PluginObject,
+        previous: Option<&CniResult>,
+    ) -> Result<Option<CniResult>, CallError> {
+        self.one(command, plugin, previous).map_err(|error| CallError {
+            command,
+            network: self.list.name.clone(),
+            plugin: kind(plugin).to_owned(),
+            error,
+        })
     }
 
     /// Calls one plugin.
@@ -101,8 +127,8 @@ impl Call<'_> {
         command: Command,
         plugin: &PluginObject,
         previous: Option<&CniResult>,
-    ) -> std::result::Result<Option<CniResult>, CniError> {
-        let built_in = Plugin::from_type(kind(plugin));
+    ) -> Result<Option<CniResult>, CniError> {
+        let built_in = Plugin::from_type(kind(plugin)).filter(|_| self.in_process);
         // Ours take the result as it is.
         let written = previous.filter(|_| built_in.is_none());
         let context = Context {
@@ -132,11 +158,7 @@ impl Call<'_> {
     }
 
     /// The configuration that a plugin gets: its own keys, the list's, and what it can be told of the runtime's.
-    fn raw(
-        &self,
-        plugin: &PluginObject,
-        previous: Option<&CniResult>,
-    ) -> std::result::Result<PluginObject, CniError> {
+    fn raw(&self, plugin: &PluginObject, previous: Option<&CniResult>) -> Result<PluginObject, CniError> {
         let mut raw = plugin.clone();
         raw.insert("name".into(), self.list.name.clone().into());
         raw.insert("cniVersion".into(), self.list.version.as_str().into());

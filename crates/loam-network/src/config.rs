@@ -52,7 +52,6 @@ impl NetworkConfig {
             state_directory: self.run_dir.clone(),
             address_directory: self.data_dir.clone(),
             with_loopback: true,
-            leave_dying_links: true,
             ..Host::default()
         }
     }

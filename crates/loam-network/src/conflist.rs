@@ -24,11 +24,11 @@ pub(crate) const MAX_BYTES: u64 = 1 << 20;
 pub(crate) const OWN_KEY: &str = "loam";
 
 /// One plugin's configuration.
-pub(crate) type PluginObject = Map<String, Value>;
+pub type PluginObject = Map<String, Value>;
 
 /// Why a network's configuration can't be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ConflistError {
+pub enum ConflistError {
     /// The directory or a file can't be read.
     #[error("reading `{0}` failed")]
     Read(PathBuf, #[source] io::Error),
@@ -58,14 +58,19 @@ fn invalid(what: impl Into<String>) -> ConflistError {
 
 /// A network's configuration.
 #[derive(Clone, Debug)]
-pub(crate) struct NetworkList {
-    pub(crate) name: String,
-    pub(crate) version: Version,
-    pub(crate) plugins: Vec<PluginObject>,
+pub struct NetworkList {
+    /// The network's name.
+    pub name: String,
+    /// The version of the specification that the plugins are called with.
+    pub version: Version,
+    /// All versions that it may be called with and that we know, the newest first.
+    pub versions: Vec<Version>,
+    /// The plugins' configurations, in order.
+    pub plugins: Vec<PluginObject>,
     /// Whether CHECK is to be left out.
-    pub(crate) disable_check: bool,
+    pub disable_check: bool,
     /// Whether GC is to be left out.
-    pub(crate) disable_gc: bool,
+    pub disable_gc: bool,
     /// Whether it was made to lead nowhere: there is nobody at the gateway's address.
     pub(crate) internal: bool,
     /// Whether plugins are told what those that are made for Cloud Foundry want to be told.
@@ -75,12 +80,12 @@ pub(crate) struct NetworkList {
     /// Where the subnets are from, when each container has one of its own.
     pub(crate) pool: Option<Ipv4Net>,
     /// The whole text, as it goes into the cache: reading it again gives the same list, whatever lies in folders then.
-    pub(crate) text: String,
+    pub text: String,
 }
 
 impl NetworkList {
     /// Reads a list from its text alone.
-    pub(crate) fn parse(text: String) -> Result<Self, ConflistError> {
+    pub fn parse(text: String) -> Result<Self, ConflistError> {
         Self::parse_with(text, |_| Ok(Vec::new()))
     }
 
@@ -92,7 +97,8 @@ impl NetworkList {
         let object = object(&text)?;
         let name = keys::text(&object, "name")?.to_owned();
         check_network_name(&name).map_err(ConflistError::Protocol)?;
-        let version = keys::version(&object)?;
+        let versions = keys::versions(&object)?;
+        let version = *versions.first().ok_or_else(|| invalid("none of its versions is supported"))?;
         let mut plugins = match object.get("plugins") {
             None => Vec::new(),
             Some(Value::Array(plugins)) if plugins.is_empty() => return Err(invalid("it has no plugins")),
@@ -120,6 +126,7 @@ impl NetworkList {
         let mut list = Self {
             name,
             version,
+            versions,
             plugins,
             disable_check,
             disable_gc,
@@ -139,7 +146,7 @@ impl NetworkList {
     }
 
     /// Makes a list of one from the text of a single plugin's configuration, as versions before 0.3.0 had it.
-    pub(crate) fn parse_single(text: &str) -> Result<Self, ConflistError> {
+    pub fn parse_single(text: &str) -> Result<Self, ConflistError> {
         let object = object(text)?;
         if object.contains_key("plugins") {
             return Err(invalid("it is a list, whose file must end in .conflist"));
@@ -154,7 +161,7 @@ impl NetworkList {
     }
 
     /// Whether one of its plugins has a capability.
-    pub(crate) fn has_capability(&self, capability: &str) -> bool {
+    pub fn has_capability(&self, capability: &str) -> bool {
         self.plugins.iter().any(|plugin| has_capability(plugin, capability))
     }
 
@@ -219,12 +226,12 @@ fn plugin(value: &Value) -> Result<PluginObject, ConflistError> {
 }
 
 /// The type of a plugin's configuration.
-pub(crate) fn kind(plugin: &PluginObject) -> &str {
+pub fn kind(plugin: &PluginObject) -> &str {
     plugin.get("type").and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Whether a plugin has a capability.
-pub(crate) fn has_capability(plugin: &PluginObject, capability: &str) -> bool {
+pub fn has_capability(plugin: &PluginObject, capability: &str) -> bool {
     plugin.get("capabilities").and_then(|all| all.get(capability)).and_then(Value::as_bool) == Some(true)
 }
 

@@ -3,9 +3,11 @@
 use std::error::Error;
 use std::io;
 
-use loam_cni::CniError;
 use loam_cni::protocol::code;
+use loam_cni::{CniError, Command};
 use loam_model::{ErrorKind, Failure};
+
+use crate::chain::CallError;
 
 /// The kind of failure that a plugin's error code means.
 pub(crate) fn kind(code: u32) -> ErrorKind {
@@ -34,6 +36,20 @@ pub(crate) fn of_plugin(doing: &str, network: &str, plugin: &str, error: CniErro
     match hint {
         Some(hint) => failure.hint(hint),
         None => failure,
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(call: CallError) -> Self {
+        let doing = match call.command {
+            Command::Add => "attaching to",
+            Command::Del => "detaching from",
+            Command::Check => "checking the attachment to",
+            Command::Gc => "collecting garbage of",
+            Command::Status => "the state of",
+            Command::Version => "asking for the versions of",
+        };
+        of_plugin(doing, &call.network, &call.plugin, call.error)
     }
 }
 

@@ -4,6 +4,7 @@
 //! what is asked of networks themselves. What goes out: calls of CNI plugins, in the order of a network's configuration
 //! list. Plugins of `loam-cni` are called as functions, all others as programs; a network may have an external networker in
 //! the place of plugins. [`CniNetwork`] implements [`loam_model::Network`] and [`loam_model::NetworkRules`].
+//! [`NetworkList`] and [`Call`] are the CNI runtime by itself: a list is read, and run for one attachment.
 //!
 //! ```text
 //! CONF_DIR/                     networks: *.conflist, single plugins in *.conf and *.json (CNI SPEC.md, section 1)
@@ -51,6 +52,8 @@ mod rules;
 mod subnets;
 mod upkeep;
 
+pub use chain::{Call, CallError};
 pub use config::NetworkConfig;
+pub use conflist::{ConflistError, NetworkList, PluginObject, has_capability, kind};
 pub use default_network::DEFAULT_NETWORK;
 pub use network::CniNetwork;

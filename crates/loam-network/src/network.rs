@@ -74,6 +74,7 @@ impl CniNetwork {
             capability_args: &intent.capability_args,
             arguments: &intent.arguments,
             plugin_dirs: &self.config.plugin_dirs,
+            in_process: true,
             time_limit: self.config.time_limit,
             host: &self.host,
         }
@@ -93,6 +94,7 @@ impl CniNetwork {
             capability_args: nothing,
             arguments: &[],
             plugin_dirs: &self.config.plugin_dirs,
+            in_process: true,
             time_limit: self.config.time_limit,
             host: &self.host,
         }
@@ -170,7 +172,7 @@ impl Network for CniNetwork {
     fn status(&self, name: &NetworkName) -> Result<()> {
         match self.find(name)? {
             Some(Found { list: NetworkList { networker: Some(networker), .. }, .. }) => networker.status(),
-            Some(found) => self.call_for_all(&found.list, &Map::new()).status(),
+            Some(found) => Ok(self.call_for_all(&found.list, &Map::new()).status()?),
             // It is made when somebody needs it.
             None if name.is_default() => Ok(()),
             None => Err(unknown(name)),

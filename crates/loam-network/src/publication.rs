@@ -13,7 +13,7 @@ use crate::conflist::{NetworkList, has_capability, kind};
 use crate::failure::{of_files, of_plugin};
 use crate::network::{CniNetwork, unattached};
 use crate::plan::{PORT_MAPPINGS, port_value};
-use crate::reservation::name_owner;
+use crate::reservation::{name_owner, reserve};
 
 impl CniNetwork {
     /// The intents are written before the effect: what undoing it takes back may be more than there is.
@@ -24,6 +24,8 @@ impl CniNetwork {
         ports: &[PortMapping],
     ) -> Result<()> {
         let mut file = self.open(container, false)?.ok_or_else(|| unattached(container))?;
+        // What a program of the host has is refused, and none can take it until the plugins have it.
+        let (_, _reserved) = reserve(ports, &self.host)?;
         let intents = file.read().map_err(|error| of_files("reading the attachment failed", error))?;
         let before = intents.ok_or_else(|| unattached(container))?;
         let (index, list) = publisher(&before)?;

@@ -28,7 +28,7 @@ impl NetworkRules for CniNetwork {
         to_others.validate().map_err(invalid)?;
         to_host.validate().map_err(invalid)?;
         let (ends, _held) = self.ends(container)?;
-        let guarded = ends.links.into_iter().next().filter(|_| policy.guarded);
+        let guarded = if policy.guarded { ends.links } else { Vec::new() };
         let record = EgressRecord { addresses: ends.addresses, to_others, to_host, guarded };
         let set = Firewall::open(&self.host).and_then(|mut wall| wall.restrict(container.as_str(), &record));
         set.map_err(|error| refused(container, error))
@@ -71,7 +71,7 @@ impl CniNetwork {
         if ends.addresses.is_empty() { Err(unattached(container)) } else { Ok((ends, file)) }
     }
 
-    /// Lets the rules of a container, if it has any, hold for all addresses that it has now.
+    /// Lets the rules of a container, if it has any, hold for all addresses and links that it has now.
     pub(crate) fn renew_rules(&self, container: &ContainerId) -> Result<()> {
         if !Firewall::has_restrictions(&self.host, container.as_str()) {
             return Ok(());
@@ -82,7 +82,8 @@ impl CniNetwork {
         };
         let renewed = Firewall::open(&self.host).and_then(|mut wall| {
             let Some(record) = wall.restrictions(container.as_str())? else { return Ok(()) };
-            wall.restrict(container.as_str(), &EgressRecord { addresses: ends.addresses, ..record })
+            let guarded = if record.guarded.is_empty() { Vec::new() } else { ends.links };
+            wall.restrict(container.as_str(), &EgressRecord { addresses: ends.addresses, guarded, ..record })
         });
         renewed.map_err(|error| refused(container, error))
     }

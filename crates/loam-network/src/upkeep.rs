@@ -49,7 +49,7 @@ impl CniNetwork {
             };
         }
         let call = Call { namespace: request.namespace.as_deref(), ..self.call(intent, &list, container) };
-        call.check(&cached.result)
+        Ok(call.check(&cached.result)?)
     }
 
     /// The attachments to a network that files tell of.
@@ -132,7 +132,8 @@ impl CniNetwork {
             let own = if list.pool.is_some() { self.own_lists(name)? } else { Vec::new() };
             let lists = if list.pool.is_some() { own.iter().collect() } else { vec![list] };
             for list in lists {
-                failures.extend(self.call_for_all(list, &Map::new()).gc(&valid));
+                failures
+                    .extend(self.call_for_all(list, &Map::new()).gc(&valid).into_iter().map(Failure::from));
             }
             collected.networks.extend(name.parse().ok());
         }

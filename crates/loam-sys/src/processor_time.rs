@@ -9,6 +9,11 @@ pub fn processor_time() -> io::Result<Duration> {
     Ok(used_by(libc::RUSAGE_SELF)? + used_by(libc::RUSAGE_CHILDREN)?)
 }
 
+/// The same of descendants that have been waited for, alone.
+pub fn processor_time_of_children() -> io::Result<Duration> {
+    used_by(libc::RUSAGE_CHILDREN)
+}
+
 fn used_by(whom: libc::c_int) -> io::Result<Duration> {
     // SAFETY: an all-zero `rusage` is a valid value of the plain structure.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
@@ -32,5 +37,6 @@ mod tests {
         let work = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done";
         std::process::Command::new("sh").args(["-c", work]).status().unwrap();
         assert!(processor_time().unwrap() - before > Duration::from_millis(1));
+        assert!(processor_time_of_children().unwrap() > Duration::from_millis(1));
     }
 }

@@ -48,9 +48,9 @@ pub struct EgressRecord {
     pub to_others: RuleList,
     /// The rules for this host itself.
     pub to_host: RuleList,
-    /// The link over which nothing shall pass that is of no container with rules.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub guarded: Option<GuardedLink>,
+    /// The links over which nothing shall pass that is of no container with rules: one for each network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guarded: Vec<GuardedLink>,
 }
 
 /// A link that what containers send comes in by.
@@ -66,7 +66,7 @@ pub struct GuardedLink {
 struct Parts {
     elements: Vec<(&'static str, Element)>,
     chains: [RuleChain; 2],
-    /// What guards the link. That of a bridge stays when the container goes.
+    /// What guards the links. That of a bridge stays when the container goes.
     guards: Vec<(&'static str, Element)>,
 }
 
@@ -94,7 +94,10 @@ impl EgressRecord {
     }
 
     fn guards(&self) -> Vec<(&'static str, Element)> {
-        let Some(link) = &self.guarded else { return Vec::new() };
+        self.guarded.iter().flat_map(|link| self.guards_of(link)).collect()
+    }
+
+    fn guards_of(&self, link: &GuardedLink) -> Vec<(&'static str, Element)> {
         let element = |key| Element { key, ..Element::default() };
         let name = link_bytes(&link.name);
         if !link.own {

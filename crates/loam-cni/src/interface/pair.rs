@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use super::{Derived, failed, has_link};
+use super::{Derived, failed, is_retired, named, retire_pair};
 use crate::netlink::{Batch, NetlinkError, RouteSocket, Veth};
 use crate::protocol::{CniError, Context, ValidAttachments, code};
 use crate::sysctl;
@@ -29,7 +29,7 @@ pub(crate) fn make_pair(
         let mut verdicts = socket.run(batch).map_err(failed(what.clone()))?.into_iter();
         match verdicts.next() {
             Some(Err(refusal)) if refusal.errno == Errno::EXIST => {
-                if has_link(veth.namespace, veth.name)? {
+                if is_taken(socket, veth)? {
                     let message = format!("container interface `{}` already exists", veth.name);
                     return Err(CniError::new(code::EXISTS, message));
                 }
@@ -53,6 +53,19 @@ pub(crate) fn make_pair(
     Err(CniError::new(code::TRY_AGAIN, format!("{what} failed: `{}` keeps coming back", veth.host_name)))
 }
 
+/// Whether the name in the namespace is somebody's. The end of a pair out of service, of which only the other end was
+/// within reach, is nobody's and is removed.
+fn is_taken(socket: &mut RouteSocket, veth: &Veth<'_>) -> Result<bool, CniError> {
+    let Some(holder) = named(veth.namespace, veth.name)? else { return Ok(false) };
+    let Some(peer) = holder.peer.filter(|_| holder.kind == "veth") else { return Ok(true) };
+    let other_end =
+        socket.link_by_index(peer).map_err(failed(format!("looking up the peer of `{}`", veth.name)))?;
+    match other_end.filter(|end| is_retired(end) && end.peer == Some(holder.index)) {
+        Some(retired) => remove_pair(socket, &retired.name).map(|_| false),
+        None => Ok(true),
+    }
+}
+
 /// The alias of the host's end of a network's pair: the plugin's name and the network's, cut to what fits (if.h,
 /// `IFALIASZ`).
 pub(crate) fn pair_alias(plugin: &str, context: &Context<'_>) -> String {
@@ -61,15 +74,18 @@ pub(crate) fn pair_alias(plugin: &str, context: &Context<'_>) -> String {
     alias
 }
 
-/// Removes the pairs with an alias that belong to no valid attachment.
+/// Removes the pairs with an alias that belong to no valid attachment; and those out of service since a DEL that was
+/// killed.
 pub(crate) fn remove_stray_pairs(alias: &str, valid: &ValidAttachments) -> Result<(), CniError> {
     let valid: Vec<String> =
         valid.owners().map(|known| Derived::new(known.container, known.interface).host_name).collect();
     let mut socket = RouteSocket::open().map_err(failed("opening a socket"))?;
     for link in socket.links().map_err(failed("listing links"))? {
-        let ours = link.kind == "veth" && link.alias == alias && Derived::is_host_name(&link.name);
-        if ours && !valid.contains(&link.name) {
+        let ours = link.kind == "veth" && link.alias == alias;
+        if ours && is_retired(&link) {
             remove_pair(&mut socket, &link.name)?;
+        } else if ours && Derived::is_host_name(&link.name) && !valid.contains(&link.name) {
+            retire_pair(&mut socket, &link.name, None)?;
         }
     }
     Ok(())

@@ -7,11 +7,15 @@ use crate::namespace::Namespace;
 use crate::netlink::{Batch, Link, NetlinkError, RouteSocket};
 use crate::protocol::CniError;
 
+/// The link of this name in the namespace.
+pub(crate) fn named(namespace: &Namespace, name: &str) -> Result<Option<Link>, CniError> {
+    let found = namespace.run(|| RouteSocket::open().and_then(|mut socket| socket.link(name)));
+    found.map_err(|cause| not_entered(&cause))?.map_err(failed(format!("looking up `{name}`")))
+}
+
 /// Whether the namespace has a link of this name.
 pub(crate) fn has_link(namespace: &Namespace, name: &str) -> Result<bool, CniError> {
-    let found = namespace.run(|| RouteSocket::open().and_then(|mut socket| socket.link(name)));
-    let found = found.map_err(|cause| not_entered(&cause))?;
-    Ok(found.map_err(failed(format!("looking up `{name}`")))?.is_some())
+    named(namespace, name).map(|found| found.is_some())
 }
 
 /// Removes a link of a kind, by name. One of another kind belongs to somebody else and stays.

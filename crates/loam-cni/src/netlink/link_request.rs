@@ -2,14 +2,11 @@
 
 use std::os::fd::AsRawFd;
 
-use netlink_packet_core::DefaultNla;
-use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::{
     InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
     LinkFlags, LinkInfo, LinkMessage,
 };
 
-use super::attribute::Attributes;
 use super::batch::Batch;
 use crate::namespace::Namespace;
 
@@ -118,24 +115,6 @@ impl Batch {
         self
     }
 
-    /// Shuts a bridge's port: nothing passes any more, in either direction, from when the kernel answers.
-    ///
-    /// The message is one of the bridge's own family: set as the others are, the kernel takes the state back at once.
-    pub fn shut_port(&mut self, index: u32) -> &mut Self {
-        const IFLA_PROTINFO: u16 = 12;
-        const NESTED: u16 = 0x8000;
-        const IFLA_BRPORT_STATE: u16 = 1;
-        const BR_STATE_DISABLED: u8 = 0;
-        let mut state = Attributes::default();
-        state.u8(IFLA_BRPORT_STATE, BR_STATE_DISABLED);
-        let mut message = by_index(index);
-        message.header.interface_family = AddressFamily::Bridge;
-        let state = DefaultNla::new(IFLA_PROTINFO | NESTED, state.as_bytes().to_vec());
-        message.attributes.push(LinkAttribute::Other(state));
-        self.set_link(message);
-        self
-    }
-
     /// Gives a link an alias, by name.
     pub fn set_alias(&mut self, name: &str, alias: &str) -> &mut Self {
         let mut message = by_name(name);
@@ -156,6 +135,15 @@ impl Batch {
     pub fn link_down(&mut self, index: u32) -> &mut Self {
         let mut message = by_index(index);
         message.header.change_mask = LinkFlags::Up;
+        self.change_link(message);
+        self
+    }
+
+    /// Gives a link that is down another name, and takes it off its bridge.
+    pub fn rename_off_bridge(&mut self, index: u32, name: &str) -> &mut Self {
+        let mut message = by_index(index);
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        message.attributes.push(LinkAttribute::Controller(0));
         self.change_link(message);
         self
     }

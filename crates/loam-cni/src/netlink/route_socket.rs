@@ -1,5 +1,7 @@
 //! The socket for links, addresses, routes and neighbours (rtnetlink(7)).
 
+use std::os::fd::AsFd;
+
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage,
     NetlinkPayload,
@@ -52,6 +54,17 @@ impl RouteSocket {
             verdicts.len() == count as usize
         })?;
         Ok(verdicts)
+    }
+
+    /// Has all requests of a batch sent by a process that nobody waits for: they are carried out soon, and what the
+    /// kernel says to them is not told.
+    pub fn run_detached(&mut self, batch: Batch) -> Result<(), NetlinkError> {
+        let mut bytes = Vec::with_capacity(128);
+        for (message, flags) in batch.requests {
+            let sequence = self.socket.take_sequences(1);
+            emit(message, NLM_F_REQUEST | flags, sequence, &mut bytes);
+        }
+        loam_sys::send_detached(self.socket.inner.as_fd(), &bytes).map_err(NetlinkError::Send)
     }
 
     /// Sends one request and gives the kernel's answer, undecoded.

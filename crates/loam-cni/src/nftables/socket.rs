@@ -122,6 +122,27 @@ impl NftablesSocket {
         Ok(self.list(NFT_MSG_GETCHAIN, &request)?.iter().any(drops))
     }
 
+    /// Whether a table has a chain.
+    pub fn has_chain(&mut self, table: &str, chain: &str) -> Result<bool, NftablesError> {
+        let mut request = Attributes::after(&header(FAMILY_INET, 0));
+        request.text(1, table).text(3, chain);
+        let sequence = self.ask(NFT_MSG_GETCHAIN, &request)?;
+        let mut answer = Ok(false);
+        self.socket.receive(|message| {
+            if message.sequence != sequence {
+                return false;
+            }
+            answer = match message.verdict() {
+                Some(Err(refusal)) if refusal.errno == Errno::NOENT => Ok(false),
+                Some(Err(refusal)) => Err(NftablesError::from(refusal)),
+                Some(Ok(())) => Ok(false),
+                None => Ok(true),
+            };
+            true
+        })?;
+        answer
+    }
+
     /// The chains of a table, and how often each is used: by its rules, and by what leads to it.
     pub fn chains(&mut self, table: &str) -> Result<Vec<(String, u32)>, NftablesError> {
         let mut request = Attributes::after(&header(FAMILY_INET, 0));

@@ -5,21 +5,13 @@
 //! first, from the address plugin, and rules before links are up, so that nothing passes unguarded.
 //!
 //! The name of the host's end follows from container id and interface, so that DEL finds it without any record. It carries
-//! the network's name as alias, so that GC knows whose it is: several networks may share a bridge.
-//! A namespace that is gone takes the pair with it, but not at once. So that the address can be given back at once
-//! all the same, DEL first shuts the bridge's port, which takes effect immediately; then it removes the link, which
-//! waits for the kernel's grace periods, or with [`Host::leave_dying_links`] leaves that to the kernel. For the case
-//! that somebody keeps the namespace, its link is noted:
-//!
-//! ```text
-//! STATE_DIRECTORY/dying-links/NAME   empty; a later ADD removes a link that is still there after some seconds
-//! ```
-//!
-//! [`Host::leave_dying_links`]: crate::Host::leave_dying_links
+//! the network's name as alias, so that GC knows whose it is: several networks may share a bridge. The pair is out of
+//! service when DEL answers, with its names free and nothing passing, so that the address can be given back; the kernel has
+//! removed it a moment later (see `interface::retire`). A namespace that is gone takes the pair with it, but not at once,
+//! and not while somebody keeps it: DEL does not rely on that.
 
 mod check;
 mod config;
-mod dying;
 mod gateway;
 mod gateway_link;
 mod host;
@@ -29,7 +21,7 @@ mod vlan;
 use crate::delegate::call_ipam;
 use crate::interface::{
     Derived, configure, container_interface, failed, pair_alias, remove_pair, remove_stray_pairs,
-    remove_with_mac, with_addresses,
+    remove_with_mac, retire_pair, with_addresses,
 };
 use crate::masquerade;
 use crate::netlink::{Link, RouteSocket};
@@ -75,7 +67,6 @@ fn attach(
     }
     let mut derived = Derived::new(&context.container_id, &context.interface);
     derived.mac = config.mac.unwrap_or(derived.mac);
-    dying::forget(context.host, &derived.host_name);
     host::make_pair(&mut socket, context, config, &bridge, namespace, &derived, &result)?;
     let made = guard(context, config, &derived)
         .and_then(|()| vlan::set_port(&mut socket, config, &derived.host_name))
@@ -95,7 +86,6 @@ fn attach(
     if !config.dns.is_empty() {
         result.dns = config.dns.clone();
     }
-    dying::sweep(&mut socket, context.host);
     Ok(result)
 }
 
@@ -131,33 +121,23 @@ fn interfaces(
     Ok(vec![host_interface(bridge), host_end, container_interface(context, link)?])
 }
 
+/// The hardware address that the end in the namespace has by the result of ADD.
+fn known_mac<'a>(context: &'a Context<'_>) -> Option<&'a str> {
+    let mut ends = context.config.previous.as_ref()?.interfaces.iter().filter(|end| !end.sandbox.is_empty());
+    ends.find(|end| end.name == context.interface).map(|end| end.mac.as_str())
+}
+
 /// Removes the attachment; success when there is nothing.
 fn del(context: &Context<'_>) -> Result<(), CniError> {
     let config = Config::read_for_removal(context)?;
     let derived = Derived::new(&context.container_id, &context.interface);
     let mut socket = RouteSocket::open().map_err(failed("opening a socket"))?;
     let namespace = context.open_namespace_if_alive()?;
-    match namespace {
-        Some(namespace) => {
-            let known = context.config.previous.as_ref().and_then(|previous| {
-                let mut ends = previous.interfaces.iter().filter(|end| !end.sandbox.is_empty());
-                ends.find(|end| end.name == context.interface).map(|end| end.mac.as_str())
-            });
-            if !remove_pair(&mut socket, &derived.host_name)?
-                && let Some(mac) = known
-            {
-                remove_with_mac(&namespace, &context.interface, mac)?;
-            }
-        }
-        None if context.host.leave_dying_links => {
-            if host::shut_port(&mut socket, &derived.host_name)? {
-                dying::note(context.host, &derived.host_name)?;
-            }
-        }
-        None => {
-            host::shut_port(&mut socket, &derived.host_name)?;
-            remove_pair(&mut socket, &derived.host_name)?;
-        }
+    if !retire_pair(&mut socket, &derived.host_name, namespace.as_ref())?
+        && let Some(namespace) = namespace
+        && let Some(mac) = known_mac(context)
+    {
+        remove_with_mac(&namespace, &context.interface, mac)?;
     }
     if let Some(backend) = config.masquerade {
         masquerade::remove(context, backend)?;

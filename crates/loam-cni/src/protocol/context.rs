@@ -8,7 +8,7 @@ use super::error::{CniError, code};
 use crate::namespace::{Namespace, NamespaceError};
 use crate::nftables::SocketPool;
 
-/// What the caller is to the plugins: where state is kept, and what an in-process caller may leave to the kernel.
+/// What the caller is to the plugins: where state is kept, and what they may do for it.
 #[derive(Clone, Debug)]
 pub struct Host {
     /// Where the firewall's records are kept; on a file system that is empty after a restart of the machine.
@@ -17,8 +17,6 @@ pub struct Host {
     pub address_directory: PathBuf,
     /// Whether the bridge plugin brings the namespace's loopback up while it is there.
     pub with_loopback: bool,
-    /// Whether DEL of a namespace that is gone leaves the link to the kernel, which removes it with the namespace.
-    pub leave_dying_links: bool,
     /// Whether the namespace may be the one that the caller is in (`CNI_NETNS_OVERRIDE`).
     pub own_namespace_allowed: bool,
     /// Sockets that are kept open between calls, all of them from one network namespace.
@@ -32,7 +30,6 @@ impl Default for Host {
             state_directory: "/run/loam/cni".into(),
             address_directory: "/var/lib/cni/networks".into(),
             with_loopback: false,
-            leave_dying_links: false,
             own_namespace_allowed: false,
             sockets: SocketPool::default(),
         }

@@ -1,11 +1,15 @@
 //! A host and a container, and one way of calling plugins on them.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use loam_cni::protocol::{PluginConfig, parse_arguments};
 use loam_cni::{CniError, Command, Context, Host, Plugin};
 use loam_testkit::lab::{PluginCall, Sandbox, our_plugins};
 use serde_json::Value;
+
+/// How long what is out of service may be there.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The id of the container.
 pub(crate) const CONTAINER: &str = "one";
@@ -62,6 +66,20 @@ impl Lab {
     /// Runs a shell script in the container.
     pub(crate) fn container_script(&self, script: &str) -> String {
         self.script(&self.container, script)
+    }
+
+    /// Waits until the pairs that DEL has taken out of service are gone.
+    pub(crate) fn settle(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let look = |sandbox: &Sandbox| sandbox.command(&["ip", "-br", "link", "show", "type", "veth"]);
+            let links = look(&self.host) + &look(&self.container);
+            if !links.lines().any(|line| line.starts_with("gone")) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "still there: {links}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Calls the plugin that a configuration names: its result, or its error object.

@@ -25,6 +25,7 @@ mod macvlan;
 mod optional_links;
 mod ports;
 mod ptp;
+mod retired;
 mod sender_check;
 mod shared_bridge;
 mod static_addresses;

@@ -35,6 +35,7 @@ impl Observation {
 
     /// Notes the kernel's state on both sides.
     pub(crate) fn state(&mut self, step: &str, lab: &Lab) {
+        lab.settle();
         for (place, sandbox) in [("host", &lab.host), ("container", &lab.container)] {
             let lines = state::lines(sandbox).into_iter().map(|line| format!("{place}: {line}"));
             self.lines(step, lines.collect());

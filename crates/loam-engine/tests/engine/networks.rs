@@ -143,6 +143,27 @@ fn what_makes_no_sense_is_refused() {
 }
 
 #[test]
+fn the_network_with_the_published_ports_stays_while_the_container_runs() {
+    let bench = bench();
+    let networks = NetworkMode::Networks(vec![choice("loam", &[]), choice("db", &[])]);
+    let spec = ContainerSpec { network: networks, ports: vec![port(80)], ..bench.lasting("web") };
+    let id = bench.engine.create(&spec).expect("created").id;
+    bench.engine.start("web", StartOptions::default()).expect("started");
+    let error = bench.engine.disconnect_network("web", &name("loam")).expect_err("it has the ports");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert_eq!(error.to_string(), "network `loam` has the published ports of container `web`");
+    assert_eq!(bench.world.networks_of(&id), [name("loam"), name("db")], "nothing has changed");
+    assert_eq!(bench.engine.inspect("web").expect("inspected").network.ports.len(), 1);
+    bench.engine.disconnect_network("web", &name("db")).expect("any other goes");
+    bench.engine.connect_network("web", &choice("db", &[])).expect("and comes");
+    bench.engine.stop("web", None).expect("stopped");
+    bench.engine.disconnect_network("web", &name("loam")).expect("at the next start");
+    bench.engine.start("web", StartOptions::default()).expect("started");
+    assert_eq!(bench.world.networks_of(&id), [name("db")]);
+    assert_eq!(bench.engine.inspect("web").expect("inspected").network.ports.len(), 1, "they have moved");
+}
+
+#[test]
 fn a_network_goes_when_nobody_runs_or_will_run_on_it() {
     let bench = bench();
     for network in ["db", "idle"] {

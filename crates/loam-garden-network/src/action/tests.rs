@@ -19,6 +19,8 @@ use crate::{ExitCode, NetworkOptions};
 struct Notes {
     calls: Arc<Mutex<Vec<String>>>,
     refuse: Arc<Mutex<Option<&'static str>>>,
+    /// Host ports that somebody takes whenever they are chosen.
+    taken: Arc<Mutex<HashSet<u16>>>,
 }
 
 impl Notes {
@@ -33,6 +35,16 @@ impl Notes {
     }
 }
 
+impl Notes {
+    fn publishes(&self, ports: &[PortMapping]) -> Result<()> {
+        let taken = self.taken.lock().expect("no test failed before");
+        match ports.iter().find(|port| taken.contains(&port.host_port)) {
+            Some(port) => Err(Failure::new(ErrorKind::AlreadyExists, format!("{} is taken", port.host_port))),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Network for Notes {
     fn attach(&self, request: &AttachRequest<'_>) -> Result<Attachment> {
         let ports: Vec<String> =
@@ -41,6 +53,7 @@ impl Network for Notes {
         assert_eq!(told.handle.as_deref(), Some(request.name));
         assert_eq!((&told.properties["app_id"], told.rules.len()), (&json!("x"), 1));
         self.note("attach", format!("{} {} {}", request.name, request.networks[0].name, ports.join(" ")))?;
+        self.publishes(request.ports)?;
         Ok(Attachment {
             interfaces: vec![AttachedInterface {
                 network: request.networks[0].name.clone(),
@@ -123,7 +136,8 @@ impl NetworkRules for Notes {
     }
 
     fn publish(&self, _container: &ContainerId, _namespace: &Path, ports: &[PortMapping]) -> Result<()> {
-        self.note("publish", format!("{}:{}", ports[0].host_port, ports[0].container_port))
+        self.note("publish", format!("{}:{}", ports[0].host_port, ports[0].container_port))?;
+        self.publishes(ports)
     }
 }
 
@@ -137,20 +151,24 @@ struct Door {
     directory: tempfile::TempDir,
     notes: Notes,
     said: RefCell<String>,
+    pool: (u16, u16),
 }
 
 impl Door {
     fn new() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        Self { directory, notes: Notes::default(), said: RefCell::default() }
+        Self { directory, notes: Notes::default(), said: RefCell::default(), pool: (61_001, 2) }
     }
 
     fn call(&self, action: &str, handle: &str, input: &Value) -> (ExitCode, Value) {
         let root = self.directory.path().to_str().expect("text");
-        let words = ["--root", root, "--port-pool-size", "2", "--action", action, "--handle", handle];
+        let (start, size) = self.pool;
+        let (start, size) = (start.to_string(), size.to_string());
+        let pool = ["--port-pool-start", &start, "--port-pool-size", &size, "--external-ip", "127.0.0.1"];
+        let words = [&["--root", root], &pool[..], &["--action", action, "--handle", handle]].concat();
         let (mut output, mut errors) = (Vec::new(), Vec::new());
         let input = input.to_string();
-        let words = words.map(Into::into);
+        let words = words.into_iter().map(Into::into);
         let exit = crate::run(words, &self.notes, &mut input.as_bytes(), &mut output, &mut errors);
         *self.said.borrow_mut() = String::from_utf8(errors).expect("text").trim_end().to_owned();
         (exit, serde_json::from_slice(&output).unwrap_or(Value::Null))
@@ -265,4 +283,26 @@ fn bad_input_is_one_sentence() {
         assert_eq!(*door.said.borrow(), said);
     }
     assert_eq!((door.handles(), door.calls()), (0, vec![]));
+}
+
+#[test]
+fn a_port_that_somebody_takes_first_is_not_chosen_again() {
+    let door = Door { pool: (61_001, 9), ..Door::new() };
+    *door.notes.taken.lock().expect("no test failed before") = HashSet::from([61_001, 61_003]);
+    let (exit, given) = door.call("up", "h", &up());
+    assert_eq!((exit, door.said.borrow().as_str()), (0, ""));
+    let mapped = given["properties"]["garden.network.mapped-ports"].clone();
+    assert_eq!(mapped, "[{\"HostPort\":61002,\"ContainerPort\":8080}]");
+    assert_eq!(door.calls()[..2], ["attach h garden 61001:8080", "attach h garden 61002:8080"]);
+    let port = json!({"HostPort": 0, "ContainerPort": 1});
+    assert_eq!(door.call("net-in", "h", &port).1["host_port"], 61_001 + 3);
+    // One that is asked for is no other's to choose, and an end is found when all are taken.
+    let asked = json!({"HostPort": 61_001, "ContainerPort": 1});
+    assert_eq!(door.call("net-in", "h", &asked).0, 1);
+    assert_eq!(*door.said.borrow(), "61001 is taken");
+    *door.notes.taken.lock().expect("no test failed before") = (61_001..61_010).collect();
+    door.calls();
+    assert_eq!((door.call("net-in", "h", &port).0, door.calls().len()), (1, 4));
+    door.notes.taken.lock().expect("no test failed before").clear();
+    assert_eq!(door.call("net-in", "h", &port).1["host_port"], 61_001, "none is lost");
 }

@@ -7,13 +7,14 @@ use super::process::Worker;
 use crate::measure::Samples;
 use crate::plan::Scenario;
 use crate::report::{
-    DataPathRow, LatencyRow, LeftoverRow, Outcome, ParallelRow, PromiseRow, Report, Verdict,
+    DataPathRow, LatencyRow, LeftoverRow, Outcome, ParallelRow, PromiseRow, Report, RulesRow, Verdict,
 };
 use crate::scenario::data_path::PathFigures;
 use crate::scenario::latency::{Cycle, VERBS};
 use crate::scenario::leftovers::Left;
 use crate::scenario::parallel::Together;
 use crate::scenario::promises::Promise;
+use crate::scenario::rules::{Bulk, RULES};
 use crate::worker::Task;
 
 /// Measures whatever is wanted with a list.
@@ -24,7 +25,7 @@ pub(super) fn measure(
     report: &mut Report,
     note: &mut dyn FnMut(&str),
 ) {
-    let name = &bench.lists[list].name;
+    let name = bench.lists[list].name();
     let wanted = |scenario: &Scenario| *scenario != Scenario::Growth && bench.plan.wants(*scenario);
     for scenario in Scenario::ALL.into_iter().filter(wanted) {
         note(&format!("{name}: {}", scenario.name()));
@@ -36,6 +37,7 @@ pub(super) fn measure(
             Scenario::Kills => turn.leftovers(workers, Task::Kills),
             Scenario::Promises => turn.promises(workers),
             Scenario::DataPath => turn.data_path(workers),
+            Scenario::Rules => turn.rules(workers),
             Scenario::Growth => {}
         }
     }
@@ -152,6 +154,47 @@ impl Turn<'_> {
                 verdict: promise.verdict,
                 note: promise.note,
             }));
+        }
+    }
+
+    /// The rules are of no list: they are measured with the first.
+    fn rules(&mut self, workers: &mut [&mut Worker]) {
+        if self.list > 0 {
+            return;
+        }
+        for worker in workers.iter_mut() {
+            let (mut figures, mut failure) = ([VerbFigures::default(), VerbFigures::default()], None);
+            for round in 0..=self.bench.plan.rounds {
+                let bulk = match worker.ask::<Option<Bulk>>(self.list, Task::Rules) {
+                    Ok(bulk) => bulk,
+                    Err(reason) => {
+                        failure = Some(reason);
+                        break;
+                    }
+                };
+                let Some(bulk) = bulk else { break };
+                if round == 0 {
+                    continue;
+                }
+                for (row, cost) in figures.iter_mut().zip([bulk.first, bulk.again]) {
+                    row.wall.push(cost.wall);
+                    row.cpu.push(cost.cpu);
+                }
+            }
+            if figures[0].wall.values().is_empty() && failure.is_none() {
+                continue;
+            }
+            for (container, figures) in ["first", "with the same rules"].into_iter().zip(figures) {
+                self.report.rules.push(RulesRow {
+                    contender: worker.name.clone(),
+                    rules: RULES,
+                    container: container.to_owned(),
+                    wall: figures.wall.summary(),
+                    cpu: figures.cpu.summary(),
+                    samples: figures.wall,
+                    outcome: Outcome { failure: failure.clone() },
+                });
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain::{CONTAINER_PORT, Chain, Way};
 use crate::container::Container;
-use crate::list::NetworkList;
+use crate::list::MeasuredList;
 use crate::traffic::{Server, at, connections, round_trips, stream};
 use crate::worker::{Attached, Ground};
 
@@ -97,7 +97,7 @@ struct Outside {
 
 impl Outside {
     fn make(time_limit: Duration) -> Result<Self, String> {
-        let list = NetworkList::parse(OUTSIDE).map_err(|error| error.to_string())?;
+        let list = MeasuredList::parse(OUTSIDE).map_err(|error| error.to_string())?;
         let chain = Chain::new(&list, Way::InProcess, Version::NEWEST, time_limit)?;
         let container =
             Container::make("outside", 0).map_err(|error| format!("making another machine: {error}"))?;

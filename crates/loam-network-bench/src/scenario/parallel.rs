@@ -5,9 +5,9 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use loam_cni::CniResult;
+use loam_network::CallError;
 use serde::{Deserialize, Serialize};
 
-use crate::chain::CallError;
 use crate::container::Container;
 use crate::worker::Ground;
 

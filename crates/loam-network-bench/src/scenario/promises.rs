@@ -3,9 +3,10 @@
 use loam_cni::CniResult;
 use loam_cni::netlink::{Batch, NetlinkError, RouteSocket};
 use loam_cni::protocol::Version;
+use loam_network::CallError;
 use serde::{Deserialize, Serialize};
 
-use crate::chain::{CallError, INTERFACE};
+use crate::chain::INTERFACE;
 use crate::report::Verdict;
 use crate::state::{Snapshot, flush_rules};
 use crate::worker::{Attached, Ground};
@@ -104,13 +105,10 @@ fn second_add(ground: &mut Ground) -> Result<Vec<Promise>, String> {
         Ok(result) if same(result, &attached.result) => Ok(()),
         Ok(_) => Err("it succeeded with another result".to_owned()),
     };
-    let unharmed = match &second {
-        Err(error) => attached
-            .container
-            .verify(&attached.result)
-            .map_err(|_| format!("the first attachment was damaged by it ({error})")),
-        Ok(_) => Ok(()),
-    };
+    let unharmed = attached.container.verify(&attached.result).map_err(|damage| match &second {
+        Err(error) => format!("{damage}, after it failed ({error})"),
+        Ok(_) => format!("{damage}, after it succeeded"),
+    });
     let promises = vec![
         promise("ADD a second time fails or gives the same", outcome),
         promise("ADD a second time leaves the first attachment alone", unharmed),
@@ -127,13 +125,14 @@ fn same(one: &CniResult, other: &CniResult) -> bool {
     one.ips == other.ips && one.interfaces == other.interfaces
 }
 
-/// Breaks an attachment; whether there was something to break.
-type Breakage = fn(&Ground, &Attached) -> Result<bool, String>;
+/// Breaks an attachment, before which the host was so; whether there was something to break.
+type Breakage = fn(&Attached, &Snapshot) -> Result<bool, String>;
 
 /// Breaks an attachment by hand: CHECK must notice, and DEL must succeed all the same.
 fn broken(ground: &mut Ground, text: &str, break_it: Breakage) -> Result<Vec<Promise>, String> {
+    let before = Snapshot::take()?;
     let attached = ground.attach()?;
-    if !break_it(ground, &attached)? {
+    if !break_it(&attached, &before)? {
         ground.detach(attached)?;
         return Ok(vec![not_tried(text, "there is nothing of the kind to remove".into())]);
     }
@@ -143,7 +142,7 @@ fn broken(ground: &mut Ground, text: &str, break_it: Breakage) -> Result<Vec<Pro
     Ok(vec![promise(text, noticed), promise(&then, well(removed))])
 }
 
-fn remove_interface(_ground: &Ground, attached: &Attached) -> Result<bool, String> {
+fn remove_interface(attached: &Attached, _before: &Snapshot) -> Result<bool, String> {
     let removed = attached.container.run(|| {
         let mut batch = Batch::new();
         batch.delete_link(INTERFACE);
@@ -152,7 +151,7 @@ fn remove_interface(_ground: &Ground, attached: &Attached) -> Result<bool, Strin
     removed.map(|()| true).map_err(|error| format!("removing the interface: {error}"))
 }
 
-fn remove_addresses(_ground: &Ground, attached: &Attached) -> Result<bool, String> {
+fn remove_addresses(attached: &Attached, _before: &Snapshot) -> Result<bool, String> {
     let removed = attached.container.run(|| {
         let mut socket = RouteSocket::open()?;
         let Some(link) = socket.link(INTERFACE)? else { return Ok(false) };
@@ -173,12 +172,17 @@ fn change(batch: Batch) -> Result<(), NetlinkError> {
     Ok(())
 }
 
-/// Only a chain with rules of its own for each attachment can notice that they are gone.
-fn remove_rules(ground: &Ground, _attached: &Attached) -> Result<bool, String> {
-    if !ground.chain.publishes() {
+/// Only where an attachment has rules of its own can they be missed.
+fn remove_rules(_attached: &Attached, before: &Snapshot) -> Result<bool, String> {
+    let with = Snapshot::take()?;
+    if !with.since(before).counts.contains_key("rule") || !flush_rules() {
         return Ok(false);
     }
-    let before = Snapshot::take()?;
-    let flushed = flush_rules();
-    Ok(flushed && before.since(&Snapshot::take()?).counts.contains_key("rule"))
+    match with.since(&Snapshot::take()?).counts.contains_key("rule") {
+        true => Ok(true),
+        false => Err("the rules are still there after they were flushed".into()),
+    }
 }
+
+#[cfg(test)]
+mod tests;

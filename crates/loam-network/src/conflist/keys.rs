@@ -25,11 +25,13 @@ pub(super) fn flag(object: &Map<String, Value>, key: &str) -> Result<bool, Confl
     }
 }
 
-/// The newest version of `cniVersion` and `cniVersions` that we know.
-pub(super) fn version(object: &Map<String, Value>) -> Result<Version, ConflistError> {
+/// The versions of `cniVersion` and `cniVersions` that we know, the newest first.
+pub(super) fn versions(object: &Map<String, Value>) -> Result<Vec<Version>, ConflistError> {
     let single = text(object, "cniVersion")?;
     let several = match object.get("cniVersions") {
-        None | Some(Value::Null) => return Version::parse(single).map_err(ConflistError::Protocol),
+        None | Some(Value::Null) => {
+            return Version::parse(single).map(|one| vec![one]).map_err(ConflistError::Protocol);
+        }
         Some(Value::Array(several)) => several,
         Some(_) => return Err(invalid("`cniVersions` is not a list")),
     };
@@ -42,7 +44,9 @@ pub(super) fn version(object: &Map<String, Value>) -> Result<Version, ConflistEr
         known.extend(Version::parse(text).ok());
     }
     known.extend(Version::parse(single).ok().filter(|_| !single.is_empty()));
-    known.into_iter().max().ok_or_else(|| invalid("none of its versions is supported"))
+    known.sort_unstable_by(|one, other| other.cmp(one));
+    known.dedup();
+    Ok(known)
 }
 
 /// Whether a text is three numbers with dots between.

@@ -17,6 +17,12 @@ pub(crate) const BRIDGES: u32 = 1000;
 /// Drivers whose interfaces stand on one of the host's.
 const ON_PARENT: [&str; 4] = ["macvlan", "ipvlan", "vlan", "host-device"];
 
+/// Drivers whose interfaces can be given a hardware address.
+const WITH_MAC: [&str; 3] = ["bridge", "macvlan", "tap"];
+
+/// Drivers whose interfaces keep the MTU that they have. Of other programs it is not known.
+const WITHOUT_MTU: [&str; 2] = ["dummy", "host-device"];
+
 /// The driver, by its plugin's name.
 pub(super) fn driver(spec: &NetworkSpec) -> &str {
     spec.driver.as_deref().unwrap_or("bridge")
@@ -73,8 +79,15 @@ pub(super) fn check(name: &NetworkName, spec: &NetworkSpec) -> Result<()> {
     if spec.isolate && driver != "bridge" {
         return Err(invalid(format!("driver `{driver}` can't keep containers from each other")));
     }
-    if spec.internal && !matches!(driver, "bridge" | "ptp") {
+    if spec.internal && driver == "ptp" {
+        let message = "a network of driver `ptp` can't be internal: its containers reach this host";
+        return Err(invalid(message.to_owned()));
+    }
+    if spec.internal && driver != "bridge" {
         return Err(invalid(format!("a network of driver `{driver}` can't be internal")));
+    }
+    if spec.mtu.is_some() && WITHOUT_MTU.contains(&driver) {
+        return Err(invalid(format!("driver `{driver}` sets no MTU")));
     }
     for key in spec.options.keys() {
         let known = match key.as_str() {
@@ -142,7 +155,7 @@ pub(super) fn text(
                 set("portIsolation", true.into());
             }
         }
-        None if driver(spec) == "ptp" => drop(set("ipMasq", (!spec.internal).into())),
+        None if driver(spec) == "ptp" => drop(set("ipMasq", true.into())),
         None => {}
     }
     if let Some(parent) = &spec.parent {
@@ -158,10 +171,17 @@ pub(super) fn text(
         set("dns", json!({ "nameservers": spec.name_servers }));
     }
     let ipam = ipam(spec, data_dir);
-    if addresses(spec) == AddressDriver::HostLocal && !spec.subnet_per_container {
-        set("capabilities", json!({ "ips": true, "mac": true }));
-    } else {
-        set("capabilities", json!({ "mac": true }));
+    let able = [
+        ("ips", addresses(spec) == AddressDriver::HostLocal && !spec.subnet_per_container),
+        ("mac", WITH_MAC.contains(&driver(spec))),
+    ];
+    let able: Map<String, Value> = able
+        .into_iter()
+        .filter(|(_, able)| *able)
+        .map(|(name, able)| (name.to_owned(), able.into()))
+        .collect();
+    if !able.is_empty() {
+        set("capabilities", able.into());
     }
     if let Some(ipam) = ipam {
         set("ipam", ipam);
@@ -311,6 +331,48 @@ mod tests {
         let with_subnet = NetworkSpec { subnets: vec![subnet("192.0.2.0/24")], ..spec };
         let first = composed(&with_subnet, None)["plugins"][0].clone();
         assert_eq!(first["ipam"]["routes"], json!([{"dst": "0.0.0.0/0"}]));
+    }
+
+    #[test]
+    fn a_network_claims_what_its_driver_does() {
+        let capabilities = |driver: &str, parent: Option<&str>, subnets: Vec<SubnetSpec>| {
+            let spec = NetworkSpec {
+                driver: Some(driver.to_owned()),
+                parent: parent.map(str::to_owned),
+                subnets,
+                ..NetworkSpec::default()
+            };
+            composed(&spec, (driver == "bridge").then_some("loam1"))["plugins"][0]["capabilities"].clone()
+        };
+        let four = || vec![subnet("10.1.0.0/24")];
+        for driver in ["bridge", "tap"] {
+            assert_eq!(capabilities(driver, None, four()), json!({"ips": true, "mac": true}), "{driver}");
+        }
+        for driver in ["ptp", "dummy"] {
+            assert_eq!(capabilities(driver, None, four()), json!({"ips": true}), "{driver}");
+        }
+        assert_eq!(capabilities("macvlan", Some("eth9"), vec![]), json!({"mac": true}));
+        for driver in ["ipvlan", "vlan", "host-device"] {
+            assert_eq!(capabilities(driver, Some("eth9"), vec![]), Value::Null, "{driver}");
+        }
+    }
+
+    #[test]
+    fn what_a_driver_can_t_do_is_refused_by_name() {
+        let of = |driver: &str| NetworkSpec { driver: Some(driver.to_owned()), ..NetworkSpec::default() };
+        let lent = || NetworkSpec { parent: Some("eth9".to_owned()), ..of("host-device") };
+        for (spec, text) in [
+            (NetworkSpec { mtu: Some(1400), ..of("dummy") }, "driver `dummy` sets no MTU"),
+            (NetworkSpec { mtu: Some(1400), ..lent() }, "driver `host-device` sets no MTU"),
+            (
+                NetworkSpec { internal: true, ..of("ptp") },
+                "a network of driver `ptp` can't be internal: its containers reach this host",
+            ),
+            (NetworkSpec { internal: true, ..of("dummy") }, "a network of driver `dummy` can't be internal"),
+        ] {
+            let failure = check(&"n".parse().expect("valid"), &spec).expect_err(text);
+            assert_eq!(failure.to_string(), text);
+        }
     }
 
     #[test]

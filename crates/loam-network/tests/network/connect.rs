@@ -7,10 +7,15 @@ use loam_testkit::lab::{Sandbox, inside};
 
 use crate::bench::{Engine, id, port};
 
-const OTHER: &str = r#"{"cniVersion":"1.1.0","name":"other","plugins":[{"type":"bridge","bridge":"other0",
+pub(crate) const OTHER: &str = r#"{"cniVersion":"1.1.0","name":"other","plugins":[{"type":"bridge","bridge":"other0",
     "isDefaultGateway":true,"capabilities":{"ips":true},"ipam":{"type":"host-local","subnet":"10.77.0.0/30"}}]}"#;
 
-fn connect(engine: &Engine, sandbox: &Sandbox, number: u8, network: &str) -> loam_model::Result<String> {
+pub(crate) fn connect(
+    engine: &Engine,
+    sandbox: &Sandbox,
+    number: u8,
+    network: &str,
+) -> loam_model::Result<String> {
     let choice: NetworkChoice = network.parse().expect("valid");
     let made = engine.network.connect(&ConnectRequest {
         container: &id(number),

@@ -9,6 +9,7 @@ use loam_model::{
 use loam_testkit::lab::{Sandbox, ask_tcp, inside, succeed};
 
 use crate::bench::{Engine, addresses, at, id, port};
+use crate::connect::{OTHER, connect};
 use crate::reach::outside;
 
 fn tcp(first: u16, last: u16) -> EgressProtocol {
@@ -54,6 +55,46 @@ fn an_attached_container_reaches_what_it_may_until_it_is_detached() {
         engine.detach(&id(2), Some(&two));
         let left = succeed(&["nft", "list", "table", "inet", "loam"]);
         assert!(!left.contains("goto"), "{left}");
+    });
+}
+
+#[test]
+fn every_network_of_a_container_with_rules_is_guarded() {
+    inside("rules::every_network_of_a_container_with_rules_is_guarded", || {
+        let engine = Engine::new();
+        engine.configure("other.conflist", OTHER);
+        let one = Sandbox::new();
+        engine.attach_to(&["loam", "other"], &id(1), &one, &[]).expect("attachable");
+        engine.network.restrict(&id(1), &only(tcp(7, 7), "192.0.2.0/24")).expect("settable");
+        let ruled = || succeed(&["nft", "list", "set", "inet", "loam", "ruled"]);
+        assert!(ruled().contains("\"loam0\"") && ruled().contains("\"other0\""), "{}", ruled());
+        engine.detach(&id(1), Some(&one));
+        // One that comes later is guarded, too.
+        let two = Sandbox::new();
+        engine.configure("late.conflist", &OTHER.replace("\"other", "\"late").replace("10.77", "10.78"));
+        engine.attach(&id(2), &two, &[]).expect("attachable");
+        engine.network.restrict(&id(2), &only(tcp(7, 7), "192.0.2.0/24")).expect("settable");
+        assert!(!ruled().contains("late0"));
+        connect(&engine, &two, 2, "late").expect("connectable");
+        assert!(ruled().contains("\"late0\""), "{}", ruled());
+        engine.detach(&id(2), Some(&two));
+    });
+}
+
+#[test]
+fn a_port_of_a_program_is_not_added() {
+    inside("rules::a_port_of_a_program_is_not_added", || {
+        let engine = Engine::new();
+        let one = Sandbox::new();
+        engine.attach(&id(1), &one, &[]).expect("attachable");
+        let listener = std::net::TcpListener::bind("0.0.0.0:8080").expect("a free port");
+        let publish = || engine.network.publish(&id(1), &one.path(), &[port(8080, 80, Protocol::Tcp)]);
+        let failure = publish().expect_err("taken");
+        assert_eq!(failure.kind(), ErrorKind::AlreadyExists);
+        assert_eq!(failure.to_string(), "host port `8080/tcp` is taken by another program");
+        drop(listener);
+        publish().expect("free");
+        engine.detach(&id(1), Some(&one));
     });
 }
 

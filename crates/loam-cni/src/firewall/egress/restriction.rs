@@ -82,7 +82,11 @@ impl Firewall {
     /// Puts a record's elements into the kernel, and its chains where they are missing.
     fn install(&mut self, container: &str, record: &EgressRecord) -> Result<(), FirewallError> {
         let parts = record.parts(container);
+        // A batch that leads to a chain that is missing is refused, for which the kernel waits a grace period.
         let mut with_chains = false;
+        for chain in &parts.chains {
+            with_chains |= !self.socket.has_chain(TABLE, &chain.name).map_err(FirewallError::Read)?;
+        }
         for attempt in 1.. {
             let mut batch = Batch::new(TABLE);
             if with_chains {
@@ -101,7 +105,7 @@ impl Firewall {
                 batch.add_elements(map, std::slice::from_ref(wanted), true);
             }
             match self.socket.commit(&batch) {
-                // The chain of a list that nobody has yet, or that its last user has just given up.
+                // The chain of a list that its last user has just given up.
                 Err(NftablesError::Missing) if attempt <= ATTEMPTS => with_chains = true,
                 Err(NftablesError::Taken) if attempt <= ATTEMPTS => {}
                 result => return result.map_err(FirewallError::Change),

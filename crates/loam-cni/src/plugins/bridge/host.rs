@@ -6,7 +6,7 @@ use std::io::Read;
 use rustix::io::Errno;
 
 use super::config::Config;
-use crate::interface::{self, Derived, done, failed, pair_alias};
+use crate::interface::{self, Derived, failed, pair_alias};
 use crate::namespace::Namespace;
 use crate::netlink::{Batch, Link, NetlinkError, PortSettings, RouteSocket, Veth};
 use crate::protocol::{CniError, CniResult, Context, code};
@@ -107,17 +107,4 @@ pub(super) fn make_pair(
         }
     };
     interface::make_pair(socket, &veth, Some(("setting the bridge's port", &settle)), &forget)
-}
-
-/// Shuts the bridge's port: from now on nothing passes, whatever is left behind it. Says whether the link was there.
-pub(super) fn shut_port(socket: &mut RouteSocket, host_name: &str) -> Result<bool, CniError> {
-    let what = format!("shutting port `{host_name}`");
-    let Some(link) = socket.link(host_name).map_err(failed(what.clone()))? else { return Ok(false) };
-    // The kernel may have taken it off the bridge already.
-    if link.controller.is_none() {
-        return Ok(true);
-    }
-    let mut batch = Batch::new();
-    batch.shut_port(link.index);
-    done(socket, batch, what)
 }

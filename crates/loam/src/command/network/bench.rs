@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use loam_model::{ErrorKind, Failure};
-use loam_network_bench::{BenchError, Contender, NetworkList, Plan, Reentry, Report, Scenario};
+use loam_network_bench::{BenchError, Contender, MeasuredList, Plan, Reentry, Report, Scenario};
 
 use crate::command::Outcome;
 use crate::exit::Exit;
@@ -36,7 +36,7 @@ pub(crate) struct Bench {
     /// How many callers there are at most at once
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     parallel: u16,
-    /// Measure only these: latency, growth, parallel, leftovers, kills, data-path, promises
+    /// Measure only these: latency, growth, parallel, leftovers, kills, data-path, rules, promises
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<Scenario>,
     /// Measure only these contenders: loam, loam-cni, or a directory given above
@@ -129,7 +129,7 @@ impl Bench {
         Ok(loam_network_bench::Bench {
             contenders,
             compared: compared.map(|directory| directory.display().to_string()),
-            lists: self.conf.as_deref().map_or_else(|| Ok(NetworkList::defaults()), read_list)?,
+            lists: self.conf.as_deref().map_or_else(|| Ok(MeasuredList::defaults()), read_list)?,
             plan: self.plan(),
             reentry: reentry(),
         })
@@ -164,13 +164,13 @@ fn reentry() -> Reentry {
     Reentry { worker: words("--as-worker"), caller: words("--as-caller") }
 }
 
-fn read_list(path: &Path) -> Result<Vec<NetworkList>, Failure> {
+fn read_list(path: &Path) -> Result<Vec<MeasuredList>, Failure> {
     let refused = |error: Box<dyn Error + Send + Sync>| {
         let message = format!("`{}` can't be used as a network's configuration", path.display());
         Failure::new(ErrorKind::Invalid, message).caused_by(error)
     };
     let text = std::fs::read_to_string(path).map_err(|error| refused(error.into()))?;
-    Ok(vec![NetworkList::parse(&text).map_err(|error| refused(error.into()))?])
+    Ok(vec![MeasuredList::parse(&text).map_err(|error| refused(error.into()))?])
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {

@@ -1,0 +1,131 @@
+//! A message to the kernel that takes the kernel long, sent by a process that nobody waits for.
+//!
+//! A netlink request is carried out within the call that sends it. One that waits for the kernel's grace periods would
+//! hold its caller up, and a thread of the caller would hold up the caller's end.
+
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+
+use crate::clone::CloneArgs;
+use crate::execute::leave;
+
+/// Handlers of signals are not inherited (clone(2)): nothing of this program runs in the new process.
+const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+
+/// How many nanoseconds the message waits for its caller to go on.
+const PAUSE: i64 = 2_000_000;
+
+/// Sends a message on a socket from a process of its own, which keeps none of the other descriptors, and is in a session of
+/// its own, so that neither the end of this process nor a key at its terminal ends it. Returns as soon as that process has
+/// let go of the other descriptors, so that whoever reads from our pipes or waits for our locks is not held up; what becomes
+/// of the message is not told.
+///
+/// The process gives no signal when it ends, and those who wait for any child don't see it. The next call takes away what
+/// is left of it in the kernel's table, or the end of this process does.
+///
+/// A process with several threads may do this: what runs between fork and end are system calls alone.
+pub fn send_detached(socket: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
+    reap_detached();
+    let (ended, alive) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    if fork()? == 0 {
+        leave_all_but([socket.as_raw_fd().unsigned_abs(), alive.as_raw_fd().unsigned_abs()]);
+        let last = alive.as_raw_fd().unsigned_abs();
+        close_range(last, last);
+        // The caller goes first, which waits for this processor where there is no other.
+        let pause = libc::timespec { tv_sec: 0, tv_nsec: PAUSE };
+        // SAFETY: the length is only read, and what may be left of it is not asked for.
+        unsafe { libc::nanosleep(&raw const pause, std::ptr::null_mut()) };
+        // SAFETY: the message is that many bytes, which are only read.
+        let sent = unsafe { libc::send(socket.as_raw_fd(), message.as_ptr().cast(), message.len(), 0) };
+        leave(i32::from(sent < 0));
+    }
+    drop(alive);
+    // Nothing is written: this ends when the other process has closed its end, or has ended.
+    while rustix::io::read(&ended, &mut [0]) == Err(Errno::INTR) {}
+    Ok(())
+}
+
+/// Takes away what is left of processes of [`send_detached`] that have ended.
+pub fn reap_detached() {
+    // SAFETY: the status is not asked for. `__WCLONE` means children that give another signal than SIGCHLD, or none, when
+    // they end: only those that are made here.
+    while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::__WCLONE | libc::WNOHANG) } > 0 {}
+}
+
+/// Gets rid of everything that is the caller's but two descriptors. What can't be done changes nothing in what follows.
+fn leave_all_but(descriptors: [u32; 2]) {
+    let [low, high] =
+        if descriptors[0] < descriptors[1] { descriptors } else { [descriptors[1], descriptors[0]] };
+    for (first, end) in [(0, low), (low + 1, high)] {
+        if first < end {
+            close_range(first, end - 1);
+        }
+    }
+    close_range(high + 1, u32::MAX);
+    let _elsewhere = rustix::process::chdir(c"/").is_ok();
+    let _its_own = rustix::process::setsid().is_ok();
+}
+
+fn close_range(first: u32, last: u32) {
+    // SAFETY: only descriptors of this process are closed, in which nothing owns them: it makes system calls and ends.
+    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+}
+
+/// Forks; 0 in the new process, which must make nothing but system calls.
+fn fork() -> io::Result<i64> {
+    let mut args = CloneArgs { flags: CLONE_CLEAR_SIGHAND, ..CloneArgs::default() };
+    // SAFETY: `args` is a valid `clone_args` of the size given. Neither CLONE_VM nor a stack is asked for, so the new
+    // process goes on from here with a copy of this memory. Other threads are missing in it, and what they had locked
+    // stays locked: all that runs there are system calls, up to `_exit`, without allocating and without locks.
+    match unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) } {
+        pid if pid >= 0 => Ok(pid),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn the_message_arrives_and_nothing_else_is_kept_open() {
+        let (sender, mut receiver) = UnixStream::pair().expect("a pair");
+        let (mut other, held) = UnixStream::pair().expect("a pair");
+        // Threads of the test runner are there, and this one too.
+        std::thread::scope(|scope| {
+            scope
+                .spawn(|| send_detached(sender.as_fd(), b"gone"))
+                .join()
+                .expect("it ran")
+                .expect("it was sent");
+        });
+        // At once, not only when the other process has ended.
+        drop(held);
+        other.set_nonblocking(true).expect("settable");
+        assert_eq!(other.read(&mut [0]).expect("it is closed"), 0, "the other process does not hold it");
+        drop(sender);
+        let mut heard = Vec::new();
+        receiver.read_to_end(&mut heard).expect("it arrives, and the sender ends");
+        assert_eq!(heard, b"gone");
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while waited() != Some(rustix::io::Errno::CHILD) {
+            assert!(std::time::Instant::now() < deadline, "a process is left");
+            reap_detached();
+        }
+    }
+
+    /// The error of waiting for a child that gives no signal when it ends.
+    fn waited() -> Option<rustix::io::Errno> {
+        // SAFETY: the status is not asked for. Children of other tests give a signal: they are not meant.
+        let found = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::__WCLONE | libc::WNOHANG) };
+        (found < 0).then(|| rustix::io::Errno::from_io_error(&io::Error::last_os_error())).flatten()
+    }
+}
