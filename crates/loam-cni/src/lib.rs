@@ -21,6 +21,7 @@
 //!   unmanaged/WHAT:CONTAINER:IFNAME   rules that are left to the administrator: unmanaged
 //!   devices/CONTAINER:IFNAME    links of the host that are lent: plugins::host_device
 //!   dying-links/NAME            links that the kernel is about to remove: plugins::bridge
+//! SOCKET.leases/…               DHCP leases, beside their keeper's socket: plugins::dhcp
 //! DATADIR/CONTAINER_IFNAME.json what a link was before it was tuned; by default /run/cni/tuning: plugins::tuning
 //! ```
 //!
@@ -29,6 +30,9 @@
 pub mod conntrack;
 pub mod delegate;
 pub mod firewall;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod interface;
 pub mod iptables;
 pub(crate) mod masquerade;
@@ -44,4 +48,4 @@ mod sysctl;
 mod unmanaged;
 
 pub use plugins::{Plugin, Role};
-pub use protocol::{CniError, CniResult, Command, Context, Host};
+pub use protocol::{CniError, CniResult, Command, Context, Host, LeaseKeeping};

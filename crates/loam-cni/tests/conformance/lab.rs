@@ -1,11 +1,14 @@
 //! A host and a container, and one way of calling plugins on them.
 
 use std::path::{Path, PathBuf};
+use std::process::Command as Program;
 
 use loam_cni::protocol::{PluginConfig, parse_arguments};
-use loam_cni::{CniError, Command, Context, Host, Plugin};
+use loam_cni::{CniError, Command, Context, Host, LeaseKeeping, Plugin};
 use loam_testkit::lab::{PluginCall, Sandbox, our_plugins};
 use serde_json::Value;
+
+use super::service::{Running, Service};
 
 /// The id of the container.
 pub(crate) const CONTAINER: &str = "one";
@@ -42,6 +45,10 @@ impl Lab {
         let state = Host {
             state_directory: directory.path().join("state"),
             address_directory: directory.path().join("networks"),
+            leases: LeaseKeeping {
+                program: Some(our_plugins(option_env!("CARGO_BIN_EXE_loam-cni")).into()),
+                ..LeaseKeeping::default()
+            },
             ..Host::default()
         };
         // Each test has a file system of its own at `/run`.
@@ -62,6 +69,14 @@ impl Lab {
     /// Runs a shell script in the container.
     pub(crate) fn container_script(&self, script: &str) -> String {
         self.script(&self.container, script)
+    }
+
+    /// Starts what runs beside a case; `None` when this way of calling needs no such thing.
+    pub(crate) fn start(&self, service: Service) -> Option<Running> {
+        let words = service.words(&self.way, self.directory.path())?;
+        let mut program = Program::new("nsenter");
+        program.arg(format!("--net={}", self.host.path().display())).arg("--").args(words);
+        Some(Running::new(program, &format!("{service:?} is ready"), || service.is_ready(&self.host)))
     }
 
     /// Calls the plugin that a configuration names: its result, or its error object.
