@@ -1,4 +1,4 @@
-//! Fuzz targets: for each parser of what comes from strangers by way of an image, a function that takes any bytes and
+//! Fuzz targets: for each parser of what comes from strangers by way of an image or a network, a function that takes any bytes and
 //! panics when a promise is broken.
 //!
 //! | target | what it feeds | what must hold, beside that nothing panics, hangs or fills the memory |
@@ -10,6 +10,7 @@
 //! | [`image_files`](targets::image_files) | layouts, archives of `docker save` | no member reaches beyond the archive |
 //! | [`names`](targets::names) | references, digests, sources | a whole name is read as itself, and fits into a URL |
 //! | [`answers`](targets::answers) | headers and bodies of registries and credential helpers | addresses stay on the registry, numbers fit |
+//! | [`leases`](targets::leases) | packets of DHCP servers, and a client that hears them | addresses can be used, each message is answered once at most |
 //! | [`settings`](targets::settings) | `registries.conf`, `hosts.toml`, `auth.json`, `config.json` | no message quotes a secret |
 //!
 //! And every refusal is a sentence that is fit for a terminal ([`sentence`]).

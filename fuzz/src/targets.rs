@@ -5,6 +5,7 @@ pub mod archive;
 pub mod compression;
 pub mod documents;
 pub mod image_files;
+pub mod leases;
 pub mod names;
 pub mod settings;
 pub mod unpack;
@@ -12,7 +13,7 @@ pub mod unpack;
 use crate::Target;
 
 /// All targets. Those that take longest to find their way begin first.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     unpack::TARGET,
     archive::TARGET,
     documents::TARGET,
@@ -21,6 +22,7 @@ pub const TARGETS: [Target; 8] = [
     settings::TARGET,
     answers::TARGET,
     names::TARGET,
+    leases::TARGET,
 ];
 
 /// The first byte, which selects one of several ways, and the rest. Nothing when there is none.

@@ -25,6 +25,9 @@ mod lab;
 mod machine;
 #[path = "../../crates/loam-cni/tests/conformance/observation.rs"]
 mod observation;
+#[allow(dead_code, reason = "the suite needs more of it")]
+#[path = "../../crates/loam-cni/tests/conformance/service.rs"]
+mod service;
 #[path = "../../crates/loam-cni/tests/conformance/state.rs"]
 mod state;
 #[expect(clippy::print_stdout, reason = "a test that can't run says so")]

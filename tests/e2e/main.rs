@@ -16,6 +16,7 @@ mod hello;
 mod image_diff;
 mod image_mounts;
 mod images;
+mod leases;
 mod lifecycle;
 mod limits;
 mod logs;

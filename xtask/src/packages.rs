@@ -39,6 +39,7 @@ pub(crate) const TEST: &[Package] = &[
     package("curl", "curl"),
     package("dbus-bin", "dbus-send"),
     package("dbus-daemon", "dbus-daemon"),
+    package("dnsmasq-base", "dnsmasq"),
     package("docker-registry", "docker-registry"),
     package("e2fsprogs", "mkfs.ext4"),
     package("iproute2", "ip"),

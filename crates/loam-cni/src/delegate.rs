@@ -13,7 +13,7 @@ pub(crate) use execution::run;
 pub use execution::{Limits, Output, run_reading};
 pub use versions::supported_versions;
 
-use crate::plugins::{Plugin, Role};
+use crate::plugins::{Plugin, Role, dhcp};
 use crate::protocol::{CniError, CniResult, Command, Context, Version, check_plugin_type, code};
 
 /// How long a program may take. Some wait for a DHCP server or a cloud's interface.
@@ -42,6 +42,11 @@ pub(crate) fn call_ipam(
 /// Whether an address plugin is one of ours, called as a function.
 pub(crate) fn is_built_in_ipam(kind: &str) -> bool {
     Plugin::from_type(kind).is_some_and(|plugin| plugin.role == Role::Addresses)
+}
+
+/// Whether an address plugin of ours asks over the link, which must be there first and last.
+pub(crate) fn needs_link(kind: &str) -> bool {
+    kind == dhcp::KIND
 }
 
 /// Finds a plugin's program.

@@ -20,6 +20,7 @@
 //!   iptables.lock               locked by whoever changes rules of iptables: iptables
 //!   unmanaged/WHAT:CONTAINER:IFNAME   rules that are left to the administrator: unmanaged
 //!   devices/CONTAINER:IFNAME    links of the host that are lent: plugins::host_device
+//! SOCKET.leases/…               DHCP leases, beside their keeper's socket: plugins::dhcp
 //! DATADIR/CONTAINER_IFNAME.json what a link was before it was tuned; by default /run/cni/tuning: plugins::tuning
 //! ```
 //!
@@ -28,6 +29,9 @@
 pub mod conntrack;
 pub mod delegate;
 pub mod firewall;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod interface;
 pub mod iptables;
 pub(crate) mod masquerade;
@@ -43,4 +47,4 @@ mod sysctl;
 mod unmanaged;
 
 pub use plugins::{Plugin, Role};
-pub use protocol::{CniError, CniResult, Command, Context, Host};
+pub use protocol::{CniError, CniResult, Command, Context, Host, LeaseKeeping};

@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use loam_cni::Host;
 use loam_cni::program::{Call, run};
+use loam_cni::{Host, LeaseKeeping};
 
 fn main() -> ExitCode {
     loam_sys::end_at_panic();
-    let host = Host::default();
+    let leases = LeaseKeeping { program: std::env::current_exe().ok(), ..LeaseKeeping::default() };
+    let host = Host { leases, ..Host::default() };
     let call = Call {
         arguments: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
         variable: |name: &str| std::env::var(name).ok(),

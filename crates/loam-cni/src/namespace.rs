@@ -65,11 +65,22 @@ impl Namespace {
     pub fn open_any(path: &Path) -> Result<Self, NamespaceError> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(NamespaceError::Open)?);
+        Self::from_file(file)
+    }
+
+    /// Takes a namespace that somebody has opened.
+    pub fn from_file(file: File) -> Result<Self, NamespaceError> {
         let magic = rustix::fs::fstatfs(&file).map_err(NamespaceError::Open)?.f_type;
         if u64::try_from(magic) != Ok(NSFS_MAGIC) {
             return Err(NamespaceError::NotANamespace);
         }
         Ok(Self { file })
+    }
+
+    /// What tells it apart from all others while it exists: device and inode.
+    pub fn identity(&self) -> Result<(u64, u64), NamespaceError> {
+        let found = rustix::fs::fstat(&self.file).map_err(NamespaceError::Open)?;
+        Ok((found.st_dev, found.st_ino))
     }
 
     /// Runs a function inside the namespace, on a thread of its own that ends with it: the calling thread never

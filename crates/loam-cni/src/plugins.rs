@@ -2,6 +2,7 @@
 
 pub mod bandwidth;
 pub mod bridge;
+pub mod dhcp;
 pub mod dummy;
 pub mod firewall;
 pub mod host_device;
@@ -53,9 +54,10 @@ pub struct Plugin {
 
 impl Plugin {
     /// All plugins, by name.
-    pub const ALL: [&'static Plugin; 17] = [
+    pub const ALL: [&'static Plugin; 18] = [
         &bandwidth::PLUGIN,
         &bridge::PLUGIN,
+        &dhcp::PLUGIN,
         &dummy::PLUGIN,
         &firewall::PLUGIN,
         &host_device::PLUGIN,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::plugins::{Plugin, tuning};
+use crate::plugins::{Plugin, dhcp, tuning};
 use crate::protocol::{
     CniError, Command, Context, Environment, Host, PluginConfig, Version, code, repeated_key,
 };
@@ -41,6 +41,10 @@ pub fn run<V: Fn(&str) -> Option<String>>(
         writeln!(errors, "  {}", names.join(" "))?;
         return Ok(64);
     };
+    let rest = arguments.as_slice();
+    if plugin.name == dhcp::PLUGIN.name && dhcp::keeper::is_meant(rest.first().map(String::as_str)) {
+        return dhcp::keeper::main(rest, &call.variable, errors);
+    }
     match answer(plugin, call, input) {
         Ok(Answer::About) => {
             writeln!(errors, "CNI {} plugin of Loam {}", plugin.name, env!("CARGO_PKG_VERSION"))?;

@@ -13,7 +13,7 @@ mod version;
 
 pub use attachment::{Attachment, Owner, ValidAttachments};
 pub use config::PluginConfig;
-pub use context::{Context, Host};
+pub use context::{Context, Host, LeaseKeeping};
 pub use environment::{Command, Environment, parse_arguments};
 pub use error::{CniError, code};
 pub use names::{check_container_id, check_interface_name, check_network_name, check_plugin_type};

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use loam_cni::Host;
 use loam_cni::delegate::TIME_LIMIT;
+use loam_cni::{Host, LeaseKeeping};
 
 /// How long a lock of a network is waited for: longer than any plugin may take.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -27,6 +27,8 @@ pub struct NetworkConfig {
     pub run_dir: PathBuf,
     /// How long one call of a plugin's program may take.
     pub time_limit: Duration,
+    /// The program `loam-cni`, which keeps the leases of the `dhcp` plugin; without it somebody must have started one.
+    pub plugin_program: Option<PathBuf>,
     /// How long a network that others are working on is waited for.
     pub patience: Duration,
 }
@@ -42,6 +44,7 @@ impl NetworkConfig {
             owner: None,
             run_dir: run.join("cni"),
             time_limit: TIME_LIMIT,
+            plugin_program: None,
             patience: PATIENCE,
         }
     }
@@ -52,6 +55,11 @@ impl NetworkConfig {
             state_directory: self.run_dir.clone(),
             address_directory: self.data_dir.clone(),
             with_loopback: true,
+            leases: LeaseKeeping {
+                socket: self.run_dir.join("dhcp.sock"),
+                program: self.plugin_program.clone(),
+                ..LeaseKeeping::default()
+            },
             ..Host::default()
         }
     }

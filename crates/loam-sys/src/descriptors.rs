@@ -43,3 +43,15 @@ pub fn move_to(descriptor: OwnedFd, number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: dup3 has just made this descriptor, and nobody else was given it.
     Ok(unsafe { OwnedFd::from_raw_fd(result) })
 }
+
+/// Duplicates a descriptor that whoever started this process has left open for it, close-on-exec. The number itself stays
+/// open.
+pub fn duplicate_inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: takes integers only; a number that is not open is refused.
+    let result = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: fcntl has just made this descriptor, and nobody else was given it.
+    Ok(unsafe { OwnedFd::from_raw_fd(result) })
+}

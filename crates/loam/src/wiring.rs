@@ -33,7 +33,7 @@ use crate::render;
 pub(crate) const SHIM: Helper = Helper { name: "loam-shim", variable: "LOAM_SHIM" };
 /// The program that unpacks layers.
 pub(crate) const UNPACKER: Helper = Helper { name: "loam-unpack", variable: "LOAM_UNPACK" };
-/// The plugins, as a program for other runtimes.
+/// The plugins, as a program: for other runtimes, and to keep DHCP leases.
 pub(crate) const PLUGINS: Helper = Helper { name: "loam-cni", variable: "LOAM_CNI" };
 
 /// A program that this one runs.
@@ -67,7 +67,7 @@ impl Wiring {
         let (root, run) = (self.root()?, self.run()?);
         let (database, images) = (Arc::clone(self.database()?), Arc::clone(self.store()?));
         let program = own_program()?;
-        let seams = adapters::seams(&self.settings, images, &root, &run, helper(&program, SHIM));
+        let seams = adapters::seams(&self.settings, images, &root, &run, &program);
         let mut config = EngineConfig::new(&root, &run);
         config.on_exit = on_exit(&program, &root, &run, self.settings.config.as_deref())?;
         config.init_program = loam_freestanding::INIT;

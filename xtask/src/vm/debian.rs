@@ -23,6 +23,7 @@ const PACKAGES: &[&str] = &[
     "crun",
     "curl",
     "dbus",
+    "dnsmasq-base",
     "e2fsprogs",
     "iproute2",
     "iptables",

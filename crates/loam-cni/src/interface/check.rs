@@ -46,9 +46,10 @@ fn check_addresses(socket: &mut RouteSocket, link: &Link, previous: &CniResult) 
     let routes = socket.routes().map_err(failed("listing routes"))?;
     for route in &previous.routes {
         let is_default = route.dst.prefix_len() == 0;
+        let gateway = route.gw.filter(|gateway| !gateway.is_unspecified());
         let found = routes.iter().any(|found| {
             found.destination.trunc() == route.dst.trunc()
-                && (is_default || route.gw.is_none() || found.gateway == route.gw)
+                && (is_default || gateway.is_none() || found.gateway == gateway)
         });
         if !found {
             return Err(wrong(format!("expected route {} not found", route.dst)));

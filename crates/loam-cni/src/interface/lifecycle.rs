@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::{
     Setup, check_link, configure, container_interface, not_entered, remove_by_kind, with_addresses, wrong,
 };
-use crate::delegate::{call_ipam, is_built_in_ipam};
+use crate::delegate::{call_ipam, is_built_in_ipam, needs_link};
 use crate::namespace::Namespace;
 use crate::netlink::Link;
 use crate::protocol::{CniError, CniResult, Command, Context, Dns, check_plugin_type};
@@ -99,8 +99,8 @@ pub(crate) fn attach(
 
 /// DEL: removes the link and gives the addresses back; success when there is nothing.
 ///
-/// Our address plugins give an address to the next container at once, so that the link must go first; others may need the
-/// link to give it back (`dhcp`).
+/// Our address plugins give an address to the next container at once, so that the link must go first; others, and `dhcp`,
+/// may need the link to give it back.
 pub(crate) fn detach(
     context: &Context<'_>,
     config: &InterfaceConfig,
@@ -108,7 +108,7 @@ pub(crate) fn detach(
 ) -> Result<(), CniError> {
     let namespace = context.open_namespace_if_alive()?;
     let Some(ipam) = config.ipam_type() else { return namespace.as_ref().map_or(Ok(()), remove) };
-    if is_built_in_ipam(ipam) {
+    if is_built_in_ipam(ipam) && !needs_link(ipam) {
         namespace.as_ref().map_or(Ok(()), remove)?;
         call_ipam(context, ipam, Command::Del).map(drop)
     } else {

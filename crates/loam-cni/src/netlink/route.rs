@@ -49,7 +49,8 @@ impl Batch {
         gateway: Option<IpAddr>,
         source: Option<IpAddr>,
     ) -> &mut Self {
-        let gateway = route.gw.or(gateway);
+        // The unspecified address says that there is none, and that the gateway of the family shall not be taken.
+        let gateway = route.gw.or(gateway).filter(|gateway| !gateway.is_unspecified());
         let mut message = RouteMessage::default();
         message.header.address_family = family(route.dst.addr());
         message.header.destination_prefix_length = route.dst.prefix_len();

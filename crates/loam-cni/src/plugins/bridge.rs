@@ -2,7 +2,8 @@
 //!
 //! ADD is two rows of netlink messages and no waiting: one on the host makes the pair, its one end up and on the
 //! bridge, its other made inside the namespace; one in the namespace sets addresses, links and routes. Addresses come
-//! first, from the address plugin, and rules before links are up, so that nothing passes unguarded.
+//! first, from the address plugin, and rules before links are up, so that nothing passes unguarded. Only a plugin that
+//! asks over the link (`dhcp`) is called when the pair is there, and at DEL before it goes.
 //!
 //! The name of the host's end follows from container id and interface, so that DEL finds it without any record. It carries
 //! the network's name as alias, so that GC knows whose it is: several networks may share a bridge. The pair is out of
@@ -18,15 +19,16 @@ mod host;
 mod sender_check;
 mod vlan;
 
-use crate::delegate::call_ipam;
+use crate::delegate::{call_ipam, needs_link};
 use crate::interface::{
     Derived, configure, container_interface, failed, pair_alias, remove_pair, remove_stray_pairs,
     remove_with_mac, retire_pair, with_addresses,
 };
 use crate::masquerade;
+use crate::namespace::Namespace;
 use crate::netlink::{Link, RouteSocket};
 use crate::plugins::{Plugin, Role};
-use crate::protocol::{CniError, CniResult, Command, Context, Interface, Version};
+use crate::protocol::{CniError, CniResult, Command, Context, Interface, Version, code};
 use check::check;
 use config::Config;
 pub use gateway_link::remove_gateway_links;
@@ -39,54 +41,124 @@ pub const PLUGIN: Plugin =
 fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
     let config = Config::read(context)?;
     let namespace = context.open_namespace()?;
-    with_addresses(context, config.ipam_type.as_deref(), |addresses| {
-        attach(context, &config, &namespace, addresses)
-    })
+    let attachment = Attaching { context, config: &config, namespace: &namespace };
+    if config.ipam_type.as_deref().is_some_and(needs_link) {
+        return attachment.link_first();
+    }
+    with_addresses(context, config.ipam_type.as_deref(), |addresses| attachment.addresses_first(addresses))
 }
 
-fn attach(
-    context: &Context<'_>,
-    config: &Config,
-    namespace: &crate::namespace::Namespace,
-    mut result: CniResult,
-) -> Result<CniResult, CniError> {
-    gateway::complete(config, &mut result)?;
-    for ip in &mut result.ips {
-        ip.interface = Some(2);
+/// An attachment in the making.
+#[derive(Clone, Copy, Debug)]
+struct Attaching<'a> {
+    context: &'a Context<'a>,
+    config: &'a Config,
+    namespace: &'a Namespace,
+}
+
+impl Attaching<'_> {
+    fn addresses_first(self, mut result: CniResult) -> Result<CniResult, CniError> {
+        let mut socket = RouteSocket::open().map_err(failed("opening a socket"))?;
+        self.complete(&mut result)?;
+        let bridge = host::ensure_bridge(&mut socket, self.config)?;
+        let gateway_link = self.serve(&mut socket, &bridge, &result)?;
+        let derived = self.derive();
+        self.connect(&mut socket, &bridge, &derived, &result)?;
+        let made = configure(self.context, &self.config.setup(), self.namespace, &result);
+        let link = made.or_else(|error| self.undo(&mut socket, &derived, error))?;
+        self.describe(&mut socket, &bridge, gateway_link, derived, &link, result)
     }
-    let mut socket = RouteSocket::open().map_err(failed("opening a socket"))?;
-    let bridge = host::ensure_bridge(&mut socket, config)?;
-    if let Some(backend) = config.masquerade {
-        masquerade::set(context, backend, &addresses(&result))?;
+
+    /// For an address plugin that asks over the link.
+    fn link_first(self) -> Result<CniResult, CniError> {
+        let mut socket = RouteSocket::open().map_err(failed("opening a socket"))?;
+        let bridge = host::ensure_bridge(&mut socket, self.config)?;
+        let derived = self.derive();
+        self.connect(&mut socket, &bridge, &derived, &CniResult::default())?;
+        let made = with_addresses(self.context, self.config.ipam_type.as_deref(), |mut result| {
+            self.complete(&mut result)?;
+            let gateway_link = self.serve(&mut socket, &bridge, &result)?;
+            let link = configure(self.context, &self.config.setup(), self.namespace, &result)?;
+            self.describe(&mut socket, &bridge, gateway_link, self.derive(), &link, result)
+        });
+        made.or_else(|error| self.undo(&mut socket, &derived, error))
     }
-    let mut gateway_link = None;
-    if config.is_gateway {
-        gateway_link =
-            config.vlan.map(|vlan| gateway_link::ensure_gateway(&mut socket, &bridge, vlan)).transpose()?;
-        gateway::serve(&mut socket, gateway_link.as_ref().unwrap_or(&bridge), config, &result)?;
+
+    fn derive(self) -> Derived {
+        let mut derived = Derived::new(&self.context.container_id, &self.context.interface);
+        derived.mac = self.config.mac.unwrap_or(derived.mac);
+        derived
     }
-    let mut derived = Derived::new(&context.container_id, &context.interface);
-    derived.mac = config.mac.unwrap_or(derived.mac);
-    host::make_pair(&mut socket, context, config, &bridge, namespace, &derived, &result)?;
-    let made = guard(context, config, &derived)
-        .and_then(|()| vlan::set_port(&mut socket, config, &derived.host_name))
-        .and_then(|()| configure(context, &config.setup(), namespace, &result));
-    let link = match made {
-        Ok(link) => link,
-        Err(error) => {
-            remove_pair(&mut socket, &derived.host_name)?;
-            if config.check_senders {
-                sender_check::release(context)?;
-            }
-            return Err(error);
+
+    fn complete(self, result: &mut CniResult) -> Result<(), CniError> {
+        gateway::complete(self.config, result)?;
+        for ip in &mut result.ips {
+            ip.interface = Some(2);
         }
-    };
-    result.interfaces = interfaces(context, &bridge, derived, &link)?;
-    result.interfaces.extend(gateway_link.map(|link| host_interface(&link)));
-    if !config.dns.is_empty() {
-        result.dns = config.dns.clone();
+        Ok(())
     }
-    Ok(result)
+
+    /// Sets masquerading and gateways; gives the link that has the gateways if it is not the bridge itself.
+    fn serve(
+        self,
+        socket: &mut RouteSocket,
+        bridge: &Link,
+        result: &CniResult,
+    ) -> Result<Option<Link>, CniError> {
+        if let Some(backend) = self.config.masquerade {
+            masquerade::set(self.context, backend, &addresses(result))?;
+        }
+        if !self.config.is_gateway {
+            return Ok(None);
+        }
+        let vlan = self.config.vlan;
+        let gateway_link = vlan.map(|vlan| gateway_link::ensure_gateway(socket, bridge, vlan)).transpose()?;
+        gateway::serve(socket, gateway_link.as_ref().unwrap_or(bridge), self.config, result)?;
+        Ok(gateway_link)
+    }
+
+    /// Makes the pair, guarded, and its port.
+    fn connect(
+        self,
+        socket: &mut RouteSocket,
+        bridge: &Link,
+        derived: &Derived,
+        result: &CniResult,
+    ) -> Result<(), CniError> {
+        host::make_pair(socket, self.context, self.config, bridge, self.namespace, derived, result)?;
+        guard(self.context, self.config, derived)
+            .and_then(|()| vlan::set_port(socket, self.config, &derived.host_name))
+            .or_else(|error| self.undo(socket, derived, error))
+    }
+
+    /// Takes the pair away again.
+    fn undo<T>(self, socket: &mut RouteSocket, derived: &Derived, error: CniError) -> Result<T, CniError> {
+        remove_pair(socket, &derived.host_name)?;
+        if self.config.check_senders {
+            sender_check::release(self.context)?;
+        }
+        Err(error)
+    }
+
+    fn describe(
+        self,
+        socket: &mut RouteSocket,
+        bridge: &Link,
+        gateway_link: Option<Link>,
+        derived: Derived,
+        link: &Link,
+        mut result: CniResult,
+    ) -> Result<CniResult, CniError> {
+        // Unless somebody has set it, a bridge's hardware address is the lowest of its ports' (br_stp_recalculate_bridge_id).
+        let bridge = socket.link_by_index(bridge.index).map_err(failed("looking up a link"))?;
+        let bridge = bridge.ok_or_else(|| CniError::new(code::INTERNAL, "the bridge is gone"))?;
+        result.interfaces = interfaces(self.context, &bridge, derived, link)?;
+        result.interfaces.extend(gateway_link.map(|link| host_interface(&link)));
+        if !self.config.dns.is_empty() {
+            result.dns = self.config.dns.clone();
+        }
+        Ok(result)
+    }
 }
 
 fn addresses(result: &CniResult) -> Vec<ipnet::IpNet> {
@@ -130,6 +202,14 @@ fn known_mac<'a>(context: &'a Context<'_>) -> Option<&'a str> {
 /// Removes the attachment; success when there is nothing.
 fn del(context: &Context<'_>) -> Result<(), CniError> {
     let config = Config::read_for_removal(context)?;
+    let asks_first = config.ipam_type.as_deref().is_some_and(needs_link);
+    let give_back = || match &config.ipam_type {
+        Some(kind) => call_ipam(context, kind, Command::Del).map(drop),
+        None => Ok(()),
+    };
+    if asks_first {
+        give_back()?;
+    }
     let derived = Derived::new(&context.container_id, &context.interface);
     let mut socket = RouteSocket::open().map_err(failed("opening a socket"))?;
     let namespace = context.open_namespace_if_alive()?;
@@ -145,10 +225,7 @@ fn del(context: &Context<'_>) -> Result<(), CniError> {
     if config.check_senders {
         sender_check::release(context)?;
     }
-    match &config.ipam_type {
-        Some(kind) => call_ipam(context, kind, Command::Del).map(drop),
-        None => Ok(()),
-    }
+    if asks_first { Ok(()) } else { give_back() }
 }
 
 /// Removes the network's ports, and the addresses, of all attachments that are not valid. Those of another network on the
@@ -156,6 +233,14 @@ fn del(context: &Context<'_>) -> Result<(), CniError> {
 fn gc(context: &Context<'_>) -> Result<(), CniError> {
     let config = Config::read_for_removal(context)?;
     let valid = context.config.valid_attachments()?;
+    let asks_first = config.ipam_type.as_deref().is_some_and(needs_link);
+    let give_back = || match &config.ipam_type {
+        Some(kind) => call_ipam(context, kind, Command::Gc).map(drop),
+        None => Ok(()),
+    };
+    if asks_first {
+        give_back()?;
+    }
     remove_stray_pairs(&pair_alias(PLUGIN.name, context), &valid)?;
     if let Some(backend) = config.masquerade {
         masquerade::collect(context, backend)?;
@@ -163,10 +248,7 @@ fn gc(context: &Context<'_>) -> Result<(), CniError> {
     if config.check_senders {
         sender_check::collect(context, &valid)?;
     }
-    match &config.ipam_type {
-        Some(kind) => call_ipam(context, kind, Command::Gc).map(drop),
-        None => Ok(()),
-    }
+    if asks_first { Ok(()) } else { give_back() }
 }
 
 /// Verifies the configuration and asks the address plugin.

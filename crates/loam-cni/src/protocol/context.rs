@@ -1,6 +1,7 @@
 //! One call of one plugin.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::attachment::Owner;
 use super::config::PluginConfig;
@@ -21,6 +22,25 @@ pub struct Host {
     pub own_namespace_allowed: bool,
     /// Sockets that are kept open between calls, all of them from one network namespace.
     pub sockets: SocketPool,
+    /// Who keeps the leases of `dhcp`.
+    pub leases: LeaseKeeping,
+}
+
+/// Who keeps the leases of [`dhcp`](crate::plugins::dhcp), and how long is waited for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseKeeping {
+    /// Where the keeper listens when the configuration has no `daemonSocketPath`.
+    pub socket: PathBuf,
+    /// The program `loam-cni`, which is started as keeper when nobody listens; without it somebody must.
+    pub program: Option<PathBuf>,
+    /// How long a DHCP server is waited for: less than callers wait for a plugin.
+    pub patience: Duration,
+}
+
+impl Default for LeaseKeeping {
+    fn default() -> Self {
+        Self { socket: "/run/cni/dhcp.sock".into(), program: None, patience: Duration::from_secs(100) }
+    }
 }
 
 impl Default for Host {
@@ -32,6 +52,7 @@ impl Default for Host {
             with_loopback: false,
             own_namespace_allowed: false,
             sockets: SocketPool::default(),
+            leases: LeaseKeeping::default(),
         }
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::lab::{CONTAINER, Lab};
 use super::observation::Observation;
+use super::service::{Running, Service};
 
 /// One step of a case.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +68,7 @@ pub(crate) struct Case {
     steps: Vec<Step>,
     observe: Option<fn(&Lab) -> Vec<String>>,
     link_types: Vec<&'static str>,
+    services: Vec<Service>,
     pub(crate) differences: Vec<Difference>,
 }
 
@@ -83,6 +85,7 @@ impl Case {
             steps: vec![Step::Add, Step::Check, Step::Del, Step::Del],
             observe: None,
             link_types: Vec::new(),
+            services: Vec::new(),
             differences: Vec::new(),
         }
     }
@@ -140,6 +143,12 @@ impl Case {
         self
     }
 
+    /// Runs a program on the host during the case, once the host's scripts are through.
+    pub(crate) fn with(mut self, service: Service) -> Self {
+        self.services.push(service);
+        self
+    }
+
     /// Says that the case needs a link type.
     pub(crate) fn needs(mut self, link_type: &'static str) -> Self {
         self.link_types.push(link_type);
@@ -177,6 +186,8 @@ impl Case {
         for script in &self.container {
             lab.container_script(script);
         }
+        let _services: Vec<Running> =
+            self.services.iter().filter_map(|service| lab.start(*service)).collect();
         let mut observation = Observation::default();
         let mut result = Value::Null;
         for step in &self.steps {

@@ -1,12 +1,15 @@
 //! A host and a container, and one way of calling plugins on them.
 
 use std::path::{Path, PathBuf};
+use std::process::Command as Program;
 use std::time::{Duration, Instant};
 
 use loam_cni::protocol::{PluginConfig, parse_arguments};
-use loam_cni::{CniError, Command, Context, Host, Plugin};
+use loam_cni::{CniError, Command, Context, Host, LeaseKeeping, Plugin};
 use loam_testkit::lab::{PluginCall, Sandbox, our_plugins};
 use serde_json::Value;
+
+use super::service::{Running, Service};
 
 /// How long what is out of service may be there.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -46,6 +49,10 @@ impl Lab {
         let state = Host {
             state_directory: directory.path().join("state"),
             address_directory: directory.path().join("networks"),
+            leases: LeaseKeeping {
+                program: Some(our_plugins(option_env!("CARGO_BIN_EXE_loam-cni")).into()),
+                ..LeaseKeeping::default()
+            },
             ..Host::default()
         };
         // Each test has a file system of its own at `/run`.
@@ -80,6 +87,14 @@ impl Lab {
             assert!(Instant::now() < deadline, "still there: {links}");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Starts what runs beside a case; `None` when this way of calling needs no such thing.
+    pub(crate) fn start(&self, service: Service) -> Option<Running> {
+        let words = service.words(&self.way, self.directory.path())?;
+        let mut program = Program::new("nsenter");
+        program.arg(format!("--net={}", self.host.path().display())).arg("--").args(words);
+        Some(Running::new(program, &format!("{service:?} is ready"), || service.is_ready(&self.host)))
     }
 
     /// Calls the plugin that a configuration names: its result, or its error object.

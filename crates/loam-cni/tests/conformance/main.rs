@@ -9,12 +9,14 @@
 mod case;
 mod lab;
 mod observation;
+mod service;
 mod state;
 mod three_ways;
 
 mod bad_input;
 mod bridge;
 mod bridge_vlan;
+mod dhcp;
 mod dummy;
 mod host_device;
 mod host_device_inside;

@@ -16,8 +16,11 @@ impl Host for GardenNetworkHost {
     fn network(&self, options: &NetworkOptions) -> Result<Box<dyn NetworkRules>> {
         super::check_kernel()?;
         super::require_root()?;
-        let config =
-            NetworkConfig { owner: Some(OWNER), ..NetworkConfig::below(&options.root, &options.run) };
+        let config = NetworkConfig {
+            owner: Some(OWNER),
+            plugin_program: Some(super::helper(&super::own_program()?, super::PLUGINS)),
+            ..NetworkConfig::below(&options.root, &options.run)
+        };
         let network = CniNetwork::new(config);
         if !network.exists(&options.network)? {
             let subnet = |subnet| SubnetSpec { subnet, gateway: None, range: None };

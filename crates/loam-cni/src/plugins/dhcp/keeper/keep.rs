@@ -1,0 +1,149 @@
+//! What becomes of leases: they are written down, prolonged, given back, lost.
+
+use super::lease::Lease;
+use super::random::random;
+use super::run::{Keeper, now};
+use crate::plugins::dhcp::client::Client;
+use crate::plugins::dhcp::place::Place;
+use crate::plugins::dhcp::wire::{Answer, Attachment};
+use crate::protocol::{CniError, code};
+
+impl Keeper<'_> {
+    /// An attachment, for people.
+    pub(super) fn name(attachment: &Attachment) -> String {
+        format!("`{}/{}/{}`", attachment.container, attachment.network, attachment.interface)
+    }
+
+    fn tell(&mut self, attachment: &Attachment, what: &str) {
+        self.log.line(&format!("{}: {what}", Self::name(attachment)));
+    }
+
+    /// Goes on with what lies on disk. What belongs to an interface that is gone is forgotten.
+    pub(super) fn resume(&mut self) -> Result<(), String> {
+        let mut told = Vec::new();
+        let records = self.records.read(|text| told.push(text.to_owned()))?;
+        told.iter().for_each(|text| self.log.line(text));
+        for record in records {
+            let attachment = record.attachment.clone();
+            if record.expired {
+                self.expired.insert(attachment);
+                continue;
+            }
+            let found = record.held().and_then(|held| {
+                Ok((held, Place::find_again(record.place).map_err(|error| error.to_string())?))
+            });
+            match found {
+                Ok((held, Some(place))) => {
+                    let identity = self.identity(&place, &record.options);
+                    let patience = self.arguments.patience;
+                    let client = Client::resume(identity, patience, random, now(), held);
+                    self.tell(&attachment, "going on with a lease");
+                    self.leases.insert(attachment, Lease::new(client, place, record.options, None));
+                }
+                Ok((_, None)) => {
+                    self.tell(&attachment, "the interface is gone, and the lease is left to the server");
+                    self.records.remove(&attachment)?;
+                }
+                Err(error) => self.tell(&attachment, &error),
+            }
+        }
+        Ok(())
+    }
+
+    /// A lease is held, newly or longer. What can't be written down is not held: nobody would give it back.
+    pub(super) fn bound(&mut self, attachment: &Attachment) {
+        let Some(lease) = self.leases.get_mut(attachment) else { return };
+        lease.settle();
+        let written = lease.record(attachment).map_or(Ok(()), |record| self.records.write(&record));
+        let (caller, granted) = (lease.caller.take(), lease.granted());
+        let Some(caller) = caller else {
+            self.tell(attachment, "lease renewed");
+            if let Err(told) = written {
+                self.tell(attachment, &told);
+            }
+            return;
+        };
+        if let Err(told) = written {
+            self.release(attachment);
+            self.answer(caller, &Answer::Refused(CniError::new(code::IO, told)));
+            return;
+        }
+        self.tell(attachment, "lease acquired");
+        let Some(granted) = granted else { return };
+        if !self.answer(caller, &Answer::Lease(granted)) {
+            self.tell(attachment, "the caller is gone");
+            self.release(attachment);
+        }
+    }
+
+    /// No lease could be had.
+    pub(super) fn failed(&mut self, attachment: &Attachment, reason: &str) {
+        self.tell(attachment, reason);
+        let caller = self.leases.remove(attachment).and_then(|lease| lease.caller);
+        if let Some(caller) = caller {
+            let message = format!("dhcp: no lease for {}: {reason}", Self::name(attachment));
+            self.answer(caller, &Answer::Refused(CniError::new(code::INTERNAL, message)));
+        }
+    }
+
+    /// A lease is over: the address may be another's from now on.
+    pub(super) fn expire(&mut self, attachment: &Attachment) {
+        self.tell(attachment, "lease expired, bringing interface DOWN");
+        let Some(lease) = self.leases.remove(attachment) else { return };
+        if let Err(error) = lease.place.shut() {
+            self.tell(attachment, &error.to_string());
+        }
+        self.expired.insert(attachment.clone());
+        if let Err(told) = self.records.expire(attachment) {
+            self.tell(attachment, &told);
+        }
+    }
+
+    /// Gives a lease back, whatever has become of it. Whoever waits for it is told.
+    pub(super) fn release(&mut self, attachment: &Attachment) {
+        self.expired.remove(attachment);
+        if let Some(mut lease) = self.leases.remove(attachment) {
+            if let Some(outgoing) = lease.client.release(now()) {
+                let sent = lease.send(&outgoing);
+                let told = sent.map_or_else(
+                    |error| format!("failed to send DHCPRELEASE: {error}"),
+                    |()| "lease released".to_owned(),
+                );
+                self.tell(attachment, &told);
+            }
+            if let Some(caller) = lease.caller {
+                let message =
+                    format!("dhcp: the lease for {} was given back meanwhile", Self::name(attachment));
+                self.answer(caller, &Answer::Refused(CniError::new(code::TRY_AGAIN, message)));
+            }
+        }
+        if let Err(told) = self.records.remove(attachment) {
+            self.tell(attachment, &told);
+        }
+    }
+
+    /// Whether a lease's interface is still there and its container too; what is not is let go.
+    pub(super) fn is_alive(&mut self, attachment: &Attachment) -> bool {
+        let Some(lease) = self.leases.get(attachment) else { return false };
+        if lease.place.is_abandoned() {
+            self.tell(attachment, "the network namespace is gone");
+            self.release(attachment);
+            return false;
+        }
+        match lease.place.link() {
+            Ok(Some(_)) => true,
+            Ok(None) if lease.caller.is_some() => {
+                let name = attachment.interface.clone();
+                self.failed(attachment, &format!("interface `{name}` is gone"));
+                false
+            }
+            Ok(None) => {
+                self.tell(attachment, "the interface is gone, and the lease is left to the server");
+                self.release(attachment);
+                false
+            }
+            // Looked at again the next time.
+            Err(_) => true,
+        }
+    }
+}
