@@ -20,7 +20,7 @@ pub(crate) use lifecycle::{Addresses, InterfaceConfig, attach, check, detach, de
 pub(crate) use link_in_place::{LinkRequest, Parent, make_link};
 pub(crate) use pair::{done, make_pair, pair_alias, remove_pair, remove_stray_pairs};
 pub(crate) use removal::{has_link, named, remove_by_kind, remove_with_mac};
-pub(crate) use retire::{is_retired, retire_pair};
+pub(crate) use retire::{is_retired, retire_link, retire_pair};
 pub(crate) use routing::forward;
 
 use crate::delegate::call_ipam;

@@ -1,4 +1,4 @@
-//! The removal of a veth pair off the caller's path.
+//! The removal of veth pairs, and of links that stand alone, off the caller's path.
 //!
 //! The kernel answers a removal when its grace periods are over, after 15 ms and more. So the pair is first taken out of
 //! service, which the kernel does at once: both ends down, the host's end off its bridge, both under another name, so
@@ -21,6 +21,8 @@ use crate::protocol::CniError;
 
 /// The beginning of the name of a pair out of service, in place of `veth`.
 const RETIRED: &str = "gone";
+/// The longest name of a link (`IFNAMSIZ`, with its zero).
+const MAX_NAME: usize = 15;
 
 /// Takes a pair out of service, by its end on the host, and has it removed; says whether it was there. When it can't be
 /// done this way, the kernel's answer is waited for.
@@ -45,6 +47,18 @@ pub(crate) fn retire_pair(
         false => remove(socket, &link)?,
     }
     Ok(true)
+}
+
+/// Takes a link that stands alone out of service and has it removed by another process; success when there is none. Its
+/// alias stays, by which GC finds one whose removal was killed.
+pub(crate) fn retire_link(socket: &mut RouteSocket, name: &str) -> Result<(), CniError> {
+    let found = socket.link(name).map_err(failed(format!("looking up `{name}`")))?;
+    let Some(link) = found else { return Ok(()) };
+    let digits = name.len().saturating_sub(MAX_NAME - RETIRED.len());
+    match put_aside(socket, link.index, &format!("{RETIRED}{}", &name[digits..])) {
+        true => remove_by_another(socket, &link),
+        false => remove(socket, &link),
+    }
 }
 
 /// Whether a link is the host's end of a pair that is out of service.

@@ -10,6 +10,7 @@ mod limits;
 use rustix::io::Errno;
 use sha2::{Digest, Sha512};
 
+use crate::interface::retire_link;
 use crate::netlink::{Batch, Link, NetlinkError, RouteSocket, TokenBucket};
 use crate::plugins::kernel::{failed, find_link, inside, require_link, run};
 use crate::plugins::{Plugin, Role};
@@ -96,7 +97,8 @@ fn limit_egress(
 ) -> Result<Interface, CniError> {
     let name = ifb_name(&context.config.name, &context.container_id);
     let mut batch = Batch::new();
-    batch.add_ifb(&name, host_end.mtu);
+    // Both at once, so that no link is ever without the alias that GC knows it by.
+    batch.add_ifb(&name, host_end.mtu).set_alias(&name, &alias(&context.config.name));
     let mut verdicts = socket.run(batch).map_err(failed(format!("making `{name}`")))?.into_iter();
     match verdicts.next() {
         Some(Err(refusal)) if refusal.errno == Errno::EXIST => {
@@ -105,13 +107,15 @@ fn limit_egress(
         Some(Err(refusal)) => return Err(failed(format!("making `{name}`"))(NetlinkError::Refused(refusal))),
         _ => {}
     }
-    let limited = require_link(socket, &name).and_then(|ifb| {
+    let named = verdicts
+        .next()
+        .unwrap_or(Ok(()))
+        .map_err(|refusal| failed(format!("naming `{name}`"))(NetlinkError::Refused(refusal)));
+    let limited = named.and_then(|()| require_link(socket, &name)).and_then(|ifb| {
         let mut batch = Batch::new();
-        batch.set_alias(&name, &alias(&context.config.name));
         batch.limit_rate(ifb.index, bucket).add_ingress(host_end.index);
         batch.redirect_ingress(host_end.index, ifb.index);
         let steps = vec![
-            format!("naming `{name}`"),
             format!("limiting what `{name}` sends"),
             format!("looking at what comes in over `{}`", host_end.name),
             format!("redirecting what comes in over `{}`", host_end.name),
@@ -130,21 +134,9 @@ fn limit_egress(
     }
 }
 
-/// Removes a link; success when there is none.
-fn remove(socket: &mut RouteSocket, name: &str) -> Result<(), CniError> {
-    let mut batch = Batch::new();
-    batch.delete_link(name);
-    match socket.run(batch).map_err(failed(format!("removing `{name}`")))?.into_iter().next() {
-        Some(Err(refusal)) if refusal.errno != Errno::NODEV => {
-            Err(failed(format!("removing `{name}`"))(NetlinkError::Refused(refusal)))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Removes the link; the rest goes with the veth pair.
 fn del(context: &Context<'_>) -> Result<(), CniError> {
-    remove(&mut open()?, &ifb_name(&context.config.name, &context.container_id))
+    retire_link(&mut open()?, &ifb_name(&context.config.name, &context.container_id))
 }
 
 /// Verifies that the limits are what they were set to.
@@ -196,7 +188,7 @@ fn gc(context: &Context<'_>) -> Result<(), CniError> {
     let mut socket = open()?;
     for link in socket.links().map_err(failed("listing links"))? {
         if link.kind == "ifb" && link.alias == alias(network) && !valid.contains(&link.name) {
-            remove(&mut socket, &link.name)?;
+            retire_link(&mut socket, &link.name)?;
         }
     }
     Ok(())

@@ -12,7 +12,8 @@ use serde::Deserialize;
 use crate::delegate::call_ipam;
 use crate::interface::{
     Derived, InterfaceConfig, Setup, check_link, configure, container_interface, failed, forward, make_pair,
-    not_entered, pair_alias, remove_pair, remove_stray_pairs, remove_with_mac, status, with_addresses, wrong,
+    not_entered, pair_alias, remove_pair, remove_stray_pairs, remove_with_mac, retire_pair, status,
+    with_addresses, wrong,
 };
 use crate::masquerade::{self, Backend};
 use crate::namespace::Namespace;
@@ -162,9 +163,10 @@ fn del(context: &Context<'_>) -> Result<(), CniError> {
     let config = InterfaceConfig::read(context)?;
     let derived = Derived::new(&context.container_id, &context.interface);
     let mut socket = RouteSocket::open().map_err(failed("opening a socket"))?;
-    if !remove_pair(&mut socket, &derived.host_name)?
+    let namespace = context.open_namespace_if_alive()?;
+    if !retire_pair(&mut socket, &derived.host_name, namespace.as_ref())?
         && let Some(mac) = known_mac(context)
-        && let Some(namespace) = context.open_namespace_if_alive()?
+        && let Some(namespace) = namespace
     {
         remove_with_mac(&namespace, &context.interface, mac)?;
     }
