@@ -26,6 +26,7 @@ use summary::Summary;
 /// What the names of tests of limits begin with: a container's limits mean the same on either version of control groups,
 /// and the kernel does something else for each.
 const LIMITS: &[&str] = &[
+    "limits::devices::",
     "limits::kernel::",
     "limits::memory::",
     "limits::processes::",

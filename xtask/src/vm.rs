@@ -42,7 +42,7 @@ AppArmor is switched on in every guest. At the end a table says on which tiers e
 when `./x test` passed with the same programs.
 ";
 
-/// How often a guest is booted that goes down before its job begins.
+/// How often a guest is booted that goes down before its job is done.
 const BOOTS: u32 = 3;
 
 /// Runs the end-to-end tests in guests. Words are filters for the names of tests.
@@ -133,7 +133,8 @@ fn pass(target: Target, build: &Build, filters: &[String]) -> Result<Tier> {
 fn run(target: Target, programs: &Path, tests: Option<&Path>, job: &str) -> Result<Ended> {
     let guest = Guest::prepare(target.kernel, &cache().join("vm"))?;
     // The emulator's processors sometimes run what the kernel of the other one is just patching, and the kernel goes down
-    // while it boots.
+    // (`Oops: int3`): mostly while it boots, seldom later, when the first container switches one of the kernel's features on.
+    // A kernel that tests bring down goes down each time.
     for _ in 0..BOOTS {
         let place = output(Command::new("mktemp").args(["--directory", "--tmpdir", "loam-vm.XXXXXX"]))?;
         let place = PathBuf::from(place.trim());
@@ -141,10 +142,10 @@ fn run(target: Target, programs: &Path, tests: Option<&Path>, job: &str) -> Resu
         std::fs::remove_dir_all(&place).with_context(|| format!("`{}` can't be removed", place.display()))?;
         match result? {
             Some(ended) => return Ok(ended),
-            None => note("the guest went down before its job began"),
+            None => note("the guest went down before its job was done, and is booted again"),
         }
     }
-    bail!("the guest went down {BOOTS} times before its job began")
+    bail!("the guest went down {BOOTS} times before its job was done")
 }
 
 fn quote(word: &str) -> String {

@@ -218,11 +218,13 @@ impl CniNetwork {
         self.cache.forget(key).map_err(|error| of_files("forgetting the result failed", error))
     }
 
-    /// What an attachment could consist of whose file is not whole: any network's first interface.
+    /// What an attachment could consist of whose file is not whole: any network's first interface. External networkers have
+    /// not been called: what they are called with is written first.
     fn guess(&self) -> Result<Vec<Intent>> {
         let lists = conflist::all(&self.config.conf_dir)
             .map_err(|error| of_files("reading the networks failed", error))?;
-        let intents = lists.into_iter().map(|list| Intent {
+        let lists = lists.into_iter().filter(|list| list.networker.is_none());
+        let intents = lists.map(|list| Intent {
             network: list.name,
             interface: "eth0".into(),
             config: list.text,

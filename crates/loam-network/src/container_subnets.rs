@@ -13,6 +13,7 @@ mod select;
 
 use ipnet::{IpNet, Ipv4Net};
 use loam_cni::firewall::Firewall;
+use loam_cni::netlink::RouteSocket;
 use loam_model::{ContainerId, ErrorKind, Failure, Result};
 use serde_json::{Value, json};
 
@@ -23,6 +24,7 @@ use crate::lock::NetworkLock;
 use crate::network::CniNetwork;
 use crate::plan::Planned;
 use crate::remove::remove_bridge;
+use crate::subnets;
 use select::{Existing, gateway, select};
 
 /// The key of a pattern.
@@ -89,7 +91,10 @@ impl CniNetwork {
         let mut intents: Vec<Intent> = all.into_iter().flat_map(|(_, intents)| intents).collect();
         for planned in plan {
             let Some(pool) = planned.list.pool else { continue };
-            let existing = self.existing(&planned.list.name, &intents)?;
+            let mut existing = self.existing(&planned.list.name, &intents)?;
+            if planned.choice.options.subnet.is_some() {
+                existing.theirs.extend(of_host(&intents)?);
+            }
             let chosen = select(pool, &existing, planned.choice.options.subnet);
             let (subnet, address) = chosen.map_err(|error| Failure::new(error.kind(), error.to_string()))?;
             planned.list = compose(&planned.list, subnet, address)
@@ -156,6 +161,21 @@ impl CniNetwork {
         }
         Ok(lists)
     }
+}
+
+/// The subnets that the host has a route to, but for those of containers.
+fn of_host(intents: &[Intent]) -> Result<Vec<Ipv4Net>> {
+    let failed = |error| of_files("reading the host's routes failed", error);
+    let routes =
+        RouteSocket::open().and_then(|mut socket| subnets::of_routes(&mut socket)).map_err(failed)?;
+    let is_ours = |net: &Ipv4Net| {
+        intents.iter().any(|intent| own(&intent.config).is_some_and(|own| net.contains(&own.addr())))
+    };
+    let nets = routes.into_iter().filter_map(|route| match route {
+        IpNet::V4(net) => Some(net),
+        IpNet::V6(_) => None,
+    });
+    Ok(nets.filter(|net| !is_ours(net)).collect())
 }
 
 /// Refuses a subnet of one's own on a network that has one for all.

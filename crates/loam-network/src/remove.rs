@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 
 use loam_cni::firewall::Firewall;
-use loam_cni::netlink::{Batch, RouteSocket};
+use loam_cni::netlink::{Batch, Link, RouteSocket};
 use loam_cni::plugins::bridge::remove_gateway_links;
 use loam_model::{ErrorKind, Failure, KnownAttachment, NetworkName, Result};
 
@@ -98,8 +98,9 @@ pub(crate) fn remove_bridge(name: &str) -> Result<()> {
     let Some(bridge) = links.iter().find(|link| link.name == name && link.kind == "bridge") else {
         return Ok(());
     };
-    // A port that goes with its namespace in a moment is shut and waits for nothing.
-    if links.iter().any(|link| link.controller == Some(bridge.index) && !link.name.starts_with("veth")) {
+    // A port that goes with its namespace in a moment is shut and waits for nothing; one that is up is somebody's.
+    let is_used = |link: &Link| link.up || !link.name.starts_with("veth");
+    if links.iter().any(|link| link.controller == Some(bridge.index) && is_used(link)) {
         return Ok(());
     }
     let mut batch = Batch::new();

@@ -368,7 +368,7 @@ mod tests {
                   Publish every port that the image exposes on a free port of the host
               --network <NAME[:OPTIONS]>
                   Attach to this network, may be repeated; options: ip, ip6, mac, alias, interface_name,
-                  default_route; none for loopback alone, host for the host's own [alias: --net]
+                  default_route, subnet; none for loopback alone, host for the host's own [alias: --net]
               --ip <ADDRESS>
                   The IPv4 address on the network
               --ip6 <ADDRESS>

@@ -61,9 +61,10 @@ fn execute(mut program: Command, input: &[u8], limits: Limits) -> Result<Output,
     let mut child = program.spawn().map_err(|cause| format!("can't be executed: {cause}"))?;
     // Where a sandbox refuses this, or there are no more descriptors, its end is looked for.
     let end = loam_sys::open_process(Pid::from_child(&child)).ok();
-    let output =
-        Execution::new(&mut child, input, limits.output).and_then(|run| run.finish(end.as_ref(), deadline));
-    if output.is_err() {
+    let mut reaped = false;
+    let output = Execution::new(&mut child, input, limits.output)
+        .and_then(|run| run.finish(end.as_ref(), deadline, &mut reaped));
+    if output.is_err() && !reaped {
         // It may have ended by itself meanwhile. The group exists as long as its leader has not been waited for.
         kill_process_group(Pid::from_child(&child), Signal::KILL).unwrap_or_default();
         child.wait().map_err(|cause| format!("can't be waited for: {cause}"))?;
@@ -92,10 +93,16 @@ impl<'a> Execution<'a> {
     }
 
     /// Attends to the program until it has ended.
-    fn finish(mut self, end: Option<&OwnedFd>, deadline: Instant) -> Result<Output, String> {
+    fn finish(
+        mut self,
+        end: Option<&OwnedFd>,
+        deadline: Instant,
+        reaped: &mut bool,
+    ) -> Result<Output, String> {
         loop {
             let status = self.child.try_wait().map_err(|cause| format!("can't be waited for: {cause}"))?;
             if let Some(status) = status {
+                *reaped = true;
                 // What it has said is in the pipes by now; what others say who hold them is nobody's.
                 for stream in &mut self.outputs {
                     stream.drain()?;

@@ -50,12 +50,18 @@ pub(crate) fn retire_pair(
 }
 
 /// Takes a link that stands alone out of service and has it removed by another process; success when there is none. Its
-/// alias stays, by which GC finds one whose removal was killed.
+/// alias stays, by which GC, too, finds one whose removal was killed.
 pub(crate) fn retire_link(socket: &mut RouteSocket, name: &str) -> Result<(), CniError> {
-    let found = socket.link(name).map_err(failed(format!("looking up `{name}`")))?;
-    let Some(link) = found else { return Ok(()) };
-    let digits = name.len().saturating_sub(MAX_NAME - RETIRED.len());
-    match put_aside(socket, link.index, &format!("{RETIRED}{}", &name[digits..])) {
+    let retired = format!("{RETIRED}{}", &name[name.len().saturating_sub(MAX_NAME - RETIRED.len())..]);
+    let mut look = |name: &str| socket.link(name).map_err(failed(format!("looking up `{name}`")));
+    let Some(link) = look(name)? else {
+        // Out of service already, by a DEL that was killed then.
+        return match look(&retired)?.filter(|link| link.kind != "veth") {
+            Some(link) => remove_by_another(socket, &link),
+            None => Ok(()),
+        };
+    };
+    match put_aside(socket, link.index, &retired) {
         true => remove_by_another(socket, &link),
         false => remove(socket, &link),
     }

@@ -20,7 +20,7 @@
 //! file leaves the lease to the server, which gives it to the same client again.
 //!
 //! The keeper holds the namespaces of its leases open, so that it can give leases back when containers have died. When the
-//! path of a namespace is gone at the time of renewal, it gives the lease back by itself.
+//! path of a namespace is gone, which is looked at once a minute and before each renewal, it gives the lease back by itself.
 
 mod caller;
 mod client;

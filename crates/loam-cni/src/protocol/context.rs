@@ -12,7 +12,7 @@ use crate::nftables::SocketPool;
 /// What the caller is to the plugins: where state is kept, and what they may do for it.
 #[derive(Clone, Debug)]
 pub struct Host {
-    /// Where the firewall's records are kept; on a file system that is empty after a restart of the machine.
+    /// Where the state of attachments and rules is kept; on a file system that is empty after a restart of the machine.
     pub state_directory: PathBuf,
     /// Where `host-local` keeps addresses when the configuration has no `dataDir`.
     pub address_directory: PathBuf,

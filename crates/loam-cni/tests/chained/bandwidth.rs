@@ -1,9 +1,11 @@
 //! `bandwidth`.
 
-use loam_testkit::lab::inside;
+use loam_testkit::lab::{eventually, inside};
 use serde_json::{Value, json};
 
 use crate::machine::{Machine, read, reference};
+
+const IFBS: &[&str] = &["ip", "-o", "link", "show", "type", "ifb"];
 
 /// The disciplines and filters of the host's end and of the link that its incoming packets go through.
 fn state(machine: &Machine) -> Vec<Value> {
@@ -66,6 +68,7 @@ fn the_limits_are_the_reference_s() {
                 machine.call_ours("DEL", "bandwidth", &config).expect("removed");
                 machine.call("DEL", "bandwidth", &config).expect("idempotent");
                 assert!(!machine.host.command(&["ip", "-o", "link"]).contains("bwp"), "{case}");
+                eventually("no ifb is left", || machine.host.command(IFBS).is_empty());
             }
             assert_eq!(seen[0], seen[1], "{case}");
         }
@@ -104,7 +107,22 @@ fn a_limit_that_was_changed_is_seen_and_leftovers_are_collected() {
         config["cni.dev/valid-attachments"] = json!([]);
         machine.call("GC", "bandwidth", &config).expect("collected");
         assert!(!links().contains(&ifb));
+        eventually("the ifb is gone", || machine.host.command(IFBS).is_empty());
         machine.call("STATUS", "bandwidth", &config).expect("ready");
+    });
+}
+
+#[test]
+fn what_a_killed_del_left_goes_with_the_next() {
+    inside("bandwidth::what_a_killed_del_left_goes_with_the_next", || {
+        let machine = Machine::new(None);
+        let keys = json!({ "egressRate": 8_000_000, "egressBurst": 8_000_000 });
+        let config = Machine::chained("bandwidth", &machine.attach(), &keys);
+        let result = machine.call("ADD", "bandwidth", &config).expect("limited");
+        let ifb = result["interfaces"][3]["name"].as_str().expect("a name");
+        machine.host.command(&["ip", "link", "set", ifb, "down", "name", &format!("gone{}", &ifb[4..])]);
+        machine.call("DEL", "bandwidth", &config).expect("removed");
+        eventually("the ifb is gone", || machine.host.command(IFBS).is_empty());
     });
 }
 

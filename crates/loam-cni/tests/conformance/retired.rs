@@ -1,4 +1,4 @@
-//! `bridge`: a pair that DEL has taken out of service is gone soon, and in nobody's way until then.
+//! `bridge` and `ptp`: a veth pair that DEL has taken out of service is gone soon, and in nobody's way until then.
 
 use serde_json::{Value, json};
 
@@ -8,9 +8,9 @@ use crate::lab::{CONTAINER, Lab, Way};
 const KILLED: &str = "host=$(ip -o link show type veth | sed 's/^[0-9]*: \\([^@:]*\\).*/\\1/'); \
     ip link set $host down; ip link set $host nomaster; ip link set $host name gone${host#veth}";
 
-fn config(lab: &Lab) -> Value {
+fn config(lab: &Lab, kind: &str) -> Value {
     json!({
-        "cniVersion": "1.1.0", "name": "net", "type": "bridge", "bridge": "br0", "isGateway": true,
+        "cniVersion": "1.1.0", "name": "net", "type": kind, "bridge": "br0", "isGateway": true,
         "ipam": {
             "type": "host-local", "dataDir": lab.directory.path().join("addresses"),
             "ranges": [[{ "subnet": "10.5.0.0/24" }]],
@@ -18,9 +18,9 @@ fn config(lab: &Lab) -> Value {
     })
 }
 
-fn call(lab: &Lab, verb: &str, namespace: bool) -> Value {
+fn call(lab: &Lab, kind: &str, verb: &str, namespace: bool) -> Value {
     let path = lab.container.path().display().to_string();
-    let called = lab.call(verb, CONTAINER, if namespace { &path } else { "" }, "", &config(lab));
+    let called = lab.call(verb, CONTAINER, if namespace { &path } else { "" }, "", &config(lab, kind));
     called.unwrap_or_else(|error| panic!("{verb}: {error}"))
 }
 
@@ -28,21 +28,25 @@ fn veths(lab: &Lab) -> String {
     lab.host_script("ip -br link show type veth") + &lab.container_script("ip -br link show type veth")
 }
 
-fn both_ways(test: impl Fn(&Lab)) {
-    for way in [Way::Function, Way::Program] {
-        test(&Lab::new(way));
+fn both_ways(test: impl Fn(&Lab, &str)) {
+    for kind in ["bridge", "ptp"] {
+        for way in [Way::Function, Way::Program] {
+            test(&Lab::new(way), kind);
+        }
     }
 }
 
 #[test]
 fn nothing_is_left_soon_after_del() {
-    both_ways(|lab| {
-        call(lab, "ADD", true);
-        call(lab, "DEL", true);
+    both_ways(|lab, kind| {
+        call(lab, kind, "ADD", true);
+        call(lab, kind, "DEL", true);
         let names = veths(lab);
         assert!(!names.contains("veth") && !names.contains("eth0"), "out of service at once: {names}");
-        let ports = lab.host_script("ip -br link show master br0");
-        assert_eq!(ports, "", "off the bridge at once");
+        if kind == "bridge" {
+            let ports = lab.host_script("ip -br link show master br0");
+            assert_eq!(ports, "", "off the bridge at once");
+        }
         lab.settle();
         assert_eq!(veths(lab), "");
     });
@@ -50,15 +54,15 @@ fn nothing_is_left_soon_after_del() {
 
 #[test]
 fn the_same_container_can_be_attached_again_at_once() {
-    both_ways(|lab| {
+    both_ways(|lab, kind| {
         for round in 0..10 {
-            call(lab, "ADD", true);
+            call(lab, kind, "ADD", true);
             // Every other time DEL can't reach the end in the namespace, which lives on.
-            call(lab, "DEL", round % 2 == 0);
+            call(lab, kind, "DEL", round % 2 == 0);
         }
-        call(lab, "ADD", true);
+        call(lab, kind, "ADD", true);
         lab.container_script("ip -o link show dev eth0 up | grep -q eth0");
-        call(lab, "DEL", true);
+        call(lab, kind, "DEL", true);
         lab.settle();
         assert_eq!(veths(lab), "");
     });
@@ -67,14 +71,14 @@ fn the_same_container_can_be_attached_again_at_once() {
 #[test]
 fn what_a_killed_del_left_goes_with_the_next_del_or_with_gc() {
     for verb in ["DEL", "GC"] {
-        both_ways(|lab| {
-            call(lab, "ADD", true);
+        both_ways(|lab, kind| {
+            call(lab, kind, "ADD", true);
             lab.host_script(KILLED);
             assert!(veths(lab).contains("gone"), "{}", veths(lab));
             match verb {
-                "DEL" => drop(call(lab, "DEL", true)),
+                "DEL" => drop(call(lab, kind, "DEL", true)),
                 _ => {
-                    let mut config = config(lab);
+                    let mut config = config(lab, kind);
                     config["cni.dev/valid-attachments"] = json!([]);
                     lab.call("GC", "", "", "", &config).expect("collected");
                 }

@@ -9,10 +9,12 @@ use std::process::{Child, Command, Stdio};
 use loam_model::{ErrorKind, Failure};
 use loam_packet::{PacketError, send};
 use loam_sys::features;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 use super::VERSION;
 use super::protocol::Job;
+use super::pulse::PATIENCE;
 use crate::decompress::Compression;
 use crate::error::failed;
 use crate::staging::Destination;
@@ -39,6 +41,8 @@ impl Helper {
     ) -> Result<(Self, OwnedFd), Failure> {
         let lacking = |error: rustix::io::Errno| failed("the unpacker's connection can't be made", error);
         let (control, theirs) = loam_packet::pair().map_err(lacking)?;
+        // One that asks and asks and takes no answer does nothing, too.
+        set_socket_timeout(&control, Timeout::Send, Some(PATIENCE)).map_err(lacking)?;
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(lacking)?;
         // A user may have reached what pipes of one's own may hold; the usual size serves, too.
         fcntl_setpipe_size(&write, PIPE_SIZE).ok();

@@ -139,6 +139,8 @@ pub(super) fn text(
         return Ok(networker::text(name, spec));
     }
     let mut first = Map::from_iter([("type".to_owned(), driver(spec).into())]);
+    // Where a DHCP server gives addresses, the way out is the router's that it names, and none of this host's.
+    let is_gateway = !spec.internal && addresses(spec) != AddressDriver::Dhcp;
     let mut set = |key: &str, value: Value| first.insert(key.to_owned(), value);
     match bridge {
         _ if spec.subnet_per_container => {
@@ -148,8 +150,8 @@ pub(super) fn text(
         }
         Some(bridge) => {
             set("bridge", bridge.into());
-            set("isDefaultGateway", (!spec.internal).into());
-            set("ipMasq", (!spec.internal).into());
+            set("isDefaultGateway", is_gateway.into());
+            set("ipMasq", is_gateway.into());
             set("hairpinMode", true.into());
             if spec.isolate {
                 set("portIsolation", true.into());
@@ -328,6 +330,9 @@ mod tests {
         let first = composed(&spec, None)["plugins"][0].clone();
         assert_eq!((&first["master"], &first["mode"]), (&json!("eth9"), &json!("bridge")));
         assert_eq!(first["ipam"], json!({"type": "dhcp"}));
+        let over_bridge = NetworkSpec { addresses: Some(AddressDriver::Dhcp), ..NetworkSpec::default() };
+        let first = composed(&over_bridge, Some("loam1"))["plugins"][0].clone();
+        assert_eq!((&first["isDefaultGateway"], &first["ipMasq"]), (&json!(false), &json!(false)));
         let with_subnet = NetworkSpec { subnets: vec![subnet("192.0.2.0/24")], ..spec };
         let first = composed(&with_subnet, None)["plugins"][0].clone();
         assert_eq!(first["ipam"]["routes"], json!([{"dst": "0.0.0.0/0"}]));

@@ -80,8 +80,8 @@ pub(crate) struct ContainerFlags {
     /// Publish every port that the image exposes on a free port of the host
     #[arg(short = 'P', long, help_heading = "Network")]
     publish_all: bool,
-    /// Attach to this network, may be repeated; options: ip, ip6, mac, alias, interface_name, default_route; none for
-    /// loopback alone, host for the host's own
+    /// Attach to this network, may be repeated; options: ip, ip6, mac, alias, interface_name, default_route, subnet;
+    /// none for loopback alone, host for the host's own
     #[arg(long, visible_alias = "net", value_name = "NAME[:OPTIONS]", help_heading = "Network")]
     network: Vec<String>,
     #[command(flatten)]

@@ -23,7 +23,7 @@ fn both_ways(script: &str, input: &[u8], limits: Limits) -> [Result<Output, Stri
         program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = program.spawn().expect("there is a shell");
         let run = Execution::new(&mut child, input, limits.output).expect("pipes");
-        let output = run.finish(None, Instant::now() + limits.time);
+        let output = run.finish(None, Instant::now() + limits.time, &mut false);
         if output.is_err() {
             kill_process_group(Pid::from_child(&child), Signal::KILL).expect("it is there");
             child.wait().expect("a child");

@@ -44,9 +44,12 @@ pub(super) struct Place {
     seen: bool,
 }
 
-/// Whether a path leads to a namespace.
-fn leads_to(path: &Path, identity: (u64, u64)) -> bool {
-    Namespace::open_any(path).and_then(|namespace| namespace.identity()).is_ok_and(|found| found == identity)
+/// Whether a path leads to a namespace; `None` when that can't be told now.
+fn leads_to(path: &Path, identity: (u64, u64)) -> Option<bool> {
+    match Namespace::open_any(path).and_then(|namespace| namespace.identity()) {
+        Ok(found) => Some(found == identity),
+        Err(cause) => cause.is_gone().then_some(false),
+    }
 }
 
 fn unusable(path: &Path) -> impl FnOnce(NamespaceError) -> CniError {
@@ -70,7 +73,7 @@ impl Place {
         let hardware: [u8; 6] = link.mac.as_slice().try_into().map_err(|_| {
             CniError::new(code::INTERNAL, format!("interface `{name}` has no Ethernet address"))
         })?;
-        let seen = leads_to(&path, identity);
+        let seen = leads_to(&path, identity) == Some(true);
         let identity = Identity {
             path,
             namespace: identity,
@@ -91,7 +94,10 @@ impl Place {
         };
         let found = namespace.identity().map_err(unusable(&identity.path))?;
         let place = Self { namespace, seen: true, identity };
-        Ok((found == place.identity.namespace && place.link()?.is_some()).then_some(place))
+        // Numbers of namespaces and links are used again; the hardware address tells another container's from this one.
+        let is_same = found == place.identity.namespace
+            && place.link()?.is_some_and(|link| link.mac == place.identity.hardware);
+        Ok(is_same.then_some(place))
     }
 
     /// Whether a namespace and interface are this place's.
@@ -108,7 +114,7 @@ impl Place {
 
     /// Whether the container is gone: nobody can enter a namespace without a path.
     pub(super) fn is_abandoned(&self) -> bool {
-        self.seen && !leads_to(&self.identity.path, self.identity.namespace)
+        self.seen && leads_to(&self.identity.path, self.identity.namespace) == Some(false)
     }
 
     /// Opens a packet socket on the link.

@@ -30,6 +30,9 @@ pub(crate) enum TermsError {
     NoServer,
 }
 
+/// The shortest prefix of an interface's subnet: that of the largest networks there ever were (RFC 791, section 3.2).
+const SHORTEST_PREFIX: u8 = 8;
+
 /// When a lease must be renewed, and ends, counted from when it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Times {
@@ -61,6 +64,9 @@ impl Terms {
         }
         let mask = acknowledgement.address(option::SUBNET_MASK).ok_or(TermsError::Mask)?;
         let address = Ipv4Net::with_netmask(address, mask).map_err(|_| TermsError::Mask)?;
+        if address.prefix_len() < SHORTEST_PREFIX {
+            return Err(TermsError::Mask);
+        }
         let gateway = addresses(acknowledgement, option::ROUTERS).next();
         Ok(Self {
             address,
@@ -245,6 +251,13 @@ mod tests {
             Err(TermsError::Mask)
         );
         assert_eq!(Terms::read(&acknowledgement(&[(option::SUBNET_MASK, &[255])])), Err(TermsError::Mask));
+        for wide in [[0, 0, 0, 0], [128, 0, 0, 0], [254, 0, 0, 0]] {
+            assert_eq!(
+                Terms::read(&acknowledgement(&[(option::SUBNET_MASK, &wide)])),
+                Err(TermsError::Mask),
+                "half of all addresses are no subnet"
+            );
+        }
         assert_eq!(Terms::read(&acknowledgement(&[(option::SERVER, &[])])), Err(TermsError::NoServer));
         let mut message = acknowledgement(&[]);
         for wrong in [[0, 0, 0, 0], [224, 0, 0, 1], [255, 255, 255, 255], [127, 0, 0, 1]] {

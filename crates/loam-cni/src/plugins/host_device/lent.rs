@@ -134,7 +134,9 @@ impl Lent {
     pub(super) fn move_out(&self, namespace: &Namespace, interface: &str) -> Result<(), CniError> {
         let is_it = |link: &Link| {
             if !self.is_recorded() {
-                return link.name == interface && !link.alias.is_empty();
+                // Everything but hardware the container could have made itself.
+                let is_hardware = link.kind.is_empty() && !link.permanent_mac.is_empty();
+                return link.name == interface && is_hardware && link.alias == self.name;
             }
             let here = self.index.map_or(link.name == interface, |index| link.index == index);
             here && self.is_like(link)

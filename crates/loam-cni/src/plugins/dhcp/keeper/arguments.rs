@@ -18,7 +18,7 @@ Keeps the DHCP leases of containers for the dhcp plugin. The plugin starts one b
   -broadcast               ask servers to answer to all
   -timeout DURATION        how long a server may take to confirm what it offered (10s)
   -resendmax DURATION      the longest pause between two tries (62s)
-  -resendtimeout DURATION  how long a server is waited for (208s)
+  -resendtimeout DURATION  how long a server is waited for (100s at most)
 ";
 
 /// The arguments of a keeper.

@@ -99,9 +99,10 @@ impl Keeper<'_> {
         }
     }
 
-    /// Gives a lease back, whatever has become of it. Whoever waits for it is told.
-    pub(super) fn release(&mut self, attachment: &Attachment) {
+    /// Gives a lease back, whatever has become of it; gives where it was. Whoever waits for it is told.
+    pub(super) fn release(&mut self, attachment: &Attachment) -> Option<Place> {
         self.expired.remove(attachment);
+        let mut place = None;
         if let Some(mut lease) = self.leases.remove(attachment) {
             if let Some(outgoing) = lease.client.release(now()) {
                 let sent = lease.send(&outgoing);
@@ -116,10 +117,12 @@ impl Keeper<'_> {
                     format!("dhcp: the lease for {} was given back meanwhile", Self::name(attachment));
                 self.answer(caller, &Answer::Refused(CniError::new(code::TRY_AGAIN, message)));
             }
+            place = Some(lease.place);
         }
         if let Err(told) = self.records.remove(attachment) {
             self.tell(attachment, &told);
         }
+        place
     }
 
     /// Whether a lease's interface is still there and its container too; what is not is let go.
@@ -127,7 +130,11 @@ impl Keeper<'_> {
         let Some(lease) = self.leases.get(attachment) else { return false };
         if lease.place.is_abandoned() {
             self.tell(attachment, "the network namespace is gone");
-            self.release(attachment);
+            // Whatever is left in it must not go on with an address that may be another's.
+            let shut = self.release(attachment).map_or(Ok(()), |place| place.shut());
+            if let Err(error) = shut {
+                self.tell(attachment, &error.to_string());
+            }
             return false;
         }
         match lease.place.link() {

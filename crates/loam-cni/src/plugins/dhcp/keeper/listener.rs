@@ -1,6 +1,7 @@
 //! The socket that callers come to: one of our own, or one that systemd hands over (sd_listen_fds(3)).
 
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -97,11 +98,18 @@ impl Listener {
     }
 
     /// The next caller; `None` when nobody waits, or it is nobody who may call.
-    pub(super) fn accept(&self) -> Option<UnixStream> {
-        let (stream, _) = self.listener.accept().ok()?;
-        stream.set_nonblocking(true).ok()?;
-        let caller = rustix::net::sockopt::socket_peercred(&stream).ok()?.uid;
-        (caller.is_root() || caller == rustix::process::geteuid()).then_some(stream)
+    pub(super) fn accept(&self) -> io::Result<Option<UnixStream>> {
+        let (stream, _) = match self.listener.accept() {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted) =>
+            {
+                return Ok(None);
+            }
+            accepted => accepted?,
+        };
+        stream.set_nonblocking(true)?;
+        let caller = rustix::net::sockopt::socket_peercred(&stream)?.uid;
+        Ok((caller.is_root() || caller == rustix::process::geteuid()).then_some(stream))
     }
 }
 

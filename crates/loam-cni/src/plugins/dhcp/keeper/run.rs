@@ -25,6 +25,8 @@ use crate::plugins::dhcp::wire::Attachment;
 const MOST_CALLERS: usize = 256;
 /// How often it is looked whether containers have gone without a word.
 const LOOK: Duration = Duration::from_secs(60);
+/// How long callers wait when there are no descriptors for them.
+const DEAF: Duration = Duration::from_secs(1);
 
 /// How long one that was just started waits for the caller that it was started for.
 const FIRST: Duration = Duration::from_secs(10);
@@ -55,6 +57,8 @@ pub(super) struct Keeper<'a> {
     signals: SignalQueue,
     last_caller: u64,
     next_look: Moment,
+    /// Until when callers wait, because there are no descriptors for them.
+    deaf_until: Moment,
     /// Until when the first request is waited for; past when there was one.
     patient_until: Moment,
 }
@@ -114,6 +118,7 @@ impl<'a> Keeper<'a> {
             signals,
             last_caller: 0,
             next_look: now() + LOOK,
+            deaf_until: Moment::ZERO,
             patient_until: now() + FIRST,
         };
         keeper.resume()?;
@@ -186,7 +191,8 @@ impl<'a> Keeper<'a> {
     fn wait(&self, limit: Option<Moment>) -> Result<Vec<Event>, String> {
         let mut events = vec![Event::Signal];
         let mut descriptors = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
-        if self.connections.len() < MOST_CALLERS {
+        let is_deaf = self.deaf_until > now();
+        if self.connections.len() < MOST_CALLERS && !is_deaf {
             events.push(Event::Caller);
             descriptors.push(PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN));
         }
@@ -203,7 +209,8 @@ impl<'a> Keeper<'a> {
         let clients = self.leases.values().filter_map(|lease| lease.client.wakes());
         let callers = self.connections.values().filter_map(Connection::deadline);
         let look = (!self.leases.is_empty()).then_some(self.next_look);
-        let next = clients.chain(callers).chain(look).chain(limit).min();
+        let hears = is_deaf.then_some(self.deaf_until);
+        let next = clients.chain(callers).chain(look).chain(hears).chain(limit).min();
         let left = next.map(|moment| moment.saturating_sub(now()));
         let left = left.and_then(|left| Timespec::try_from(left).ok());
         match poll(&mut descriptors, left.as_ref()) {
@@ -216,9 +223,16 @@ impl<'a> Keeper<'a> {
     }
 
     fn accept(&mut self) {
-        if let Some(stream) = self.listener.accept() {
-            self.last_caller += 1;
-            self.connections.insert(self.last_caller, Connection::new(stream, now()));
+        match self.listener.accept() {
+            Ok(Some(stream)) => {
+                self.last_caller += 1;
+                self.connections.insert(self.last_caller, Connection::new(stream, now()));
+            }
+            Ok(None) => {}
+            Err(error) => {
+                self.log.line(&format!("a caller can't be heard: {error}"));
+                self.deaf_until = now() + DEAF;
+            }
         }
     }
 
