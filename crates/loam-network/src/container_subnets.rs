@@ -169,7 +169,7 @@ fn of_host(intents: &[Intent]) -> Result<Vec<Ipv4Net>> {
     let routes =
         RouteSocket::open().and_then(|mut socket| subnets::of_routes(&mut socket)).map_err(failed)?;
     let is_ours = |net: &Ipv4Net| {
-        intents.iter().any(|intent| own(&intent.config).is_some_and(|own| net.contains(&own.addr())))
+        intents.iter().any(|intent| own(&intent.config).is_some_and(|own| own.trunc().contains(net)))
     };
     let nets = routes.into_iter().filter_map(|route| match route {
         IpNet::V4(net) => Some(net),

@@ -187,6 +187,12 @@ fn other_networks_keep_their_subnets_and_give_none() {
         engine.attach(&id(1), &one, &[]).expect("attachable");
         let said = "the requested subnet (10.90.0.0/24) overlaps an existing subnet (10.90.0.0/16)";
         assert_eq!(refused(&engine, 2, &two, "10.90.0.0/24").1, said);
+        succeed(&["ip", "link", "add", "lan", "type", "bridge"]);
+        succeed(&["ip", "addr", "add", "10.91.0.7/24", "dev", "lan"]);
+        succeed(&["ip", "link", "set", "lan", "up"]);
+        let failure = refused(&engine, 2, &two, "10.91.0.0/24").1;
+        assert!(failure.contains("overlaps an existing subnet (10.91.0."), "the host's own: {failure}");
+        succeed(&["ip", "link", "del", "lan"]);
         let mut wish = choice("10.9.0.0/24");
         wish.name = NetworkName::default_network();
         let failure = engine.attach_as(&[wish], &id(2), &two, &[]).expect_err("one subnet for all");
