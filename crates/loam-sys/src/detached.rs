@@ -7,6 +7,7 @@ use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
@@ -68,6 +69,51 @@ fn leave_all_but(descriptors: [u32; 2]) {
     close_range(high + 1, u32::MAX);
     let _elsewhere = rustix::process::chdir(c"/").is_ok();
     let _its_own = rustix::process::setsid().is_ok();
+    unmap_shared();
+}
+
+/// Lets go of files that are mapped to be shared, as databases do it, so that their file system can be unmounted.
+fn unmap_shared() {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let Ok(maps) = rustix::fs::open(c"/proc/self/maps", flags, Mode::empty()) else { return };
+    let (mut line, mut bytes) = (MapsLine::default(), [0; 1024]);
+    while let Ok(count @ 1..) = rustix::io::read(&maps, &mut bytes) {
+        for byte in &bytes[..count] {
+            if let Some((start, end)) = line.read(*byte) {
+                // SAFETY: no mapping that is shared is the stack, the program or its libraries, and no other memory is
+                // used by what runs here.
+                unsafe { libc::munmap(std::ptr::with_exposed_provenance_mut(start), end - start) };
+            }
+        }
+    }
+}
+
+/// What has been read of a line of `/proc/PID/maps` (proc(5)): `START-END rwxs …`, in hexadecimal.
+#[derive(Default)]
+struct MapsLine {
+    ends: [usize; 2],
+    /// Which part is being read: the start, the end, the permissions and how many of them, the rest.
+    part: usize,
+}
+
+impl MapsLine {
+    /// Takes a byte; gives a mapping when it is known to be shared.
+    fn read(&mut self, byte: u8) -> Option<(usize, usize)> {
+        match (self.part, byte) {
+            (_, b'\n') => *self = Self::default(),
+            (0, b'-') | (1, b' ') | (2..=4, _) => self.part += 1,
+            (0 | 1, digit) => {
+                let digit = char::from(digit).to_digit(16)? as usize;
+                self.ends[self.part] = self.ends[self.part] << 4 | digit;
+            }
+            (5, b's') => {
+                self.part += 1;
+                return Some((self.ends[0], self.ends[1]));
+            }
+            _ => self.part = 6,
+        }
+        None
+    }
 }
 
 fn close_range(first: u32, last: u32) {
@@ -120,6 +166,15 @@ mod tests {
             assert!(std::time::Instant::now() < deadline, "a process is left");
             reap_detached();
         }
+    }
+
+    #[test]
+    fn mappings_that_are_shared_are_found() {
+        let text = "55d0c0ffee00-55d0c0fff000 r--p 00000000 fe:00 12 /usr/bin/ss\n\
+            7f00deadb000-7f00deade000 rw-s 00000000 00:2a 7 /root/loam.db-shm\n7ffc-7ffd rw-p 00000000 00:00 0 [stack]\n";
+        let mut line = MapsLine::default();
+        let found: Vec<_> = text.bytes().filter_map(|byte| line.read(byte)).collect();
+        assert_eq!(found, [(0x7f00_dead_b000, 0x7f00_dead_e000)]);
     }
 
     /// The error of waiting for a child that gives no signal when it ends.
