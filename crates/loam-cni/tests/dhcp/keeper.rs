@@ -1,6 +1,7 @@
 //! The keeper that ADD starts: one for all, with nothing of its caller's, and followed by another when it is killed.
 
 use std::fs;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use loam_testkit::lab::{Sandbox, eventually, inside};
@@ -29,6 +30,30 @@ fn one_that_was_killed_is_followed_by_one_that_goes_on() {
         lab.kill_keeper();
         lab.del("one", Some(&one.path())).expect("given back");
         eventually("the server has it back", || server.said("DHCPRELEASE") == 1);
+        lab.ends_clean();
+    });
+}
+
+#[test]
+fn one_that_ends_leaves_a_socket_that_took_the_place_of_its_own() {
+    let name = "keeper::one_that_ends_leaves_a_socket_that_took_the_place_of_its_own";
+    if !have(name, "dnsmasq") {
+        return;
+    }
+    inside(name, || {
+        let lab = Lab::new();
+        let _server = Server::dnsmasq(&lab.host, lab.directory.path(), &[]);
+        let container = Sandbox::new();
+        lab.add("one", &container).expect("leased");
+        let keeper = lab.keeper().expect("a keeper listens");
+        let aside = lab.directory.path().join("aside");
+        fs::rename(lab.socket(), &aside).expect("there");
+        let other = UnixListener::bind(lab.socket()).expect("free");
+        rustix::process::kill_process(keeper, rustix::process::Signal::TERM).expect("it lives");
+        eventually("the keeper has ended", || UnixStream::connect(&aside).is_err());
+        assert!(lab.socket().exists(), "it is another's");
+        drop(other);
+        lab.del("one", Some(&container.path())).expect("given back");
         lab.ends_clean();
     });
 }
@@ -148,7 +173,6 @@ fn what_is_no_request_is_refused_and_harms_nobody() {
     }
     inside(name, || {
         use std::io::{Read, Write};
-        use std::os::unix::net::UnixStream;
 
         let lab = Lab::new();
         let _server = Server::dnsmasq(&lab.host, lab.directory.path(), &[]);

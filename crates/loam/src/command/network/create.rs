@@ -33,7 +33,8 @@ pub(crate) struct Create {
     /// The part of a subnet that containers get addresses from [default: all of it]
     #[arg(long = "ip-range", value_name = "SUBNET")]
     ranges: Vec<IpNet>,
-    /// Who gives addresses: this host, a DHCP server, or nobody [default: this host; a DHCP server for drivers with a parent, without --subnet]
+    /// Who gives addresses: this host, a DHCP server, or nobody [default: this host; a DHCP server for drivers with a
+    /// parent, without --subnet]
     #[arg(long, value_name = "DRIVER")]
     ipam_driver: Option<IpamDriver>,
     /// The host's interface that macvlan, ipvlan and the like stand on

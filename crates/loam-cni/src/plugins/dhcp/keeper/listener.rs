@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(5);
 pub(super) struct Listener {
     listener: UnixListener,
     /// The path of a socket that we have made.
-    own: Option<PathBuf>,
+    own: Option<(PathBuf, Identity)>,
     _lock: File,
 }
 
@@ -89,10 +89,11 @@ impl Listener {
         let bound = UnixListener::bind(path);
         rustix::process::umask(mask);
         let listener = bound.map_err(|cause| step("listening on", path, cause))?;
-        Self::new(listener, Some(path.to_owned()), lock)
+        let made = identity(path).map_err(|cause| step("looking at", path, cause))?;
+        Self::new(listener, Some((path.to_owned(), made)), lock)
     }
 
-    fn new(listener: UnixListener, own: Option<PathBuf>, lock: File) -> Result<Self, String> {
+    fn new(listener: UnixListener, own: Option<(PathBuf, Identity)>, lock: File) -> Result<Self, String> {
         listener.set_nonblocking(true).map_err(|cause| format!("setting up the socket failed: {cause}"))?;
         Ok(Self { listener, own, _lock: lock })
     }
@@ -122,11 +123,21 @@ impl AsFd for Listener {
 impl Drop for Listener {
     /// The lock is let go after this.
     fn drop(&mut self) {
-        if let Some(path) = &self.own {
-            // Somebody may have taken it away.
+        if let Some((path, made)) = &self.own
+            && identity(path).is_ok_and(|found| found == *made)
+        {
+            // Somebody may have taken it away since.
             drop(fs::remove_file(path));
         }
     }
+}
+
+/// A file's device and inode, which tell it from another one under its name.
+type Identity = (u64, u64);
+
+fn identity(path: &Path) -> io::Result<Identity> {
+    let found = fs::symlink_metadata(path)?;
+    Ok((found.dev(), found.ino()))
 }
 
 /// Locks a directory of leases; `None` when another keeper has it.
