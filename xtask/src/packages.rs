@@ -43,6 +43,7 @@ pub(crate) const TEST: &[Package] = &[
     package("docker-registry", "docker-registry"),
     package("e2fsprogs", "mkfs.ext4"),
     package("iproute2", "ip"),
+    package("iptables", "iptables"),
     package("jq", "jq"),
     package("libcap2-bin", "setcap"),
     package("mmdebstrap", "mmdebstrap"),
