@@ -8,8 +8,8 @@
 //! set senders4, senders6       link . address, for those
 //! chain egress                 base chain: what is passed on
 //! chain to-host                base chain: what is for this host
-//! chain others-HASH, host-HASH rules; one chain for each distinct list, shared by all containers that have it
-//! set rateF-CHAIN              counts of new connections, for lists that limit them
+//! chain othersF-HASH, hostF-HASH  rules; one chain for each distinct list and family, shared by all containers with it
+//! set rate-CHAIN               counts of new connections, for lists that limit them
 //! ```
 //!
 //! So a container whose list others have already costs one element, and replacing all rules of a container is one
@@ -62,33 +62,62 @@ pub struct GuardedLink {
     pub own: bool,
 }
 
+/// The family of what a chain is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    fn has(self, address: IpAddr) -> bool {
+        address.is_ipv4() == (self == Family::V4)
+    }
+
+    /// The maps that lead to its chains: of what is passed on, and of what is for this host.
+    fn maps(self) -> [&'static str; 2] {
+        match self {
+            Family::V4 => [TO_OTHERS4, TO_HOST4],
+            Family::V6 => [TO_OTHERS6, TO_HOST6],
+        }
+    }
+}
+
 /// The elements and chains of a record.
 struct Parts {
     elements: Vec<(&'static str, Element)>,
-    chains: [RuleChain; 2],
+    /// Of the families that the container has addresses of.
+    chains: Vec<RuleChain>,
     /// What guards the links. That of a bridge stays when the container goes.
     guards: Vec<(&'static str, Element)>,
 }
 
 impl EgressRecord {
     fn parts(&self, container: &str) -> Parts {
-        let chains = [RuleChain::to_others(&self.to_others), RuleChain::to_host(&self.to_host)];
-        let mut elements = Vec::new();
-        for address in &self.addresses {
-            let maps = if address.is_ipv4() { [TO_OTHERS4, TO_HOST4] } else { [TO_OTHERS6, TO_HOST6] };
-            for (map, chain) in maps.into_iter().zip(&chains) {
-                let mut comment = container.to_owned();
-                comment.truncate(Element::MAX_COMMENT);
-                elements.push((
-                    map,
-                    Element {
-                        key: address_bytes(*address),
-                        chain: Some(chain.name.clone()),
-                        comment: Some(comment),
-                        ..Element::default()
-                    },
-                ));
+        let (mut elements, mut chains) = (Vec::new(), Vec::new());
+        for family in [Family::V4, Family::V6] {
+            let mut addresses = self.addresses.iter().filter(|address| family.has(**address)).peekable();
+            if addresses.peek().is_none() {
+                continue;
             }
+            let both =
+                [RuleChain::to_others(&self.to_others, family), RuleChain::to_host(&self.to_host, family)];
+            for address in addresses {
+                for (map, chain) in family.maps().into_iter().zip(&both) {
+                    let mut comment = container.to_owned();
+                    comment.truncate(Element::MAX_COMMENT);
+                    elements.push((
+                        map,
+                        Element {
+                            key: address_bytes(*address),
+                            chain: Some(chain.name.clone()),
+                            comment: Some(comment),
+                            ..Element::default()
+                        },
+                    ));
+                }
+            }
+            chains.extend(both);
         }
         Parts { elements, chains, guards: self.guards() }
     }

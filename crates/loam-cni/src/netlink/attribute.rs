@@ -5,6 +5,9 @@ const NESTED: u16 = 0x8000;
 /// The bits of a type that name it (`NLA_TYPE_MASK`).
 const TYPE_MASK: u16 = 0x3fff;
 
+/// Bytes that most messages do with.
+const ROOM: usize = 512;
+
 /// Writes attributes one after another.
 #[derive(Debug, Default)]
 pub(crate) struct Attributes {
@@ -14,7 +17,9 @@ pub(crate) struct Attributes {
 impl Attributes {
     /// Starts with a family's fixed header.
     pub(crate) fn after(header: &[u8]) -> Self {
-        Self { bytes: header.to_vec() }
+        let mut bytes = Vec::with_capacity(ROOM);
+        bytes.extend_from_slice(header);
+        Self { bytes }
     }
 
     /// Adds an attribute of bytes.
@@ -29,9 +34,13 @@ impl Attributes {
 
     /// Adds a text that ends with a zero.
     pub(crate) fn text(&mut self, kind: u16, value: &str) -> &mut Self {
-        let mut bytes = value.as_bytes().to_vec();
-        bytes.push(0);
-        self.bytes(kind, &bytes)
+        let length = u16::try_from(value.len() + 5).expect("an attribute is shorter than 64 KiB");
+        self.bytes.extend_from_slice(&length.to_ne_bytes());
+        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        self.bytes.extend_from_slice(value.as_bytes());
+        self.bytes.push(0);
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+        self
     }
 
     /// Adds a byte.
@@ -51,9 +60,13 @@ impl Attributes {
 
     /// Adds an attribute of attributes.
     pub(crate) fn nested(&mut self, kind: u16, fill: impl FnOnce(&mut Attributes)) -> &mut Self {
-        let mut inner = Attributes::default();
-        fill(&mut inner);
-        self.bytes(kind | NESTED, &inner.bytes)
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 2]);
+        self.bytes.extend_from_slice(&(kind | NESTED).to_ne_bytes());
+        fill(self);
+        let length = u16::try_from(self.bytes.len() - start).expect("an attribute is shorter than 64 KiB");
+        self.bytes[start..start + 2].copy_from_slice(&length.to_ne_bytes());
+        self
     }
 
     /// What was written.

@@ -1,7 +1,7 @@
 //! A batch: changes that happen together or not at all.
 
 use super::expression::Expression;
-use super::set::{Element, MeterDefinition, SetDefinition};
+use super::set::{Element, MeterDefinition, SetDefinition, comment};
 use super::{FAMILY_INET, SUBSYSTEM, header};
 use crate::netlink::Attributes;
 
@@ -166,12 +166,25 @@ impl Batch {
 
     /// Adds a rule at the end of a chain.
     pub fn add_rule(&mut self, chain: &str, rule: &[Expression<'_>]) -> &mut Self {
+        self.add_commented_rule(chain, rule, None)
+    }
+
+    /// Adds a rule at the end of a chain, with words for people.
+    pub fn add_commented_rule(
+        &mut self,
+        chain: &str,
+        rule: &[Expression<'_>],
+        words: Option<&str>,
+    ) -> &mut Self {
         self.push(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, |attributes| {
             attributes.text(2, chain).nested(4, |list| {
                 for expression in rule {
                     expression.write(list);
                 }
             });
+            if let Some(words) = words {
+                attributes.bytes(7, &comment(words));
+            }
         });
         self
     }

@@ -85,6 +85,8 @@ pub enum Expression<'a> {
     Load(Field, u32),
     /// Ends the rule unless the register compares so.
     Compare(u32, Comparison, &'a [u8]),
+    /// Ends the rule unless the register lies between two values, both included; byte by byte.
+    Between(u32, &'a [u8], &'a [u8]),
     /// Ands a register with a mask.
     Mask(u32, &'a [u8]),
     /// Ends the rule unless the set holds the register; `inverted` if it does.
@@ -138,16 +140,32 @@ pub enum Expression<'a> {
 impl Expression<'_> {
     /// Writes the expression as an element of a rule's list.
     pub(super) fn write(&self, list: &mut Attributes) {
-        let (name, data) = self.encode();
         list.nested(1, |element| {
-            element.text(1, name).nested(2, |inner| *inner = data);
+            element.text(1, self.name()).nested(2, |data| self.fill(data));
         });
     }
 
-    fn encode(&self) -> (&'static str, Attributes) {
-        let mut data = Attributes::default();
-        let name = match *self {
-            Expression::Load(field, register) => return load(field, register),
+    /// What the kernel calls it.
+    fn name(&self) -> &'static str {
+        match self {
+            Expression::Load(field, _) => field.loader(),
+            Expression::Compare(..) => "cmp",
+            Expression::Between(..) => "range",
+            Expression::Mask(..) => "bitwise",
+            Expression::Member { .. } | Expression::Map { .. } | Expression::VerdictMap { .. } => "lookup",
+            Expression::DestinationNat(..) => "nat",
+            Expression::Masquerade => "masq",
+            Expression::Reject(_) => "reject",
+            Expression::Log(_) => "log",
+            Expression::Limit(_) => "limit",
+            Expression::Meter { .. } => "dynset",
+            Expression::Verdict(_) => "immediate",
+        }
+    }
+
+    fn fill(&self, data: &mut Attributes) {
+        match *self {
+            Expression::Load(field, register) => field.load(register, data),
             Expression::Compare(register, comparison, value) => {
                 let operator = match comparison {
                     Comparison::Equal => 0,
@@ -158,7 +176,15 @@ impl Expression<'_> {
                 data.be32(1, register).be32(2, operator).nested(3, |inner| {
                     inner.bytes(1, value);
                 });
-                "cmp"
+            }
+            Expression::Between(register, first, last) => {
+                // NFT_RANGE_EQ
+                data.be32(1, register).be32(2, 0);
+                for (kind, value) in [(3, first), (4, last)] {
+                    data.nested(kind, |inner| {
+                        inner.bytes(1, value);
+                    });
+                }
             }
             Expression::Mask(register, mask) => {
                 let length = u32::try_from(mask.len()).expect("a mask fits a register");
@@ -169,28 +195,23 @@ impl Expression<'_> {
                 data.nested(5, |inner| {
                     inner.bytes(1, &vec![0; mask.len()]);
                 });
-                "bitwise"
             }
             Expression::Member { register, set, inverted } => {
                 data.text(1, set).be32(2, register);
                 if inverted {
                     data.be32(5, 1);
                 }
-                "lookup"
             }
             Expression::Map { register, set, destination } => {
                 data.text(1, set).be32(2, register).be32(3, destination);
-                "lookup"
             }
             Expression::DestinationNat(family, address, port) => {
                 // NFT_NAT_DNAT, with the flags NF_NAT_RANGE_MAP_IPS and NF_NAT_RANGE_PROTO_SPECIFIED implied.
                 data.be32(1, 1).be32(2, family).be32(3, address).be32(5, port);
-                "nat"
             }
-            Expression::Masquerade => "masq",
+            Expression::Masquerade => {}
             Expression::VerdictMap { register, set } => {
                 data.text(1, set).be32(2, register).be32(3, 0);
-                "lookup"
             }
             Expression::Reject(refusal) => {
                 // NFT_REJECT_TCP_RST, and NFT_REJECT_ICMPX_UNREACH, which is right for both families.
@@ -199,31 +220,23 @@ impl Expression<'_> {
                     Refusal::PortUnreachable => data.be32(1, 2).u8(2, 1),
                     Refusal::Prohibited => data.be32(1, 2).u8(2, 3),
                 };
-                "reject"
             }
             Expression::Log(prefix) => {
                 data.text(2, prefix);
-                "log"
             }
-            Expression::Limit(limit) => {
-                limit.write(&mut data);
-                "limit"
-            }
+            Expression::Limit(limit) => limit.write(data),
             Expression::Meter { register, set, limit } => {
                 // NFT_DYNSET_OP_ADD
                 data.text(1, set).be32(3, 0).be32(4, register).nested(7, |inner| {
                     inner.text(1, "limit").nested(2, |inner| limit.write(inner));
                 });
-                "dynset"
             }
             Expression::Verdict(verdict) => {
                 data.be32(1, 0).nested(2, |inner| {
                     inner.nested(2, |inner| write_verdict(verdict, inner));
                 });
-                "immediate"
             }
-        };
-        (name, data)
+        }
     }
 }
 
@@ -235,51 +248,40 @@ impl Limit {
     }
 }
 
-fn load(field: Field, register: u32) -> (&'static str, Attributes) {
-    const NFT_META_IIFNAME: u32 = 6;
-    const NFT_META_OIFNAME: u32 = 7;
-    const NFT_META_NFPROTO: u32 = 15;
-    const NFT_META_L4PROTO: u32 = 16;
-    const NFT_CT_STATE: u32 = 0;
-    const NFT_CT_STATUS: u32 = 2;
-    const NFT_FIB_RESULT_ADDRTYPE: u32 = 3;
-    const NFTA_FIB_F_DADDR: u32 = 2;
-    let mut data = Attributes::default();
-    let mut meta = |key: u32| {
-        data.be32(1, register).be32(2, key);
-        "meta"
-    };
-    let name = match field {
-        Field::Family => meta(NFT_META_NFPROTO),
-        Field::TransportProtocol => meta(NFT_META_L4PROTO),
-        Field::InputLink => meta(NFT_META_IIFNAME),
-        Field::OutputLink => meta(NFT_META_OIFNAME),
-        Field::ConnectionStatus => {
-            data.be32(1, register).be32(2, NFT_CT_STATUS);
-            "ct"
+impl Field {
+    /// The expression that loads it.
+    fn loader(self) -> &'static str {
+        match self {
+            Field::Family | Field::TransportProtocol | Field::InputLink | Field::OutputLink => "meta",
+            Field::ConnectionStatus | Field::ConnectionState => "ct",
+            Field::DestinationKind => "fib",
+            Field::Link(..) | Field::Network(..) | Field::Transport(..) => "payload",
         }
-        Field::ConnectionState => {
-            data.be32(1, register).be32(2, NFT_CT_STATE);
-            "ct"
-        }
-        Field::DestinationKind => {
-            data.be32(1, register).be32(2, NFT_FIB_RESULT_ADDRTYPE).be32(3, NFTA_FIB_F_DADDR);
-            "fib"
-        }
-        Field::Link(offset, length) => {
-            data.be32(1, register).be32(2, 0).be32(3, offset).be32(4, length);
-            "payload"
-        }
-        Field::Network(offset, length) => {
-            data.be32(1, register).be32(2, 1).be32(3, offset).be32(4, length);
-            "payload"
-        }
-        Field::Transport(offset, length) => {
-            data.be32(1, register).be32(2, 2).be32(3, offset).be32(4, length);
-            "payload"
-        }
-    };
-    (name, data)
+    }
+
+    fn load(self, register: u32, data: &mut Attributes) {
+        const NFT_META_IIFNAME: u32 = 6;
+        const NFT_META_OIFNAME: u32 = 7;
+        const NFT_META_NFPROTO: u32 = 15;
+        const NFT_META_L4PROTO: u32 = 16;
+        const NFT_CT_STATE: u32 = 0;
+        const NFT_CT_STATUS: u32 = 2;
+        const NFT_FIB_RESULT_ADDRTYPE: u32 = 3;
+        const NFTA_FIB_F_DADDR: u32 = 2;
+        data.be32(1, register);
+        match self {
+            Field::Family => data.be32(2, NFT_META_NFPROTO),
+            Field::TransportProtocol => data.be32(2, NFT_META_L4PROTO),
+            Field::InputLink => data.be32(2, NFT_META_IIFNAME),
+            Field::OutputLink => data.be32(2, NFT_META_OIFNAME),
+            Field::ConnectionStatus => data.be32(2, NFT_CT_STATUS),
+            Field::ConnectionState => data.be32(2, NFT_CT_STATE),
+            Field::DestinationKind => data.be32(2, NFT_FIB_RESULT_ADDRTYPE).be32(3, NFTA_FIB_F_DADDR),
+            Field::Link(offset, length) => data.be32(2, 0).be32(3, offset).be32(4, length),
+            Field::Network(offset, length) => data.be32(2, 1).be32(3, offset).be32(4, length),
+            Field::Transport(offset, length) => data.be32(2, 2).be32(3, offset).be32(4, length),
+        };
+    }
 }
 
 pub(super) fn write_verdict(verdict: Verdict<'_>, into: &mut Attributes) {

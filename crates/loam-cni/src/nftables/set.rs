@@ -163,13 +163,8 @@ impl Element {
                     data.nested(2, |verdict| write_verdict(Verdict::Goto(chain), verdict));
                 });
             }
-            if let Some(comment) = &self.comment {
-                let comment = &comment.as_bytes()[..comment.len().min(Self::MAX_COMMENT)];
-                let length = u8::try_from(comment.len() + 1).expect("a comment is at most 128 bytes");
-                let mut bytes = vec![0, length];
-                bytes.extend_from_slice(comment);
-                bytes.push(0);
-                element.bytes(6, &bytes);
+            if let Some(words) = &self.comment {
+                element.bytes(6, &comment(words));
             }
         });
     }
@@ -196,7 +191,7 @@ impl Element {
                     element.chain = chain(value);
                 }
                 3 => element.interval_end = be32(value)? & 1 != 0,
-                6 => element.comment = comment(value),
+                6 => element.comment = read_comment(value),
                 _ => {}
             }
         }
@@ -210,7 +205,14 @@ fn chain(data: &[u8]) -> Option<String> {
     attributes(verdict).find(|(kind, _)| *kind == 2).map(|(_, name)| text(name))
 }
 
-fn comment(bytes: &[u8]) -> Option<String> {
+/// Words for people as `nft` keeps them, of elements and of rules: kind 0, length, the text with its zero.
+pub(super) fn comment(words: &str) -> Vec<u8> {
+    let words = &words.as_bytes()[..words.len().min(Element::MAX_COMMENT)];
+    let length = u8::try_from(words.len() + 1).expect("a comment is at most 128 bytes");
+    [&[0, length], words, &[0]].concat()
+}
+
+fn read_comment(bytes: &[u8]) -> Option<String> {
     let mut rest = bytes;
     while let [kind, length, tail @ ..] = rest {
         let value = tail.get(..usize::from(*length))?;
@@ -266,7 +268,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_panic(bytes: Vec<u8>) {
             let _elements = Element::read_all(&bytes);
-            let _comment = comment(&bytes);
+            let _comment = read_comment(&bytes);
         }
     }
 }

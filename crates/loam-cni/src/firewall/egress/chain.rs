@@ -2,7 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::super::ruleset::{DESTINATION_PORT, DESTINATION4, DESTINATION6, INET4, INET6, SOURCE4, SOURCE6};
+use super::super::ruleset::{DESTINATION_PORT, DESTINATION4, DESTINATION6, SOURCE4, SOURCE6};
+use super::Family;
 use super::list::{Action, ConnectionRate, RuleList};
 use super::matches::{Matches, TCP, combinations};
 use crate::nftables::{
@@ -30,15 +31,16 @@ const METER_SIZE: u32 = 1 << 18;
 /// The longest text before a line of the log (`NF_LOG_PREFIXLEN`, with its zero).
 const LONGEST_PREFIX: usize = 127;
 
-/// A chain: its name follows from what is in it.
+/// A chain, for one family: its name follows from what is in it.
 pub(super) struct RuleChain {
     pub(super) name: String,
+    family: Family,
     list: RuleList,
     refusal: Refusal,
 }
 
 /// What the names of chains begin with.
-const KINDS: [&str; 2] = ["others-", "host-"];
+const KINDS: [&str; 4] = ["others4-", "others6-", "host4-", "host6-"];
 /// What the name of a chain that a list with a rate goes on in ends with.
 const INNER: &str = "-below-rate";
 
@@ -52,23 +54,31 @@ pub(super) fn inner_chain(name: &str) -> String {
     format!("{name}{INNER}")
 }
 
-/// The sets that a chain with a rate counts connections in, for IPv4 and IPv6.
-pub(super) fn meters(name: &str) -> [String; 2] {
-    [4, 6].map(|family| format!("rate{family}-{name}"))
+/// The set that a chain with a rate counts connections in.
+pub(super) fn meter(name: &str) -> String {
+    format!("rate-{name}")
 }
 
 impl RuleChain {
     /// The chain for what is passed on.
-    pub(super) fn to_others(list: &RuleList) -> Self {
-        Self::new(KINDS[0], list, Refusal::PortUnreachable)
+    pub(super) fn to_others(list: &RuleList, family: Family) -> Self {
+        let kind = match family {
+            Family::V4 => KINDS[0],
+            Family::V6 => KINDS[1],
+        };
+        Self::new(kind, list, family, Refusal::PortUnreachable)
     }
 
     /// The chain for what is for this host.
-    pub(super) fn to_host(list: &RuleList) -> Self {
-        Self::new(KINDS[1], list, Refusal::Prohibited)
+    pub(super) fn to_host(list: &RuleList, family: Family) -> Self {
+        let kind = match family {
+            Family::V4 => KINDS[2],
+            Family::V6 => KINDS[3],
+        };
+        Self::new(kind, list, family, Refusal::Prohibited)
     }
 
-    fn new(kind: &str, list: &RuleList, refusal: Refusal) -> Self {
+    fn new(kind: &str, list: &RuleList, family: Family, refusal: Refusal) -> Self {
         let mut list = list.clone();
         if list.logs() {
             let ends = list.log_prefix.char_indices().map(|(at, character)| at + character.len_utf8());
@@ -79,12 +89,7 @@ impl RuleChain {
         }
         let text = serde_json::to_vec(&list).expect("a list of rules has only text keys");
         let digits: String = Sha256::digest(text)[..12].iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { name: format!("{kind}{digits}"), list, refusal }
-    }
-
-    /// The sets that it counts connections in.
-    fn meters(&self) -> Vec<String> {
-        self.list.rate.map(|_| meters(&self.name).to_vec()).unwrap_or_default()
+        Self { name: format!("{kind}{digits}"), family, list, refusal }
     }
 
     /// The chain that the list itself is in: this one, or with a rate the one that is gone on in below it.
@@ -94,56 +99,63 @@ impl RuleChain {
 
     /// Its chains, from the one that the maps lead to inwards, and how many rules each has.
     pub(super) fn chains(&self) -> Vec<(String, usize)> {
-        let (outer, mut list) = (outer_rules(self.list.rate, &self.meters()).len(), 0);
-        self.each_rule(|_| list += 1);
+        let (mut list, meter) = (0, meter(&self.name));
+        let outer = self.list.rate.map_or(0, |rate| outer_rules(rate, &meter, self.family).len());
+        self.each_rule(|_, _| list += 1);
         let inner = (self.inner(), list);
         if outer == 0 { vec![inner] } else { vec![(self.name.clone(), outer), inner] }
     }
 
     /// Makes the chain, whatever of it exists.
     pub(super) fn define(&self, batch: &mut Batch) {
-        if let (Some(rate), [four, six]) = (self.list.rate, self.meters().as_slice()) {
+        let meter = meter(&self.name);
+        if let Some(rate) = self.list.rate {
             // As long as a bucket takes to be full again.
             let timeout = u64::from(rate.burst.div_ceil(rate.per_second).max(1)) * 1000;
-            let meter = |name, key| MeterDefinition { name, key, timeout, size: METER_SIZE };
-            batch.add_meter(&meter(four, &[SetKind::Ipv4, SetKind::Ipv4, SetKind::Port]));
-            batch.add_meter(&meter(six, &[SetKind::Ipv6, SetKind::Ipv6, SetKind::Port]));
+            let address = match self.family {
+                Family::V4 => SetKind::Ipv4,
+                Family::V6 => SetKind::Ipv6,
+            };
+            let key = &[address, address, SetKind::Port];
+            batch.add_meter(&MeterDefinition { name: &meter, key, timeout, size: METER_SIZE });
         }
         let inner = self.inner();
         batch.add_inner_chain(&inner).flush_chain(&inner);
-        self.each_rule(|rule| {
-            batch.add_rule(&inner, rule);
+        self.each_rule(|rule, comment| {
+            batch.add_commented_rule(&inner, rule, comment);
         });
-        if inner != self.name {
+        if let Some(rate) = self.list.rate {
             batch.add_inner_chain(&self.name).flush_chain(&self.name);
-            let (meters, on) = (self.meters(), Expression::Verdict(Verdict::Goto(&inner)));
-            for mut rule in outer_rules(self.list.rate, &meters) {
+            for mut rule in outer_rules(rate, &meter, self.family) {
                 // All but the one that refuses go on with the list.
                 if !matches!(rule.last(), Some(Expression::Reject(_))) {
-                    rule.push(on);
+                    rule.push(Expression::Verdict(Verdict::Goto(&inner)));
                 }
                 batch.add_rule(&self.name, &rule);
             }
         }
     }
 
-    fn each_rule(&self, mut each: impl FnMut(&[Expression<'_>])) {
+    fn each_rule(&self, mut each: impl FnMut(&[Expression<'_>], Option<&str>)) {
         for rule in &self.list.rules {
-            for matches in combinations(rule) {
+            for matches in combinations(rule, self.family) {
                 self.one(&matches, rule.action, rule.log, &mut each);
             }
         }
         let log = self.list.log_refused && self.list.otherwise == Action::Reject;
-        self.one(&Matches::new(), self.list.otherwise, log, &mut each);
+        self.one(&Matches::default(), self.list.otherwise, log, &mut each);
     }
 
     /// The rule that decides, before it the one that logs, and for what is refused the one that resets connections.
-    fn one(&self, matches: &Matches, action: Action, log: bool, each: &mut impl FnMut(&[Expression<'_>])) {
-        let mut expressions = Vec::with_capacity(12);
-        for (field, comparisons) in matches {
-            expressions.push(Load(*field, 1));
-            expressions.extend(comparisons.iter().map(|(how, value)| Compare(1, *how, value)));
-        }
+    fn one(
+        &self,
+        matches: &Matches,
+        action: Action,
+        log: bool,
+        each: &mut impl FnMut(&[Expression<'_>], Option<&str>),
+    ) {
+        let mut each = |rule: &[Expression<'_>]| each(rule, matches.comment.as_deref());
+        let mut expressions = matches.expressions();
         if log {
             let mut logged = expressions.clone();
             logged.extend([
@@ -161,8 +173,7 @@ impl RuleChain {
             expressions.push(Expression::Verdict(Verdict::Accept));
             return each(&expressions);
         }
-        let protocol = matches.iter().find(|(field, _)| *field == Field::TransportProtocol);
-        let is_tcp = protocol.map(|(_, comparisons)| comparisons[0].1 == [TCP]);
+        let is_tcp = matches.protocol.map(|protocol| protocol == TCP);
         if is_tcp != Some(false) {
             let mut reset = expressions.clone();
             if is_tcp.is_none() {
@@ -180,28 +191,20 @@ impl RuleChain {
 
 /// The rules before a list with a rate: new connections below it go on with the list, other new ones are refused, also when
 /// there is no room to count them, and all else goes on.
-fn outer_rules(rate: Option<ConnectionRate>, meters: &[String]) -> Vec<Vec<Expression<'_>>> {
-    let (Some(rate), [four, six]) = (rate, meters) else { return Vec::new() };
+fn outer_rules(rate: ConnectionRate, meter: &str, family: Family) -> Vec<Vec<Expression<'_>>> {
     let mut refused = NEW_TCP.to_vec();
     refused.push(Expression::Reject(Refusal::Reset));
-    vec![
-        below_rate(rate, four, (&[INET4], SOURCE4, DESTINATION4), [1, 9, 10]),
-        below_rate(rate, six, (&[INET6], SOURCE6, DESTINATION6), [1, 2, 3]),
-        refused,
-        Vec::new(),
-    ]
+    vec![below_rate(rate, meter, family), refused, Vec::new()]
 }
 
 /// What makes a rule one for new connections below a rate, counted for each source, destination and port.
-fn below_rate<'a>(
-    rate: ConnectionRate,
-    meter: &'a str,
-    (family, source, destination): (&'a [u8], Field, Field),
-    registers: [u32; 3],
-) -> Vec<Expression<'a>> {
+fn below_rate(rate: ConnectionRate, meter: &str, family: Family) -> Vec<Expression<'_>> {
     let limit = Limit { per_second: rate.per_second.into(), burst: rate.burst, over: false };
-    let mut rule = vec![Load(Field::Family, 1), Compare(1, Equal, family)];
-    rule.extend(NEW_TCP);
+    let (source, destination, registers) = match family {
+        Family::V4 => (SOURCE4, DESTINATION4, [1, 9, 10]),
+        Family::V6 => (SOURCE6, DESTINATION6, [1, 2, 3]),
+    };
+    let mut rule = NEW_TCP.to_vec();
     rule.extend([
         Load(source, registers[0]),
         Load(destination, registers[1]),
@@ -218,14 +221,14 @@ mod tests {
 
     #[test]
     fn the_name_follows_from_what_decides() {
-        let name = |list: &RuleList| RuleChain::to_others(list).name;
+        let name = |list: &RuleList| RuleChain::to_others(list, Family::V4).name;
         let list = RuleList { log_prefix: "one".into(), ..RuleList::reject() };
         let other = RuleList { log_prefix: "two".into(), ..RuleList::reject() };
         assert_eq!(name(&list), name(&other), "nothing is logged");
         let logged = |list: RuleList| RuleList { log_refused: true, ..list };
         assert_ne!(name(&logged(list.clone())), name(&logged(other)));
         assert_ne!(name(&list), name(&RuleList::allow()));
-        assert!(RuleChain::to_host(&list).name.starts_with("host-"));
+        assert!(RuleChain::to_host(&list, Family::V6).name.starts_with("host6-"));
     }
 
     #[test]
@@ -239,11 +242,12 @@ mod tests {
             ..Rule::default()
         };
         let list = RuleList { rules: vec![rule], ..RuleList::reject() };
-        let counts = |list: &RuleList| -> Vec<usize> {
-            RuleChain::to_others(list).chains().iter().map(|(_, count)| *count).collect()
+        let counts = |list: &RuleList, family| -> Vec<usize> {
+            RuleChain::to_others(list, family).chains().iter().map(|(_, count)| *count).collect()
         };
-        assert_eq!(counts(&list), [3 * 2 * 2 + 2]);
+        assert_eq!(counts(&list, Family::V4), [2 * 2 * 2 + 2]);
+        assert_eq!(counts(&list, Family::V6), [2 * 2 + 2]);
         let rate = Some(ConnectionRate { per_second: 5, burst: 9 });
-        assert_eq!(counts(&RuleList { rate, ..RuleList::allow() }), [4, 1]);
+        assert_eq!(counts(&RuleList { rate, ..RuleList::allow() }, Family::V4), [3, 1]);
     }
 }

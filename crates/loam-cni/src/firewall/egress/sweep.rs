@@ -58,12 +58,9 @@ impl Firewall {
         let mut batch = Batch::new(TABLE);
         batch.delete_chain(&chain::inner_chain(name));
         self.attempt(&batch)?;
-        for meter in chain::meters(name) {
-            let mut batch = Batch::new(TABLE);
-            batch.delete_set(&meter);
-            self.attempt(&batch)?;
-        }
-        Ok(())
+        let mut batch = Batch::new(TABLE);
+        batch.delete_set(&chain::meter(name));
+        self.attempt(&batch)
     }
 
     /// Removes what nobody has any more and changes that were killed half way have left: chains of lists, and guards of
