@@ -43,7 +43,8 @@ pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
             // Every start of a container executes the first, which stays with it, every verb of a plugin the second, every
             // layer of a pull the third: without shared libraries they start a millisecond earlier and have fewer
             // pages of their own.
-            let helpers = [("loam-shim", "loam-shim"), ("loam-cni", "loam-cni"), ("loam-image", "loam-unpack")];
+            let helpers =
+                [("loam-shim", "loam-shim"), ("loam-cni", "loam-cni"), ("loam-image", "loam-unpack")];
             for (package, program) in helpers {
                 let mut helper = release("rustc");
                 helper.args(["-p", package, "--bin", program]);

@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use super::elements::{address_bytes, link_bytes};
 use crate::nftables::Element;
-use chain::RuleChain;
+use chain::{NamedList, RuleChain};
 pub use list::{
     Action, AddressRange, ConnectionRate, Icmp, InvalidRules, PortRange, Protocol, Rule, RuleList,
 };
@@ -94,14 +94,14 @@ struct Parts {
 
 impl EgressRecord {
     fn parts(&self, container: &str) -> Parts {
+        let (to_others, to_host) = (NamedList::new(&self.to_others), NamedList::new(&self.to_host));
         let (mut elements, mut chains) = (Vec::new(), Vec::new());
         for family in [Family::V4, Family::V6] {
             let mut addresses = self.addresses.iter().filter(|address| family.has(**address)).peekable();
             if addresses.peek().is_none() {
                 continue;
             }
-            let both =
-                [RuleChain::to_others(&self.to_others, family), RuleChain::to_host(&self.to_host, family)];
+            let both = [RuleChain::to_others(&to_others, family), RuleChain::to_host(&to_host, family)];
             for address in addresses {
                 for (map, chain) in family.maps().into_iter().zip(&both) {
                     let mut comment = container.to_owned();

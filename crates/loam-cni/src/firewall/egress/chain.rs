@@ -1,5 +1,7 @@
 //! A list of rules as a chain of the kernel's.
 
+use std::rc::Rc;
+
 use sha2::{Digest, Sha256};
 
 use super::super::ruleset::{DESTINATION_PORT, DESTINATION4, DESTINATION6, SOURCE4, SOURCE6};
@@ -35,8 +37,30 @@ const LONGEST_PREFIX: usize = 127;
 pub(super) struct RuleChain {
     pub(super) name: String,
     family: Family,
-    list: RuleList,
+    list: Rc<RuleList>,
     refusal: Refusal,
+}
+
+/// A list with the digits that the names of its chains have.
+pub(super) struct NamedList {
+    list: Rc<RuleList>,
+    digits: String,
+}
+
+impl NamedList {
+    pub(super) fn new(list: &RuleList) -> Self {
+        let mut list = list.clone();
+        if list.logs() {
+            let ends = list.log_prefix.char_indices().map(|(at, character)| at + character.len_utf8());
+            let length = ends.take_while(|end| *end <= LONGEST_PREFIX).last().unwrap_or(0);
+            list.log_prefix.truncate(length);
+        } else {
+            (list.log_prefix, list.logs_per_second) = (String::new(), None);
+        }
+        let text = serde_json::to_vec(&list).expect("a list of rules has only text keys");
+        let digits = Sha256::digest(text)[..12].iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { list: Rc::new(list), digits }
+    }
 }
 
 /// What the names of chains begin with.
@@ -61,7 +85,7 @@ pub(super) fn meter(name: &str) -> String {
 
 impl RuleChain {
     /// The chain for what is passed on.
-    pub(super) fn to_others(list: &RuleList, family: Family) -> Self {
+    pub(super) fn to_others(list: &NamedList, family: Family) -> Self {
         let kind = match family {
             Family::V4 => KINDS[0],
             Family::V6 => KINDS[1],
@@ -70,7 +94,7 @@ impl RuleChain {
     }
 
     /// The chain for what is for this host.
-    pub(super) fn to_host(list: &RuleList, family: Family) -> Self {
+    pub(super) fn to_host(list: &NamedList, family: Family) -> Self {
         let kind = match family {
             Family::V4 => KINDS[2],
             Family::V6 => KINDS[3],
@@ -78,18 +102,8 @@ impl RuleChain {
         Self::new(kind, list, family, Refusal::Prohibited)
     }
 
-    fn new(kind: &str, list: &RuleList, family: Family, refusal: Refusal) -> Self {
-        let mut list = list.clone();
-        if list.logs() {
-            let ends = list.log_prefix.char_indices().map(|(at, character)| at + character.len_utf8());
-            let length = ends.take_while(|end| *end <= LONGEST_PREFIX).last().unwrap_or(0);
-            list.log_prefix.truncate(length);
-        } else {
-            (list.log_prefix, list.logs_per_second) = (String::new(), None);
-        }
-        let text = serde_json::to_vec(&list).expect("a list of rules has only text keys");
-        let digits: String = Sha256::digest(text)[..12].iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { name: format!("{kind}{digits}"), family, list, refusal }
+    fn new(kind: &str, list: &NamedList, family: Family, refusal: Refusal) -> Self {
+        Self { name: format!("{kind}{}", list.digits), family, list: Rc::clone(&list.list), refusal }
     }
 
     /// The chain that the list itself is in: this one, or with a rate the one that is gone on in below it.
@@ -221,14 +235,14 @@ mod tests {
 
     #[test]
     fn the_name_follows_from_what_decides() {
-        let name = |list: &RuleList| RuleChain::to_others(list, Family::V4).name;
+        let name = |list: &RuleList| RuleChain::to_others(&NamedList::new(list), Family::V4).name;
         let list = RuleList { log_prefix: "one".into(), ..RuleList::reject() };
         let other = RuleList { log_prefix: "two".into(), ..RuleList::reject() };
         assert_eq!(name(&list), name(&other), "nothing is logged");
         let logged = |list: RuleList| RuleList { log_refused: true, ..list };
         assert_ne!(name(&logged(list.clone())), name(&logged(other)));
         assert_ne!(name(&list), name(&RuleList::allow()));
-        assert!(RuleChain::to_host(&list, Family::V6).name.starts_with("host6-"));
+        assert!(RuleChain::to_host(&NamedList::new(&list), Family::V6).name.starts_with("host6-"));
     }
 
     #[test]
@@ -243,7 +257,11 @@ mod tests {
         };
         let list = RuleList { rules: vec![rule], ..RuleList::reject() };
         let counts = |list: &RuleList, family| -> Vec<usize> {
-            RuleChain::to_others(list, family).chains().iter().map(|(_, count)| *count).collect()
+            RuleChain::to_others(&NamedList::new(list), family)
+                .chains()
+                .iter()
+                .map(|(_, count)| *count)
+                .collect()
         };
         assert_eq!(counts(&list, Family::V4), [2 * 2 * 2 + 2]);
         assert_eq!(counts(&list, Family::V6), [2 * 2 + 2]);
