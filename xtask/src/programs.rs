@@ -10,6 +10,25 @@ use crate::shell::{output, print, run, workspace};
 /// Loam's programs.
 pub(crate) const PROGRAMS: [&str; 4] = ["loam", "loam-shim", "loam-cni", "loam-unpack"];
 
+/// How a program is linked for people (docs/decisions/0024-linking.md).
+struct Linking {
+    package: &'static str,
+    program: &'static str,
+    /// Whether it does without shared libraries: it starts a millisecond earlier and has fewer pages of its own.
+    without_libraries: bool,
+    /// Whether it lies at a fixed address, so that nothing of it is changed and copied when it starts.
+    fixed: bool,
+}
+
+const RELEASED: [Linking; 4] = [
+    // It looks names up by the C library's modules.
+    Linking { package: "loam", program: "loam", without_libraries: false, fixed: true },
+    Linking { package: "loam-cni", program: "loam-cni", without_libraries: true, fixed: true },
+    // These two live beside what is strange to them.
+    Linking { package: "loam-shim", program: "loam-shim", without_libraries: true, fixed: false },
+    Linking { package: "loam-image", program: "loam-unpack", without_libraries: true, fixed: false },
+];
+
 /// How the programs are built.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Profile {
@@ -30,28 +49,29 @@ pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
         }
         Profile::Release => {
             let libraries = static_libraries();
-            let release = |command: &str| {
+            for helper in &RELEASED {
                 let mut cargo = cargo();
                 // Not quiet: the first time it takes minutes, and a person wants to see that it goes on.
-                cargo.args([command, "--locked", "--release"]);
+                cargo.args([
+                    "rustc",
+                    "--locked",
+                    "--release",
+                    "-p",
+                    helper.package,
+                    "--bin",
+                    helper.program,
+                    "--",
+                ]);
+                if helper.fixed {
+                    cargo.args(["-C", "relocation-model=static"]);
+                }
                 if let Some(libraries) = &libraries {
                     cargo.env("LIBSECCOMP_LINK_TYPE", "static").env("LIBSECCOMP_LIB_PATH", libraries);
+                    if helper.without_libraries {
+                        cargo.args(["-C", "target-feature=+crt-static"]);
+                    }
                 }
-                cargo
-            };
-            run(release("build").args(["--bins", "-p", "loam"]))?;
-            // Every start of a container executes the first, which stays with it, every verb of a plugin the second, every
-            // layer of a pull the third: without shared libraries they start a millisecond earlier and have fewer
-            // pages of their own.
-            let helpers =
-                [("loam-shim", "loam-shim"), ("loam-cni", "loam-cni"), ("loam-image", "loam-unpack")];
-            for (package, program) in helpers {
-                let mut helper = release("rustc");
-                helper.args(["-p", package, "--bin", program]);
-                if libraries.is_some() {
-                    helper.args(["--", "-C", "target-feature=+crt-static"]);
-                }
-                run(&mut helper)?;
+                run(&mut cargo)?;
             }
             Ok(directory.join("release"))
         }

@@ -16,6 +16,7 @@ mod kill;
 mod login;
 mod logs;
 mod network;
+mod on_demand;
 mod pause;
 mod ps;
 mod pull;
@@ -41,130 +42,169 @@ use loam_model::Failure;
 use crate::exit::Exit;
 use crate::wiring::Wiring;
 use crate::{output, render};
+use on_demand::OnDemand;
+pub(crate) use on_demand::ask_for;
 
 /// What every command comes to.
 pub(crate) type Outcome = Result<Exit, Failure>;
+
+/// What the commands are called.
+const NAMES: [&str; 33] = [
+    "run",
+    "create",
+    "start",
+    "ps",
+    "exec",
+    "logs",
+    "attach",
+    "stop",
+    "kill",
+    "pause",
+    "unpause",
+    "wait",
+    "rm",
+    "inspect",
+    "stats",
+    "cp",
+    "diff",
+    "pull",
+    "push",
+    "images",
+    "rmi",
+    "image",
+    "network",
+    "system",
+    "import",
+    "tag",
+    "login",
+    "logout",
+    "garden-network",
+    "grootfs",
+    "info",
+    "version",
+    "settle",
+];
 
 /// A command.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a command in a new container
     #[command(disable_help_flag = true, override_usage = "loam run [OPTIONS] IMAGE [COMMAND]...")]
-    Run(Box<run::Run>),
+    Run(OnDemand<Box<run::Run>>),
     /// Make a container without starting it
     #[command(disable_help_flag = true, override_usage = "loam create [OPTIONS] IMAGE [COMMAND]...")]
-    Create(Box<create::Create>),
+    Create(OnDemand<Box<create::Create>>),
     /// Start containers that were made or have stopped
-    Start(start::Start),
+    Start(OnDemand<start::Start>),
     /// List containers
-    Ps(ps::Ps),
+    Ps(OnDemand<ps::Ps>),
     /// Run a further process in a running container
     #[command(override_usage = "loam exec [OPTIONS] CONTAINER PROGRAM [ARGUMENT]...")]
-    Exec(exec::Exec),
+    Exec(OnDemand<exec::Exec>),
     /// Print what a container has written
-    Logs(logs::Logs),
+    Logs(OnDemand<logs::Logs>),
     /// Connect the terminal to a running container
-    Attach(attach::Attach),
+    Attach(OnDemand<attach::Attach>),
     /// Ask containers to end, and kill them when they don't
-    Stop(stop::Stop),
+    Stop(OnDemand<stop::Stop>),
     /// Send a signal to containers
-    Kill(kill::Kill),
+    Kill(OnDemand<kill::Kill>),
     /// Stop all processes of containers where they stand
-    Pause(pause::Pause),
+    Pause(OnDemand<pause::Pause>),
     /// Let paused containers go on
-    Unpause(unpause::Unpause),
+    Unpause(OnDemand<unpause::Unpause>),
     /// Wait until containers have ended, and print their exit codes
-    Wait(wait::Wait),
+    Wait(OnDemand<wait::Wait>),
     /// Remove containers
-    Rm(rm::Rm),
+    Rm(OnDemand<rm::Rm>),
     /// Print everything that is known of containers or images, as JSON
-    Inspect(inspect::Inspect),
+    Inspect(OnDemand<inspect::Inspect>),
     /// Show what running containers use
-    Stats(stats::Stats),
+    Stats(OnDemand<stats::Stats>),
     /// Copy files between a container and the host
-    Cp(cp::Cp),
+    Cp(OnDemand<cp::Cp>),
     /// Show what a container has changed in its image's files: A added, C changed, D deleted
-    Diff(diff::Diff),
+    Diff(OnDemand<diff::Diff>),
     /// Fetch an image
-    Pull(pull::Pull),
+    Pull(OnDemand<pull::Pull>),
     /// Put an image into a registry, and print its digest there
-    Push(push::Push),
+    Push(OnDemand<push::Push>),
     /// List images
-    Images(images::Images),
+    Images(OnDemand<images::Images>),
     /// Remove images
-    Rmi(rmi::Rmi),
+    Rmi(OnDemand<rmi::Rmi>),
     /// Work with images
     #[command(subcommand)]
-    Image(image::ImageCommand),
+    Image(OnDemand<image::ImageCommand>),
     /// Work with networks
     #[command(subcommand)]
-    Network(network::NetworkCommand),
+    Network(OnDemand<network::NetworkCommand>),
     /// Look after images and containers together
     #[command(subcommand)]
-    System(system::SystemCommand),
+    System(OnDemand<system::SystemCommand>),
     /// Make an image from a root file system, a directory or a tar
-    Import(import::Import),
+    Import(OnDemand<import::Import>),
     /// Give an image a further name
-    Tag(tag::Tag),
+    Tag(OnDemand<tag::Tag>),
     /// Log in to a registry, and keep the login
-    Login(login::Login),
+    Login(OnDemand<login::Login>),
     /// Forget the login for a registry
-    Logout(login::Logout),
+    Logout(OnDemand<login::Logout>),
     /// Attach Garden's containers to networks, as Guardian's external networker
     #[command(
         disable_help_flag = true,
         override_usage = "loam garden-network [FLAGS] --action ACTION --handle HANDLE"
     )]
-    GardenNetwork(garden_network::GardenNetwork),
+    GardenNetwork(OnDemand<garden_network::GardenNetwork>),
     /// Keep root file systems for Garden, with the commands and flags of GrootFS
     #[command(disable_help_flag = true, override_usage = "loam grootfs [FLAGS] COMMAND [FLAGS] ...")]
-    Grootfs(grootfs::Grootfs),
+    Grootfs(OnDemand<grootfs::Grootfs>),
     /// Show what this host can do, and where things are
-    Info(info::Info),
+    Info(OnDemand<info::Info>),
     /// Show the version
-    Version(version::Version),
+    Version(OnDemand<version::Version>),
     /// Bring the state of containers up to date after they ended
     #[command(hide = true)]
-    Settle(settle::Settle),
+    Settle(OnDemand<settle::Settle>),
 }
 
 impl Command {
     /// Does it.
     pub(crate) fn run(self, wiring: &Wiring) -> Outcome {
         match self {
-            Command::Run(command) => command.run(wiring),
-            Command::Create(command) => command.run(wiring),
-            Command::Start(command) => command.run(wiring),
-            Command::Ps(command) => command.run(wiring),
-            Command::Exec(command) => command.run(wiring),
-            Command::Logs(command) => command.run(wiring),
-            Command::Attach(command) => command.run(wiring),
-            Command::Stop(command) => command.run(wiring),
-            Command::Kill(command) => command.run(wiring),
-            Command::Pause(command) => command.run(wiring),
-            Command::Unpause(command) => command.run(wiring),
-            Command::Wait(command) => command.run(wiring),
-            Command::Rm(command) => command.run(wiring),
-            Command::Inspect(command) => command.run(wiring),
-            Command::Stats(command) => command.run(wiring),
-            Command::Cp(command) => command.run(wiring),
-            Command::Diff(command) => command.run(wiring),
-            Command::Pull(command) => command.run(wiring),
-            Command::Push(command) => command.run(wiring),
-            Command::Images(command) => command.run(wiring),
-            Command::Rmi(command) => command.run(wiring),
-            Command::Image(command) => command.run(wiring),
-            Command::Network(command) => command.run(wiring),
-            Command::System(command) => command.run(wiring),
-            Command::Import(command) => command.run(wiring),
-            Command::Tag(command) => command.run(wiring),
-            Command::Login(command) => command.run(wiring),
-            Command::Logout(command) => command.run(wiring),
-            Command::GardenNetwork(command) => command.run(),
-            Command::Grootfs(command) => command.run(),
-            Command::Info(command) => command.run(wiring),
-            Command::Version(command) => command.run(wiring),
-            Command::Settle(command) => command.run(wiring),
+            Command::Run(command) => command.0.run(wiring),
+            Command::Create(command) => command.0.run(wiring),
+            Command::Start(command) => command.0.run(wiring),
+            Command::Ps(command) => command.0.run(wiring),
+            Command::Exec(command) => command.0.run(wiring),
+            Command::Logs(command) => command.0.run(wiring),
+            Command::Attach(command) => command.0.run(wiring),
+            Command::Stop(command) => command.0.run(wiring),
+            Command::Kill(command) => command.0.run(wiring),
+            Command::Pause(command) => command.0.run(wiring),
+            Command::Unpause(command) => command.0.run(wiring),
+            Command::Wait(command) => command.0.run(wiring),
+            Command::Rm(command) => command.0.run(wiring),
+            Command::Inspect(command) => command.0.run(wiring),
+            Command::Stats(command) => command.0.run(wiring),
+            Command::Cp(command) => command.0.run(wiring),
+            Command::Diff(command) => command.0.run(wiring),
+            Command::Pull(command) => command.0.run(wiring),
+            Command::Push(command) => command.0.run(wiring),
+            Command::Images(command) => command.0.run(wiring),
+            Command::Rmi(command) => command.0.run(wiring),
+            Command::Image(command) => command.0.run(wiring),
+            Command::Network(command) => command.0.run(wiring),
+            Command::System(command) => command.0.run(wiring),
+            Command::Import(command) => command.0.run(wiring),
+            Command::Tag(command) => command.0.run(wiring),
+            Command::Login(command) => command.0.run(wiring),
+            Command::Logout(command) => command.0.run(wiring),
+            Command::GardenNetwork(command) => command.0.run(),
+            Command::Grootfs(command) => command.0.run(),
+            Command::Info(command) => command.0.run(wiring),
+            Command::Version(command) => command.0.run(wiring),
+            Command::Settle(command) => command.0.run(wiring),
         }
     }
 }

@@ -39,6 +39,7 @@ fn main() -> ExitCode {
     if let Some(words) = garden_network::words(std::env::args_os()) {
         return garden_network::run(words);
     }
+    command::ask_for(std::env::args_os());
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return render::usage(&error).into(),

@@ -1,0 +1,82 @@
+//! Flags that are only described when their command was asked for.
+//!
+//! Describing every flag of every command takes longer than all else that a short command does before it begins.
+//! Whoever has named one command needs only its own; whoever asks for help, or made a mistake before the command's
+//! name, gets all of them.
+
+use std::ffi::OsString;
+use std::sync::OnceLock;
+
+use clap::error::Error;
+use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
+
+static ASKED_FOR: OnceLock<String> = OnceLock::new();
+
+/// Notes which command these arguments, the program's name first, ask for, when that is plain: it is the first word.
+pub(crate) fn ask_for(arguments: impl IntoIterator<Item = OsString>) {
+    let first = arguments.into_iter().nth(1).and_then(|word| word.into_string().ok());
+    if let Some(name) = first.filter(|name| super::NAMES.contains(&name.as_str())) {
+        ASKED_FOR.get_or_init(|| name);
+    }
+}
+
+fn is_needed(command: &Command) -> bool {
+    ASKED_FOR.get().is_none_or(|name| name == command.get_name())
+}
+
+/// The flags of a command, or its own commands.
+#[derive(Clone, Debug)]
+pub(crate) struct OnDemand<T>(pub(crate) T);
+
+impl<T: FromArgMatches> FromArgMatches for OnDemand<T> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        T::from_arg_matches(matches).map(Self)
+    }
+
+    fn from_arg_matches_mut(matches: &mut ArgMatches) -> Result<Self, Error> {
+        T::from_arg_matches_mut(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
+impl<T: Args> Args for OnDemand<T> {
+    fn augment_args(command: Command) -> Command {
+        if is_needed(&command) { T::augment_args(command) } else { command }
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        T::augment_args_for_update(command)
+    }
+}
+
+impl<T: Subcommand> Subcommand for OnDemand<T> {
+    fn augment_subcommands(command: Command) -> Command {
+        if is_needed(&command) { T::augment_subcommands(command) } else { command }
+    }
+
+    fn augment_subcommands_for_update(command: Command) -> Command {
+        T::augment_subcommands_for_update(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        T::has_subcommand(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::super::NAMES;
+    use crate::arguments::Arguments;
+
+    #[test]
+    fn all_commands_are_named() {
+        let command = Arguments::command();
+        let found: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        assert_eq!(found, NAMES);
+    }
+}
