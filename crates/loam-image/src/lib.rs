@@ -80,6 +80,7 @@ mod confined;
 mod copy;
 mod decompress;
 mod delete;
+mod disk;
 mod document;
 mod error;
 #[cfg(test)]

@@ -7,6 +7,8 @@
 //! already from being removed meanwhile; the commit looks again, and the pull goes round once more.
 
 mod commit;
+mod early_sync;
+mod held;
 mod keys;
 mod layers;
 mod limits;
@@ -30,7 +32,8 @@ use crate::stream::wrap;
 use crate::{LayerStore, blobs, catalog, hashing, threads};
 use keys::Keyed;
 
-pub(crate) use layers::{Held, HeldLayer, NeededLayer};
+pub(crate) use held::{Held, HeldLayer};
+pub(crate) use layers::NeededLayer;
 
 /// How often a pull starts over because a removal took a layer that it counted on.
 const ROUNDS: usize = 5;

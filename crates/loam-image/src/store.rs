@@ -17,6 +17,7 @@ use loam_state::{Database, Durability};
 use tokio::runtime::Runtime;
 
 use crate::confined::Unpacker;
+use crate::disk::Disk;
 use crate::error::failed;
 use crate::lease::{self, Holder};
 use crate::record;
@@ -84,13 +85,15 @@ pub struct LayerStore {
     runtime: OnceLock<Runtime>,
     /// Made when an image is first pulled.
     holder: OnceLock<Holder>,
+    pub(crate) disk: Disk,
 }
 
 impl LayerStore {
     /// Opens the store of a state directory. Nothing is read or made before it is needed.
     pub fn open(config: StoreConfig, database: Arc<Database>) -> Self {
         let places = Places { root: config.root.clone() };
-        Self { config, places, database, runtime: OnceLock::new(), holder: OnceLock::new() }
+        let disk = Disk::new(places.root.clone());
+        Self { config, places, database, runtime: OnceLock::new(), holder: OnceLock::new(), disk }
     }
 
     /// Makes an image from an OCI layout in a tar that the program carries, under this name. Quick when it is there
@@ -131,14 +134,6 @@ impl LayerStore {
         let root = open_directory(&self.places.root).map_err(|error| failed(what.clone(), error))?;
         let look = move || Space::look(&root).map_err(|error| failed(what.clone(), error));
         Budget::new(look, [limit, self.config.unpacked_limit].into_iter().flatten().min())
-    }
-
-    /// Makes everything written so far survive a power cut: one call for the whole file system, which costs less than
-    /// one for each of thousands of files.
-    pub(crate) fn sync(&self) -> Result<()> {
-        let what = || format!("`{}` can't be synced to the disk", self.places.root.display());
-        let root = open_directory(&self.places.root).map_err(|error| failed(what(), error))?;
-        rustix::fs::syncfs(&root).map_err(|error| failed(what(), error))
     }
 }
 

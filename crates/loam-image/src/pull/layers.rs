@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use loam_model::{Digest, ErrorKind, Failure, LayerProgress, PullProgress, Result};
 
+use super::early_sync::{EarlySync, serve};
+use super::held::{Held, HeldLayer};
 use super::limits;
 use crate::base_directory::BaseDirectory;
 use crate::document::Descriptor;
@@ -18,7 +20,7 @@ use crate::settle::settle;
 use crate::source::Source;
 use crate::staging::{StagedLayer, open_directory};
 use crate::stream::{Means, unpack_stream, wrap};
-use crate::unpack::{Budget, Cost, Unpacked};
+use crate::unpack::{Budget, Cost};
 use crate::{LayerStore, catalog, threads};
 
 /// A layer that an image needs.
@@ -33,57 +35,6 @@ pub(crate) struct NeededLayer {
     pub(crate) base: Option<BaseDirectory>,
 }
 
-/// Layers that this pull has unpacked and not yet committed, by diff id.
-#[derive(Default)]
-pub(crate) struct Held {
-    pub(crate) layers: BTreeMap<Digest, HeldLayer>,
-}
-
-/// An unpacked layer; its lock keeps others from fetching the same, for a while.
-pub(crate) struct HeldLayer {
-    // Dropped before the lock: whoever waits must find nothing half done.
-    staged: StagedLayer,
-    /// `None` when it was waited for in vain.
-    lock: Option<LayerLock>,
-    unpacked: Unpacked,
-    record: NewLayer,
-    base: Option<BaseDirectory>,
-    settled: bool,
-    published: bool,
-}
-
-impl HeldLayer {
-    pub(crate) fn new(
-        staged: StagedLayer,
-        lock: Option<LayerLock>,
-        unpacked: Unpacked,
-        record: NewLayer,
-    ) -> Self {
-        Self { staged, lock, unpacked, record, base: None, settled: false, published: false }
-    }
-
-    pub(crate) fn record(&self) -> &NewLayer {
-        &self.record
-    }
-
-    /// Shows those who wait for its lock that the pull gets on.
-    pub(crate) fn beat(&self) {
-        self.lock.iter().for_each(LayerLock::beat);
-    }
-
-    pub(crate) fn publish(&mut self) -> Result<()> {
-        if !self.published {
-            self.staged.publish()?;
-            self.published = true;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn keep(self) {
-        self.staged.commit();
-    }
-}
-
 /// What the threads of a pull share.
 struct Shared<'a> {
     place: &'a dyn Source,
@@ -91,6 +42,7 @@ struct Shared<'a> {
     budget: Budget,
     stop: AtomicBool,
     heartbeat: Heartbeat,
+    early_sync: EarlySync,
     processors: usize,
     /// How many layers are fetched.
     layers: usize,
@@ -151,6 +103,7 @@ impl LayerStore {
             return Ok(());
         }
         missing.sort_by(|a, b| a.diff_id.cmp(&b.diff_id));
+        self.disk.watch()?;
         let processors = processors();
         let wanted = (processors + 1).clamp(2, 4).min(missing.len());
         let shared = Shared {
@@ -159,15 +112,41 @@ impl LayerStore {
             budget: self.budget_within(self.rest_of_limit(needed, held, limit)?)?,
             stop: AtomicBool::new(false),
             heartbeat: Heartbeat::default(),
+            early_sync: EarlySync::default(),
             processors,
             layers: missing.len(),
             outcome: Mutex::default(),
         };
+        let asked = shared.early_sync.listen(missing.iter().map(|layer| layer.blob.size).sum());
+        std::thread::scope(|scope| {
+            if let Some(asked) = asked {
+                let shared = &shared;
+                let sync = move || {
+                    serve(&asked, || self.disk.sync()).unwrap_or_else(|failure| shared.fail(failure));
+                };
+                // Where no thread can be had the last sync has more to do.
+                threads::start(scope, sync).ok();
+            }
+            self.work_through(missing, wanted, &shared);
+            shared.early_sync.end();
+        });
+        let outcome = shared.outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match outcome.failure {
+            Some(failure) => Err(failure),
+            None => {
+                held.layers.extend(outcome.done);
+                Ok(())
+            }
+        }
+    }
+
+    /// Lets so many threads fetch the layers, each as soon as its lock is held.
+    fn work_through(&self, missing: Vec<&NeededLayer>, wanted: usize, shared: &Shared<'_>) {
         let (jobs, queue) = channel::<Job>();
         let queue = Mutex::new(queue);
         std::thread::scope(|scope| {
             for begun in 0..wanted {
-                match threads::start(scope, || self.work(&shared, &queue)) {
+                match threads::start(scope, || self.work(shared, &queue)) {
                     Ok(_) => {}
                     Err(failure) if begun == 0 => return shared.fail(failure),
                     Err(_) => break,
@@ -175,9 +154,9 @@ impl LayerStore {
             }
             let mut patience = self.config.lock_patience;
             for layer in missing {
-                let lock = match self.lock_layer(layer, patience, &shared) {
+                let lock = match self.lock_layer(layer, patience, shared) {
                     Ok(Turn::Present) => {
-                        progress.layer(&layer.blob.digest, LayerProgress::Present);
+                        shared.progress.layer(&layer.blob.digest, LayerProgress::Present);
                         continue;
                     }
                     Ok(Turn::Locked(lock)) => Some(lock),
@@ -198,14 +177,6 @@ impl LayerStore {
             }
             drop(jobs);
         });
-        let outcome = shared.outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
-        match outcome.failure {
-            Some(failure) => Err(failure),
-            None => {
-                held.layers.extend(outcome.done);
-                Ok(())
-            }
-        }
     }
 
     /// Waits for a layer's lock.
@@ -259,7 +230,9 @@ impl LayerStore {
         shared.progress.layer(digest, LayerProgress::Started { size: layer.blob.size });
         let before = AtomicU64::new(0);
         let heard = |bytes: u64| {
-            shared.heartbeat.advance(bytes.saturating_sub(before.swap(bytes, Ordering::Relaxed)));
+            let more = bytes.saturating_sub(before.swap(bytes, Ordering::Relaxed));
+            shared.heartbeat.advance(more);
+            shared.early_sync.advance(more);
             shared.progress.layer(digest, LayerProgress::Advanced { bytes });
         };
         let means = Means {
@@ -324,8 +297,9 @@ impl LayerStore {
             blob: known_blob,
             blob_size: streamed.blob_size,
         };
-        let held = HeldLayer::new(staged, lock, streamed.unpacked, record);
-        Ok(HeldLayer { base: layer.base.clone(), ..held })
+        let mut held = HeldLayer::new(staged, lock, streamed.unpacked, record);
+        held.base.clone_from(&layer.base);
+        Ok(held)
     }
 
     /// Fetches a layer that is there already, without its lock, as nobody else does so.
@@ -341,6 +315,7 @@ impl LayerStore {
             budget: self.budget()?,
             stop: AtomicBool::new(false),
             heartbeat: Heartbeat::default(),
+            early_sync: EarlySync::default(),
             processors: processors(),
             layers: 1,
             outcome: Mutex::default(),

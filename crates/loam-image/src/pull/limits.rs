@@ -4,7 +4,8 @@ use std::error::Error as _;
 
 use loam_model::{ErrorKind, Failure, Reason, Result};
 
-use super::layers::{Held, NeededLayer};
+use super::held::Held;
+use super::layers::NeededLayer;
 use crate::document::Manifest;
 use crate::unpack::UnpackError;
 use crate::{LayerStore, catalog};
