@@ -1,8 +1,7 @@
-//! Network namespaces: opened by path with a check of what the path is, and entered on a thread made for it.
+//! Network namespaces: opened by path with a check of what the path is, and entered by the calling thread for a while.
 
 use std::fs::File;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -11,6 +10,8 @@ use rustix::thread::LinkNameSpaceType;
 
 /// The magic number of the file system that namespaces are files of (magic.h, `NSFS_MAGIC`).
 const NSFS_MAGIC: u64 = 0x6e73_6673;
+/// The network namespace that the calling thread is in.
+const OWN: &str = "/proc/thread-self/ns/net";
 
 /// Why a namespace can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -27,12 +28,9 @@ pub enum NamespaceError {
     /// It can't be entered.
     #[error("entering it failed")]
     Enter(#[source] Errno),
-    /// The thread that enters it can't be made.
-    #[error("making a thread failed")]
-    Thread(#[source] io::Error),
-    /// The thread that entered it ended badly.
-    #[error("the thread inside it ended early")]
-    Died,
+    /// There would be no way back.
+    #[error("the thread's own network namespace can't be opened")]
+    NoReturn(#[source] Errno),
 }
 
 impl NamespaceError {
@@ -53,7 +51,7 @@ impl Namespace {
     /// Opens the namespace at a path such as `/proc/PID/ns/net`; it must not be the caller's own.
     pub fn open(path: &Path) -> Result<Self, NamespaceError> {
         let namespace = Self::open_any(path)?;
-        let own = rustix::fs::stat("/proc/thread-self/ns/net").map_err(NamespaceError::Open)?;
+        let own = rustix::fs::stat(OWN).map_err(NamespaceError::Open)?;
         let this = rustix::fs::fstat(&namespace.file).map_err(NamespaceError::Open)?;
         if (own.st_dev, own.st_ino) == (this.st_dev, this.st_ino) {
             return Err(NamespaceError::OwnNamespace);
@@ -83,21 +81,32 @@ impl Namespace {
         Ok((found.st_dev, found.st_ino))
     }
 
-    /// Runs a function inside the namespace, on a thread of its own that ends with it: the calling thread never
-    /// leaves its namespace. Files below `/proc/sys/net` that the function opens are the namespace's.
-    pub fn run<T: Send>(&self, function: impl FnOnce() -> T + Send) -> Result<T, NamespaceError> {
-        std::thread::scope(|scope| {
-            let inside = std::thread::Builder::new().name("netns".into()).stack_size(256 << 10).spawn_scoped(
-                scope,
-                || {
-                    let fd = self.file.as_fd();
-                    rustix::thread::move_into_link_name_space(fd, Some(LinkNameSpaceType::Network))
-                        .map_err(NamespaceError::Enter)?;
-                    Ok(function())
-                },
-            );
-            inside.map_err(NamespaceError::Thread)?.join().map_err(|_| NamespaceError::Died)?
-        })
+    /// Runs a function inside the namespace and returns from it, whatever becomes of the function. Files below
+    /// `/proc/sys/net` that the function opens are the namespace's. A thread of its own would take longer to start than
+    /// most functions to run.
+    pub fn run<T>(&self, function: impl FnOnce() -> T) -> Result<T, NamespaceError> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let home = rustix::fs::open(OWN, flags, Mode::empty()).map_err(NamespaceError::NoReturn)?;
+        enter(self.file.as_fd()).map_err(NamespaceError::Enter)?;
+        let _way_back = WayBack { home };
+        Ok(function())
+    }
+}
+
+fn enter(namespace: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))
+}
+
+/// Takes the thread back to its own namespace.
+struct WayBack {
+    home: OwnedFd,
+}
+
+impl Drop for WayBack {
+    fn drop(&mut self) {
+        // Whatever this thread would do to the host's network from here it would do to a container's: a panic ends
+        // the program.
+        enter(self.home.as_fd()).expect("who came from a namespace can enter it again");
     }
 }
 
@@ -126,5 +135,23 @@ mod tests {
         let own = Namespace::open(Path::new("/proc/self/ns/net"));
         assert!(matches!(own, Err(NamespaceError::OwnNamespace)));
         Namespace::open_any(Path::new("/proc/self/ns/net")).expect("any may be opened");
+    }
+    #[test]
+    fn a_thread_is_back_where_it_was_whatever_happens_inside() {
+        loam_testkit::lab::inside(
+            "namespace::tests::a_thread_is_back_where_it_was_whatever_happens_inside",
+            || {
+                let other = loam_testkit::lab::Sandbox::new();
+                let namespace = Namespace::open(&other.path()).expect("there");
+                let here = || std::fs::read_link(OWN).expect("readable");
+                let home = here();
+                let inside = namespace.run(here).expect("can be entered");
+                assert_ne!(inside, home);
+                assert_eq!(here(), home);
+                let panicked = std::panic::catch_unwind(|| namespace.run(|| panic!("inside")));
+                panicked.expect_err("it panicked");
+                assert_eq!(here(), home);
+            },
+        );
     }
 }

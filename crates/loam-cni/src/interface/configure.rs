@@ -1,4 +1,4 @@
-//! A link's addresses, state and routes, set on a thread inside the namespace.
+//! A link's addresses, state and routes, set inside the namespace.
 
 use std::net::IpAddr;
 use std::thread::sleep;
