@@ -15,10 +15,9 @@ use crate::vm;
 const USAGE: &str = "\
 usage: ./x test [--host] [FILTER]…
 
-Passes the unit tests; then, as root, the end-to-end tests on this machine; then those that this machine can't run (for want of
-quotas, AppArmor, systemd, …) on a Debian kernel in an emulated machine, and there the tests of limits once more, as control
-groups of version 2 hold them. A table at the end says where each test ran; one that
-ran nowhere is a failure. ./x vm-test passes all of them there.
+Passes the unit tests; then, as root, the end-to-end tests on this machine; then all of them once more on a Debian kernel in an
+emulated machine, with control groups of version 2, quotas and AppArmor, but for those that an emulator takes minutes for; then
+under systemd those that need it. A table at the end says where each test ran; one that ran nowhere is a failure.
 
   --host  stays on this machine; tests that only a guest can run are named and counted
   FILTER  runs the tests whose names contain it, on this machine alone; ./x vm-test FILTER runs them in a guest

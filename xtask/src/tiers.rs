@@ -23,17 +23,6 @@ use crate::vm::Target;
 pub(crate) use record::keep;
 use summary::Summary;
 
-/// What the names of tests of limits begin with: a container's limits mean the same on either version of control groups,
-/// and the kernel does something else for each.
-const LIMITS: &[&str] = &[
-    "limits::devices::",
-    "limits::kernel::",
-    "limits::memory::",
-    "limits::processes::",
-    "limits::processor::",
-    "limits::statistics::",
-];
-
 /// A machine that runs the end-to-end tests.
 #[derive(Clone, Debug)]
 pub(crate) struct Tier {
@@ -69,15 +58,13 @@ pub(crate) fn report(build: &Build, filters: &[String], passed: &[Tier]) -> Resu
     Ok(())
 }
 
-/// The tests that have run on no tier and that this one can run; and those of limits, when this is the first tier that has
-/// control groups of version 2.
+/// What a guest is asked for after the host: all tests, when none of the guests has been asked for them, then those that have
+/// run on no tier and that this one can run.
 pub(crate) fn left_to(build: &Build, tier: &Tier) -> Result<Vec<String>> {
     let summary = Summary::of(build, &[])?;
     let mut left = summary.left_to(tier);
-    if tier.provides.contains(&Need::CgroupV2) && !Need::CgroupV2.is_met() {
-        left.extend(summary.only_on_host(LIMITS));
-        left.sort();
-        left.dedup();
-    }
+    left.extend(summary.tried_in_no_guest());
+    left.sort();
+    left.dedup();
     Ok(left)
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, symlink};
 use loam_testkit::hostile::{Answer, Image, Server, digest};
 use loam_testkit::registry::Registry;
 use loam_tests::grootfs::{Layout, MAPPED_ROOT, Store};
+use loam_tests::{Need, needs};
 use serde_json::{Value, json};
 
 /// The layout that Guardian writes: the stack's digest is made up, its blob a link to the tar.
@@ -72,6 +73,9 @@ fn a_droplet_lies_below_its_directory_on_the_stack() {
 
 #[test]
 fn a_layer_elsewhere_is_verified_and_may_want_a_certificate() {
+    if !needs::met(&[Need::NativeProcessor]) {
+        return;
+    }
     let store = Store::mapped();
     let tar = Image::tar(&[("file", b"remote")]);
     let registry = Registry::with_client_certificates();

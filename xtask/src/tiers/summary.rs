@@ -80,15 +80,11 @@ impl Summary {
         self.tests.iter().filter(|test| !self.ran(test)).filter(is_able).cloned().collect()
     }
 
-    /// The tests whose names begin with one of these and that have run on the host and nowhere else.
-    pub(super) fn only_on_host(&self, beginnings: &[&str]) -> Vec<String> {
-        let ran_in_guest = |test: &str| {
-            let guests = self.columns.iter().filter(|(tier, _)| tier.name != Tier::host().name);
-            guests.into_iter().any(|(_, record)| record.get(test) == Some(&Outcome::Ran))
-        };
-        let is_one = |test: &&String| beginnings.iter().any(|beginning| test.starts_with(beginning));
-        let only_on_host = |test: &&String| self.ran(test) && !ran_in_guest(test);
-        self.tests.iter().filter(is_one).filter(only_on_host).cloned().collect()
+    /// The tests of which no guest has said anything.
+    pub(super) fn tried_in_no_guest(&self) -> Vec<String> {
+        let guests = || self.columns.iter().filter(|(tier, _)| tier.name != Tier::host().name);
+        let is_untried = |test: &&String| !guests().any(|(_, record)| record.contains_key(*test));
+        self.tests.iter().filter(is_untried).cloned().collect()
     }
 
     fn ran(&self, test: &str) -> bool {

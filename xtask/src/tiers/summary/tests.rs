@@ -47,11 +47,10 @@ fn the_host_alone_leaves_to_guests_what_it_lacks() {
 }
 
 #[test]
-fn what_ran_on_the_host_alone_can_be_had_in_a_guest_too() {
-    assert_eq!(summary(vec![host_record()]).only_on_host(&["r", "q"]), ["run"]);
-    assert_eq!(summary(vec![host_record()]).only_on_host(&["d"]), Vec::<String>::new());
-    let guest = record(&[("run", &[])]);
-    assert_eq!(summary(vec![host_record(), (bare(), guest)]).only_on_host(&["r"]), Vec::<String>::new());
+fn the_first_guest_is_asked_for_all_tests_and_the_next_for_none_of_them() {
+    assert_eq!(summary(vec![host_record()]).tried_in_no_guest(), ["run", "quota", "driver"]);
+    let guest = record(&[("run", &[]), ("driver", LACKS_SYSTEMD)]);
+    assert_eq!(summary(vec![host_record(), (bare(), guest)]).tried_in_no_guest(), ["quota"]);
 }
 
 #[test]
