@@ -42,9 +42,11 @@ pub mod plugins;
 pub mod program;
 pub mod protocol;
 mod records;
+mod removals;
 mod state_file;
 mod sysctl;
 mod unmanaged;
 
 pub use plugins::{Plugin, Role};
 pub use protocol::{CniError, CniResult, Command, Context, Host, LeaseKeeping};
+pub use removals::{HeldRemovals, Removals};

@@ -67,6 +67,7 @@ impl Call<'_> {
     /// tried again.
     pub fn del(&self, previous: Option<&CniResult>) -> Result<(), CallError> {
         let previous = previous.filter(|_| self.list.version >= Version::V0_4_0);
+        let _removed_together = self.host.removals.hold();
         self.list
             .plugins
             .iter()

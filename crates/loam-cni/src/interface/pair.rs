@@ -5,6 +5,7 @@ use rustix::io::Errno;
 use super::{Derived, failed, is_retired, named, retire_pair};
 use crate::netlink::{Batch, NetlinkError, RouteSocket, Veth};
 use crate::protocol::{CniError, Context, ValidAttachments, code};
+use crate::removals::Removals;
 use crate::sysctl;
 
 /// How often a name that is taken by a dying link is tried again.
@@ -76,7 +77,11 @@ pub(crate) fn pair_alias(plugin: &str, context: &Context<'_>) -> String {
 
 /// Removes the pairs with an alias that belong to no valid attachment; and those out of service since a DEL that was
 /// killed.
-pub(crate) fn remove_stray_pairs(alias: &str, valid: &ValidAttachments) -> Result<(), CniError> {
+pub(crate) fn remove_stray_pairs(
+    removals: &Removals,
+    alias: &str,
+    valid: &ValidAttachments,
+) -> Result<(), CniError> {
     let valid: Vec<String> =
         valid.owners().map(|known| Derived::new(known.container, known.interface).host_name).collect();
     let mut socket = RouteSocket::open().map_err(failed("opening a socket"))?;
@@ -85,7 +90,7 @@ pub(crate) fn remove_stray_pairs(alias: &str, valid: &ValidAttachments) -> Resul
         if ours && is_retired(&link) {
             remove_pair(&mut socket, &link.name)?;
         } else if ours && Derived::is_host_name(&link.name) && !valid.contains(&link.name) {
-            retire_pair(&mut socket, &link.name, None)?;
+            retire_pair(&mut socket, removals, &link.name, None)?;
         }
     }
     Ok(())

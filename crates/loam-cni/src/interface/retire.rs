@@ -18,6 +18,7 @@ use super::{Derived, done, failed};
 use crate::namespace::Namespace;
 use crate::netlink::{Batch, Link, RouteSocket};
 use crate::protocol::CniError;
+use crate::removals::Removals;
 
 /// The beginning of the name of a pair out of service, in place of `veth`.
 const RETIRED: &str = "gone";
@@ -28,6 +29,7 @@ const MAX_NAME: usize = 15;
 /// done this way, the kernel's answer is waited for.
 pub(crate) fn retire_pair(
     socket: &mut RouteSocket,
+    removals: &Removals,
     host_name: &str,
     namespace: Option<&Namespace>,
 ) -> Result<bool, CniError> {
@@ -36,14 +38,14 @@ pub(crate) fn retire_pair(
     let Some(link) = look(host_name)? else {
         // Out of service already, by a DEL that was killed then.
         return match look(&retired)?.filter(|link| link.kind == "veth") {
-            Some(link) => remove_by_another(socket, &link).map(|()| true),
+            Some(link) => remove_by_another(socket, removals, &link).map(|()| true),
             None => Ok(false),
         };
     };
     let aside = put_aside(socket, link.index, &retired)
         && namespace.is_none_or(|namespace| put_other_end_aside(namespace, &link, &retired));
     match aside {
-        true => remove_by_another(socket, &link)?,
+        true => remove_by_another(socket, removals, &link)?,
         false => remove(socket, &link)?,
     }
     Ok(true)
@@ -51,18 +53,18 @@ pub(crate) fn retire_pair(
 
 /// Takes a link that stands alone out of service and has it removed by another process; success when there is none. Its
 /// alias stays, by which GC, too, finds one whose removal was killed.
-pub(crate) fn retire_link(socket: &mut RouteSocket, name: &str) -> Result<(), CniError> {
+pub(crate) fn retire_link(socket: &mut RouteSocket, removals: &Removals, name: &str) -> Result<(), CniError> {
     let retired = format!("{RETIRED}{}", &name[name.len().saturating_sub(MAX_NAME - RETIRED.len())..]);
     let mut look = |name: &str| socket.link(name).map_err(failed(format!("looking up `{name}`")));
     let Some(link) = look(name)? else {
         // Out of service already, by a DEL that was killed then.
         return match look(&retired)?.filter(|link| link.kind != "veth") {
-            Some(link) => remove_by_another(socket, &link),
+            Some(link) => remove_by_another(socket, removals, &link),
             None => Ok(()),
         };
     };
     match put_aside(socket, link.index, &retired) {
-        true => remove_by_another(socket, &link),
+        true => remove_by_another(socket, removals, &link),
         false => remove(socket, &link),
     }
 }
@@ -101,14 +103,9 @@ fn put_other_end_aside(namespace: &Namespace, host_end: &Link, name: &str) -> bo
     aside.ok().flatten() == Some(true)
 }
 
-/// Has a link removed by a process that nobody waits for. By its index: its name may be somebody else's by then.
-fn remove_by_another(socket: &mut RouteSocket, link: &Link) -> Result<(), CniError> {
-    let mut batch = Batch::new();
-    batch.delete_link_by_index(link.index);
-    match socket.run_detached(batch) {
-        Ok(()) => Ok(()),
-        Err(_) => remove(socket, link),
-    }
+/// Has a link removed by a process that nobody waits for.
+fn remove_by_another(socket: &mut RouteSocket, removals: &Removals, link: &Link) -> Result<(), CniError> {
+    removals.add(socket, link.index).map_err(failed(format!("removing `{}`", link.name)))
 }
 
 fn remove(socket: &mut RouteSocket, link: &Link) -> Result<(), CniError> {

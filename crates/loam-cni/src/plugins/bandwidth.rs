@@ -136,7 +136,8 @@ fn limit_egress(
 
 /// Removes the link; the rest goes with the veth pair.
 fn del(context: &Context<'_>) -> Result<(), CniError> {
-    retire_link(&mut open()?, &ifb_name(&context.config.name, &context.container_id))
+    let name = ifb_name(&context.config.name, &context.container_id);
+    retire_link(&mut open()?, &context.host.removals, &name)
 }
 
 /// Verifies that the limits are what they were set to.
@@ -188,7 +189,7 @@ fn gc(context: &Context<'_>) -> Result<(), CniError> {
     let mut socket = open()?;
     for link in socket.links().map_err(failed("listing links"))? {
         if link.kind == "ifb" && link.alias == alias(network) && !valid.contains(&link.name) {
-            retire_link(&mut socket, &link.name)?;
+            retire_link(&mut socket, &context.host.removals, &link.name)?;
         }
     }
     Ok(())

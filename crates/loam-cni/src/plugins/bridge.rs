@@ -213,7 +213,7 @@ fn del(context: &Context<'_>) -> Result<(), CniError> {
     let derived = Derived::new(&context.container_id, &context.interface);
     let mut socket = RouteSocket::open().map_err(failed("opening a socket"))?;
     let namespace = context.open_namespace_if_alive()?;
-    if !retire_pair(&mut socket, &derived.host_name, namespace.as_ref())?
+    if !retire_pair(&mut socket, &context.host.removals, &derived.host_name, namespace.as_ref())?
         && let Some(namespace) = namespace
         && let Some(mac) = known_mac(context)
     {
@@ -241,7 +241,7 @@ fn gc(context: &Context<'_>) -> Result<(), CniError> {
     if asks_first {
         give_back()?;
     }
-    remove_stray_pairs(&pair_alias(PLUGIN.name, context), &valid)?;
+    remove_stray_pairs(&context.host.removals, &pair_alias(PLUGIN.name, context), &valid)?;
     if let Some(backend) = config.masquerade {
         masquerade::collect(context, backend)?;
     }

@@ -164,7 +164,7 @@ fn del(context: &Context<'_>) -> Result<(), CniError> {
     let derived = Derived::new(&context.container_id, &context.interface);
     let mut socket = RouteSocket::open().map_err(failed("opening a socket"))?;
     let namespace = context.open_namespace_if_alive()?;
-    if !retire_pair(&mut socket, &derived.host_name, namespace.as_ref())?
+    if !retire_pair(&mut socket, &context.host.removals, &derived.host_name, namespace.as_ref())?
         && let Some(mac) = known_mac(context)
         && let Some(namespace) = namespace
     {
@@ -217,7 +217,8 @@ fn check(context: &Context<'_>) -> Result<(), CniError> {
 /// Removes the network's pairs, and the addresses, of all attachments that are not valid.
 fn gc(context: &Context<'_>) -> Result<(), CniError> {
     let config = InterfaceConfig::read(context)?;
-    remove_stray_pairs(&pair_alias(PLUGIN.name, context), &context.config.valid_attachments()?)?;
+    let valid = context.config.valid_attachments()?;
+    remove_stray_pairs(&context.host.removals, &pair_alias(PLUGIN.name, context), &valid)?;
     if let Some(backend) = Config::read(context).ok().and_then(|config| config.masquerade) {
         masquerade::collect(context, backend)?;
     }

@@ -8,6 +8,7 @@ use super::config::PluginConfig;
 use super::error::{CniError, code};
 use crate::namespace::{Namespace, NamespaceError};
 use crate::nftables::SocketPool;
+use crate::removals::Removals;
 
 /// What the caller is to the plugins: where state is kept, and what they may do for it.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct Host {
     pub own_namespace_allowed: bool,
     /// Sockets that are kept open between calls, all of them from one network namespace.
     pub sockets: SocketPool,
+    /// Links that are to be removed, of the same network namespace.
+    pub removals: Removals,
     /// Who keeps the leases of `dhcp`.
     pub leases: LeaseKeeping,
 }
@@ -52,6 +55,7 @@ impl Default for Host {
             with_loopback: false,
             own_namespace_allowed: false,
             sockets: SocketPool::default(),
+            removals: Removals::default(),
             leases: LeaseKeeping::default(),
         }
     }
