@@ -64,6 +64,7 @@ fn answer(words: impl IntoIterator<Item = OsString>, host: &dyn Host) -> Result<
         Ok(arguments) => arguments,
         Err(help) => return Ok(help),
     };
+    host.check()?;
     let config = Config::read(&arguments.global)?;
     lager::start(&config)?;
     let session = Session { config, host };

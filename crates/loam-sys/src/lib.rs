@@ -27,9 +27,8 @@ mod process_stat;
 mod processes;
 mod processor_time;
 pub mod project_quota;
+mod refusals;
 mod resolution;
-#[cfg(test)]
-mod sandbox;
 mod scheduling;
 mod signal_queue;
 mod tap;
@@ -56,6 +55,7 @@ pub use panics::end_at_panic;
 pub use process_stat::{Stat, process_stat, start_time};
 pub use processes::{open_process, send_signal};
 pub use processor_time::{processor_time, processor_time_of_children};
+pub use refusals::refuse_calls;
 pub use resolution::{open_in_root, openat2};
 pub use scheduling::{SchedulerSettings, set_io_priority, set_personality, set_scheduler};
 pub use signal_queue::SignalQueue;

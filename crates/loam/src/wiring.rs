@@ -164,7 +164,6 @@ impl Wiring {
         if let Some(database) = self.database.get() {
             return Ok(database);
         }
-        check_kernel()?;
         require_root()?;
         let root = self.root()?;
         make_directory(&root)?;
@@ -190,7 +189,7 @@ fn require_root() -> Result<(), Failure> {
 }
 
 /// Refuses a kernel that is too old.
-fn check_kernel() -> Result<(), Failure> {
+pub(crate) fn check_kernel() -> Result<(), Failure> {
     match kernel::objection(&kernel::release()) {
         None => Ok(()),
         Some(objection) => Err(Failure::new(ErrorKind::Unsupported, objection)),

@@ -22,6 +22,8 @@ pub(crate) struct Host {
     pub(crate) swappiness: bool,
     /// The sizes of huge pages that this kernel has, as the runtime specification writes them.
     pub(crate) hugepages: Vec<String>,
+    /// Whether the kernel, or a sandbox, refuses the newer mount calls.
+    pub(crate) lacks_mount_calls: bool,
     /// This process's `oom_score_adj`.
     pub(crate) oom_score_adjust: i32,
     /// The processors that count how often they were throttled.
@@ -42,6 +44,7 @@ impl Host {
             controllers: cgroup::available_controllers(),
             swappiness: Path::new("/sys/fs/cgroup/memory/memory.swappiness").exists(),
             hugepages: hugepage_sizes(Path::new("/sys/kernel/mm/hugepages")),
+            lacks_mount_calls: !loam_sys::features::has_mount_api(),
             oom_score_adjust: text("/proc/self/oom_score_adj").trim().parse().unwrap_or(0),
             throttled_processors: throttled_processors(),
             apparmor: AppArmor::detect(),
