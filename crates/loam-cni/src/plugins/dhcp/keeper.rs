@@ -19,7 +19,7 @@ mod start;
 use std::io::Write;
 use std::path::Path;
 
-use loam_sys::kernel;
+use loam_sys::{kernel, without_error_numbers};
 
 pub(super) use records::directory as records_directory;
 
@@ -58,7 +58,7 @@ pub(crate) fn main(
     match ended {
         Ok(()) => Ok(0),
         Err(error) => {
-            writeln!(errors, "dhcp: {error}")?;
+            writeln!(errors, "dhcp: {}", without_error_numbers(&error))?;
             Ok(1)
         }
     }
