@@ -49,6 +49,13 @@ fn without_root_s_rights_it_says_so() {
     host.sh(&format!("chmod 755 {0} {0}/.. {1}", host.scratch().display(), copied.display())).ok();
     let ran = host.sh(&line.replacen(&words[0], copied.to_str().unwrap(), 1));
     ran.refused(125, "root");
+    // What only root can find out is not guessed.
+    let info = line.replacen(&words[0], copied.to_str().unwrap(), 1).replace("run --rm hello", "info");
+    let info = host.sh(&info);
+    for feature in ["mount-api", "layer-descriptors", "lowerdir+", "idmapped-mounts"] {
+        let row = info.ok().lines().find(|line| line.starts_with(feature)).unwrap();
+        assert!(row.ends_with("unknown: only root can find out"), "{row}");
+    }
     host.finish();
 }
 

@@ -98,23 +98,21 @@ impl Cgroup {
 }
 
 /// Whether cgroups of this host can be killed at once. The root has no such file: a cgroup below it is asked, or, when
-/// there is none, one that is made for that.
-pub(crate) fn can_kill_at_once(layout: &Layout) -> bool {
-    let Some(v2) = layout.v2().filter(|_| !Feature::CgroupKill.is_off()) else { return false };
+/// there is none, one that is made for that; `None` when that may not be made.
+pub(crate) fn can_kill_at_once(layout: &Layout) -> Option<bool> {
+    let Some(v2) = layout.v2().filter(|_| !Feature::CgroupKill.is_off()) else { return Some(false) };
     let below = fs::read_dir(&v2.mount).into_iter().flatten().flatten();
     let mut directories = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     if let Some(directory) = directories.next() {
-        return directory.path().join(KILL_AT_ONCE).exists();
+        return Some(directory.path().join(KILL_AT_ONCE).exists());
     }
     let made = v2.mount.join(format!("loam-probe-{}", std::process::id()));
-    if fs::create_dir(&made).is_err() {
-        return false;
-    }
+    fs::create_dir(&made).ok()?;
     let has = made.join(KILL_AT_ONCE).exists();
     if let Err(error) = fs::remove_dir(&made) {
         tracing::debug!(%error, "a cgroup that was made for a look stays");
     }
-    has
+    Some(has)
 }
 
 /// Whether a version 2 cgroup has processes, here or below; one that is gone has none.

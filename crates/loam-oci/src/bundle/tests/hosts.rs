@@ -65,6 +65,22 @@ fn without_the_mount_calls_another_runtime_gets_what_it_can_do() {
 }
 
 #[test]
+fn processors_and_memory_nodes_must_be_there() {
+    let host = Host { processors: "0-1,3".parse().ok(), memory_nodes: "0".parse().ok(), ..super::host() };
+    let mut case = Case::default();
+    case.spec.limits.cpuset_cpus = Some("1,3".into());
+    case.spec.limits.cpuset_mems = Some("0".into());
+    case.bundle_on(&host).expect("all are there");
+    case.spec.limits.cpuset_cpus = Some("1-2".into());
+    let refused = case.bundle_on(&host).expect_err("one is not");
+    assert_eq!(refused.chain(), "processor list `1-2` is not possible: this host has `0-1,3`");
+    case.spec.limits.cpuset_cpus = None;
+    case.spec.limits.cpuset_mems = Some("0-1".into());
+    let refused = case.bundle_on(&host).expect_err("one is not");
+    assert_eq!(refused.chain(), "memory node list `0-1` is not possible: this host has `0`");
+}
+
+#[test]
 fn files_are_not_relabelled_where_selinux_runs() {
     let labelled = Host { selinux: Some(Selinux::default()), ..super::host() };
     let mut case = Case::default();

@@ -36,7 +36,7 @@ pub(super) fn look(report: &HostReport, ways: &MountWays) -> Vec<FeatureState> {
         Feature::LayersByDescriptor => ways.layers_by_descriptor,
         Feature::LowerdirPlus => ways.lowerdir_plus,
         Feature::IdmappedMounts => ways.idmapped_mounts,
-        Feature::CgroupKill => Some(report.cgroup_kill),
+        Feature::CgroupKill => report.cgroup_kill,
         Feature::Openat2 => Some(has_openat2()),
         Feature::Pidfd => Some(has_pidfd()),
         Feature::Clone3 => Some(has_clone3()),
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn what_was_found_is_said() {
-        let report = HostReport { cgroup_kill: false, ..HostReport::look() };
+        let report = HostReport { cgroup_kill: Some(false), ..HostReport::look() };
         let ways =
             MountWays { lowerdir_plus: Some(true), layers_by_descriptor: Some(false), idmapped_mounts: None };
         let rows: Vec<_> = look(&report, &ways).iter().map(FeatureState::row).collect();

@@ -137,7 +137,7 @@ mod tests {
         let report = HostReport {
             cgroups: CgroupLayout::Absent,
             controllers: Vec::new(),
-            cgroup_kill: false,
+            cgroup_kill: Some(false),
             apparmor: None,
             selinux: false,
             missing_capabilities: Vec::new(),
