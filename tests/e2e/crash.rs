@@ -138,17 +138,3 @@ fn settle_deletes_what_a_killed_pull_left() {
     assert_eq!(staged(), "");
     host.finish();
 }
-
-#[test]
-fn settling_sweeps_what_interrupted_pulls_left() {
-    let host = Host::with_small_image();
-    let (staging, layers) = (host.root().join("staging/left"), host.root().join("layers/left"));
-    for directory in [&staging, &layers] {
-        std::fs::create_dir_all(directory.join("diff/etc")).unwrap();
-    }
-    let whole = std::fs::read_dir(host.root().join("layers")).unwrap().count() - 1;
-    host.loam(&["settle"]).ok();
-    assert!(!staging.exists() && !layers.exists());
-    assert_eq!(std::fs::read_dir(host.root().join("layers")).unwrap().count(), whole);
-    host.finish();
-}
