@@ -70,7 +70,9 @@ fn a_copy_that_stalls_does_not_keep_its_container_from_removal() {
         ));
         assert_eq!(waiting.code, 124, "{waiting:?}");
         assert!(waiting.stderr.contains("which is changing container `c`"), "{waiting:?}");
-        assert!(waiting.stderr.starts_with("waiting for process ") && waiting.stderr.lines().count() == 1);
+        assert!(
+            waiting.stderr.starts_with("note: waiting for process ") && waiting.stderr.lines().count() == 1
+        );
         assert!(begin.elapsed() < Duration::from_secs(20));
         let begin = Instant::now();
         host.loam_with(&[("LOAM_WITHOUT", without)], &["rm", "-f", "c"]).ok();

@@ -1,14 +1,18 @@
 //! Every kernel feature that has another way: the main job comes to the same with the feature turned off.
 
-use loam_tests::{Host, Need, needs};
+mod sandbox;
+
+use loam_tests::{Host, Need, Ran, needs};
 
 /// What a person does with containers, with this feature turned off; gives everything that was said.
 fn main_job(feature: &str, runtime: &[&str]) -> Vec<String> {
+    main_job_by(runtime, |host, arguments| host.loam_with(&[("LOAM_WITHOUT", feature)], arguments))
+}
+
+/// The same with another way to run `loam`.
+fn main_job_by(runtime: &[&str], run: impl Fn(&Host, &[&str]) -> Ran) -> Vec<String> {
     let host = Host::new();
-    let loam = |arguments: &[&str]| {
-        let ran = host.loam_with(&[("LOAM_WITHOUT", feature)], arguments);
-        ran.ok().to_owned()
-    };
+    let loam = |arguments: &[&str]| run(&host, arguments).ok().to_owned();
     let image = format!("oci:{}", loam_testkit::images::small().display());
     loam(&["pull", "--quiet", &image]);
     loam(&["tag", &loam(&["images", "-q"]), "small"]);
@@ -66,14 +70,16 @@ fn without_any_one_feature_the_main_job_comes_to_the_same() {
         return;
     }
     let expected = expected();
-    for feature in ["layer-descriptors", "lowerdir+", "idmapped-mounts", "cgroup.kill", "openat2", "pidfd"] {
+    let features =
+        ["layer-descriptors", "lowerdir+", "idmapped-mounts", "cgroup.kill", "openat2", "pidfd", "clone3"];
+    for feature in features {
         assert_eq!(main_job(feature, &[]), expected, "without {feature}");
     }
 }
 
 #[test]
 fn without_all_of_them_too() {
-    let all = "layer-descriptors,lowerdir+,idmapped-mounts,cgroup.kill,openat2,pidfd";
+    let all = "layer-descriptors,lowerdir+,idmapped-mounts,cgroup.kill,openat2,pidfd,clone3";
     assert_eq!(main_job(all, &[]), expected());
 }
 
@@ -84,6 +90,10 @@ fn without_the_mount_calls_another_runtime_does_it() {
     let ran = host.loam_with(&[("LOAM_WITHOUT", "mount-api")], &["run", "--rm", "small", "true"]);
     ran.refused(125, "mount calls");
     assert!(ran.stderr.contains("--runtime crun"), "{ran:?}");
+    // Neither is a container made that could not be started.
+    host.loam_with(&[("LOAM_WITHOUT", "mount-api")], &["create", "small", "true"])
+        .refused(125, "mount calls");
+    assert_eq!(host.loam(&["ps", "-aq"]).ok(), "");
     host.finish();
 }
 
@@ -143,7 +153,7 @@ fn what_is_turned_off_shows_and_must_exist() {
     let off: Vec<_> =
         features.iter().filter(|one| one["state"] == "turned-off").map(|one| &one["name"]).collect();
     assert_eq!(off, ["openat2", "pidfd"]);
-    assert_eq!(features.len(), 7);
+    assert_eq!(features.len(), 8);
     assert!(host.loam(&["info"]).ok().contains("openat2"));
     host.loam_with(&[("LOAM_WITHOUT", "openat2,openat3")], &["ps"]).refused(125, "openat3");
     host.finish();

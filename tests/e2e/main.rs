@@ -25,6 +25,7 @@ mod modules;
 mod network;
 mod network_bench;
 mod networks;
+mod old_kernel;
 mod power;
 mod push;
 mod python_image;

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::path::Path;
 
+use loam_sys::kernel;
 use serde_json::{Value, json};
 
 use crate::plugins::{Plugin, dhcp, tuning};
@@ -85,6 +86,9 @@ fn answer<V: Fn(&str) -> Option<String>>(
             "supportedVersions": plugin.versions().map(Version::as_str).collect::<Vec<_>>(),
         });
         return Ok(Answer::Value(value));
+    }
+    if let Some(objection) = kernel::objection(&kernel::release()) {
+        return Err(CniError::new(code::UNSUPPORTED_KERNEL, objection));
     }
     let mut bytes = Vec::new();
     input

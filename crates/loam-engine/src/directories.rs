@@ -1,21 +1,16 @@
-//! The two directories of a container: where they are, how they are made, and how they are removed.
-//!
-//! Removal never follows a symbolic link and never crosses into a mount (openat2(2), `RESOLVE_NO_XDEV`): a shim mounts
-//! volumes of the host below the run directory, in a mount namespace of its own; should such a mount ever be seen from
-//! here, its contents are not ours.
+//! The two directories of a container: where they are, and how they are made.
 
-use std::ffi::CStr;
+mod removal;
+
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use loam_model::{ContainerId, ErrorKind, Failure, Result};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, openat, unlinkat};
-use rustix::io::Errno;
 
 use crate::config::EngineConfig;
+use removal::remove;
 
 /// The mode of directories that the root user of a user namespace must pass.
 const PASSABLE: u32 = 0o711;
@@ -179,62 +174,6 @@ fn ids(directory: &Path) -> Result<Vec<ContainerId>> {
     };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     Ok(names.filter_map(|name| name.parse().ok()).collect())
-}
-
-/// Removes the directory `name` in `parent` with all that is in it; entries named in `keep` stay, and then the
-/// directory too.
-fn remove(parent: &Path, name: &str, keep: &[&str]) -> Result<()> {
-    let attempt = || -> rustix::io::Result<()> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let Some(parent) = present(openat(CWD, parent, flags, Mode::empty()))? else { return Ok(()) };
-        let Some(directory) = present(open_below(parent.as_fd(), name))? else { return Ok(()) };
-        remove_contents(&directory, keep)?;
-        if keep.is_empty() {
-            present(unlinkat(&parent, name, AtFlags::REMOVEDIR))?;
-        }
-        Ok(())
-    };
-    attempt().map_err(|errno| failure(&parent.join(name), "can't be removed", errno.into()))
-}
-
-fn remove_contents(directory: &OwnedFd, keep: &[&str]) -> rustix::io::Result<()> {
-    let entries: Vec<_> = Dir::read_from(directory)?.collect::<rustix::io::Result<_>>()?;
-    for entry in entries {
-        let name = entry.file_name();
-        if matches!(name.to_bytes(), b"." | b"..")
-            || keep.iter().any(|kept| kept.as_bytes() == name.to_bytes())
-        {
-            continue;
-        }
-        match entry.file_type() {
-            FileType::Directory => remove_directory(directory, name)?,
-            _ => drop(present(unlinkat(directory, name, AtFlags::empty()))?),
-        }
-    }
-    Ok(())
-}
-
-fn remove_directory(parent: &OwnedFd, name: &CStr) -> rustix::io::Result<()> {
-    if let Some(directory) = present(open_below(parent.as_fd(), name))? {
-        remove_contents(&directory, &[])?;
-        present(unlinkat(parent, name, AtFlags::REMOVEDIR))?;
-    }
-    Ok(())
-}
-
-fn open_below<P: rustix::path::Arg + Copy>(parent: BorrowedFd<'_>, name: P) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    loam_sys::openat2(parent, name, flags, Mode::empty(), resolve)
-}
-
-/// Makes nothing out of a thing that is not there.
-fn present<T>(result: rustix::io::Result<T>) -> rustix::io::Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(errno),
-    }
 }
 
 #[cfg(test)]

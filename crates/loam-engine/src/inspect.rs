@@ -222,3 +222,21 @@ fn in_order<S: Serializer>(
     }
     value.serialize(serializer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_in_the_order_of_their_names() {
+        let names = ["CAP_SETUID", "CAP_CHOWN", "CAP_NET_RAW", "CAP_KILL", "CAP_AUDIT_WRITE", "CAP_MKNOD"];
+        let sets = serde_json::json!({ "bounding": names, "effective": names });
+        let capabilities = serde_json::from_value(sets).expect("sets of capabilities");
+        let settings = EffectiveSettings { capabilities, ..EffectiveSettings::default() };
+        let shown = serde_json::to_value(&settings).expect("plain data");
+        let mut sorted = names;
+        sorted.sort_unstable();
+        assert_eq!(shown["capabilities"]["bounding"], serde_json::json!(sorted));
+        assert_eq!(shown["capabilities"]["effective"], serde_json::json!(sorted));
+    }
+}

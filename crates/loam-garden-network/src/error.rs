@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use loam_model::Failure;
+use loam_sys::without_error_numbers;
 
 /// Why an action failed.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +90,6 @@ impl NetworkerError {
             text = format!("{text}: {cause}");
             next = cause.source();
         }
-        text
+        without_error_numbers(&text).into_owned()
     }
 }

@@ -36,6 +36,9 @@ pub type ExitCode = u8;
 
 /// The machine that the door stands on.
 pub trait Host {
+    /// Whether the machine can do any of it: its kernel may be too old.
+    fn check(&self) -> Result<()>;
+
     /// Opens the network seam, and makes the network of the options when it does not exist.
     fn network(&self, options: &NetworkOptions) -> Result<Box<dyn NetworkRules>>;
 }
@@ -49,7 +52,9 @@ pub fn run(
     errors: &mut dyn Write,
 ) -> ExitCode {
     let answered = match Arguments::read(words) {
-        Ok(Ok(arguments)) => action::run(&arguments, host, input),
+        Ok(Ok(arguments)) => {
+            host.check().map_err(Into::into).and_then(|()| action::run(&arguments, host, input))
+        }
         Ok(Err(help)) => Ok(Some(help)),
         Err(error) => Err(error),
     };

@@ -23,6 +23,9 @@ impl std::fmt::Debug for OpenStore {
 
 /// The machine: stores by their directories, and mounts in the namespace that this process is in.
 pub trait Host {
+    /// Whether the machine can do any of it: its kernel may be too old.
+    fn check(&self) -> Result<()>;
+
     /// Opens the store of a directory, which is there.
     fn open(&self, store: &Path) -> Result<OpenStore>;
 

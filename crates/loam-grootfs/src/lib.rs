@@ -38,6 +38,8 @@ use std::io::{self, Write};
 pub use arguments::definition;
 pub use host::{Host, OpenStore};
 
+use loam_sys::without_error_numbers;
+
 use arguments::Arguments;
 use command::Session;
 use config::Config;
@@ -49,7 +51,7 @@ pub type ExitCode = u8;
 pub fn run(words: impl IntoIterator<Item = OsString>, host: &dyn Host, out: &mut dyn Write) -> ExitCode {
     let (text, exit) = match answer(words, host) {
         Ok(text) => (text, 0),
-        Err(error) => (error.to_string(), 1),
+        Err(error) => (without_error_numbers(&error.to_string()).into_owned(), 1),
     };
     let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     let written = write!(out, "{text}{end}").and_then(|()| out.flush());
@@ -64,6 +66,7 @@ fn answer(words: impl IntoIterator<Item = OsString>, host: &dyn Host) -> Result<
         Ok(arguments) => arguments,
         Err(help) => return Ok(help),
     };
+    host.check()?;
     let config = Config::read(&arguments.global)?;
     lager::start(&config)?;
     let session = Session { config, host };

@@ -36,9 +36,9 @@ const XFS: u64 = 0x5846_5342;
 const EXT4: u64 = 0xef53;
 const BTRFS: u64 = 0x9123_683e;
 
-/// The limited place of one snapshot.
+/// A snapshot with a limit on what may be written to it.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct LimitedSnapshot {
     /// `snapshots/CONTAINER`.
     pub(crate) path: PathBuf,
     /// Its limit in bytes.
@@ -49,30 +49,30 @@ pub(crate) struct Place {
 
 /// A way to limit what is written below a directory.
 ///
-/// Life: [`make`](Self::make) makes the place with the limit in force, the caller fills it with `upper` and `work`, and
+/// Life: [`make`](Self::make) makes the snapshot with the limit in force, the caller fills it with `upper` and `work`, and
 /// [`seal`](Self::seal) makes it count; until then [`is_whole`](Self::is_whole) says no, and [`remove`](Self::remove)
 /// takes away what there is, as it does later, at any point, any number of times.
 pub(crate) trait DiskQuota: fmt::Debug {
-    /// Makes the place, of which there is nothing, and gives the directory in which `upper` and `work` are to be made.
-    fn make(&self, place: &Place) -> Result<OwnedFd>;
+    /// Makes the snapshot, of which there is nothing, and gives the directory in which `upper` and `work` are to be made.
+    fn make(&self, snapshot: &LimitedSnapshot) -> Result<OwnedFd>;
 
-    /// Makes a place whole whose directory has been filled and closed; with `sync` it survives a power cut.
-    fn seal(&self, place: &Place, sync: bool) -> Result<()>;
+    /// Makes a snapshot whole whose directory has been filled and closed; with `sync` it survives a power cut.
+    fn seal(&self, snapshot: &LimitedSnapshot, sync: bool) -> Result<()>;
 
-    /// Gives a whole place its limit anew, which is another than the one that it has.
-    fn change(&self, place: &Place) -> Result<()>;
+    /// Gives a whole snapshot its limit anew, which is another than the one that it has.
+    fn change(&self, snapshot: &LimitedSnapshot) -> Result<()>;
 
-    /// Whether the place was made to the end.
-    fn is_whole(&self, place: &Place) -> bool;
+    /// Whether the snapshot was made to the end.
+    fn is_whole(&self, snapshot: &LimitedSnapshot) -> bool;
 
-    /// The disk file that has to be mounted to get at `upper` and `work`; `None` when they lie below the place's path.
-    fn disk(&self, place: &Place) -> Option<PathBuf>;
+    /// The disk file that has to be mounted to get at `upper` and `work`; `None` when they lie below the snapshot's path.
+    fn disk(&self, snapshot: &LimitedSnapshot) -> Option<PathBuf>;
 
-    /// Bytes that the place holds; `None` when only the mounts of a running container tell.
-    fn used(&self, place: &Place) -> Result<Option<u64>>;
+    /// Bytes that the snapshot holds; `None` when only the mounts of a running container tell.
+    fn used(&self, snapshot: &LimitedSnapshot) -> Result<Option<u64>>;
 
-    /// Removes the place with everything in it and everything that counts it. Success when there is nothing.
-    fn remove(&self, place: &Place) -> Result<()>;
+    /// Removes the snapshot with everything in it and everything that counts it. Success when there is nothing.
+    fn remove(&self, snapshot: &LimitedSnapshot) -> Result<()>;
 }
 
 /// The quota of this mechanism.
@@ -110,25 +110,25 @@ pub(crate) fn mechanism(directory: BorrowedFd<'_>) -> QuotaMechanism {
 /// there is nothing.
 pub(crate) fn remove_buried(path: &Path, places: &Places) -> Result<()> {
     project::lift(path)?;
-    if btrfs::is_place(path) {
-        let place = Place { path: path.to_owned(), bytes: 0, project: None };
-        return BtrfsQuota::new(places.clone()).remove(&place);
+    if btrfs::is_subvolume_at(path) {
+        let snapshot = LimitedSnapshot { path: path.to_owned(), bytes: 0, project: None };
+        return BtrfsQuota::new(places.clone()).remove(&snapshot);
     }
     crate::staging::delete(path)
 }
 
-/// Makes the directory of a place, with those above it where they are missing.
-fn make_place(path: &Path) -> Result<OwnedFd> {
+/// Makes the directory of a snapshot, with those above it where they are missing.
+fn make_named(path: &Path) -> Result<OwnedFd> {
     make_directory(path)?;
-    open_place(path)
+    open_named(path)
 }
 
-fn open_place(path: &Path) -> Result<OwnedFd> {
+fn open_named(path: &Path) -> Result<OwnedFd> {
     open_directory(path)
         .map_err(|error| crate::error::failed(format!("`{}` can't be opened", path.display()), error))
 }
 
-/// The directory that holds a place, which stays when the place goes.
-fn above(place: &Place) -> &Path {
-    place.path.parent().unwrap_or(Path::new("/"))
+/// The directory that holds a snapshot, which stays when the snapshot goes.
+fn above(snapshot: &LimitedSnapshot) -> &Path {
+    snapshot.path.parent().unwrap_or(Path::new("/"))
 }

@@ -64,7 +64,7 @@ impl LayerStore {
         self.fill(&directory, path, top)
     }
 
-    /// Makes a place with a limit, and both directories in it.
+    /// Makes a snapshot with a limit, and both directories in it.
     fn make_limited(
         &self,
         path: &Path,
@@ -73,18 +73,18 @@ impl LayerStore {
         ephemeral: bool,
     ) -> Result<()> {
         let quota = quota::quota(limit.mechanism, &self.places);
-        let place = limit.place(path);
-        if quota.is_whole(&place) {
+        let snapshot = limit.on(path);
+        if quota.is_whole(&snapshot) {
             return Ok(());
         }
         if path.exists() {
             // Half made, by a process that died.
-            quota.remove(&place)?;
+            quota.remove(&snapshot)?;
         }
-        let directory = quota.make(&place)?;
+        let directory = quota.make(&snapshot)?;
         self.fill(&directory, path, recorded.top.as_deref())?;
         drop(directory);
-        quota.seal(&place, !ephemeral)
+        quota.seal(&snapshot, !ephemeral)
     }
 
     /// Makes the two directories of the snapshot at `path` in this directory.
@@ -122,9 +122,8 @@ impl LayerStore {
         let Some(layers) = self.snapshot_layers(container)? else { return Err(no_snapshot(container)) };
         let lower = self.lower(&layers.directories);
         let path = self.snapshot_path(container);
-        let disk = layers
-            .limit
-            .and_then(|limit| quota::quota(limit.mechanism, &self.places).disk(&limit.place(&path)));
+        let disk =
+            layers.limit.and_then(|limit| quota::quota(limit.mechanism, &self.places).disk(&limit.on(&path)));
         let above = if disk.is_some() { PathBuf::new() } else { path };
         Ok(RootfsPlan {
             lower,
@@ -166,8 +165,8 @@ impl LayerStore {
     /// What a snapshot with a limit holds.
     pub(crate) fn limited_usage(&self, container: &ContainerId) -> Result<Option<DiskUsage>> {
         let Some(limit) = self.snapshot_limit(container)? else { return Ok(None) };
-        let place = limit.place(&self.snapshot_path(container));
-        let used = quota::quota(limit.mechanism, &self.places).used(&place)?;
+        let snapshot = limit.on(&self.snapshot_path(container));
+        let used = quota::quota(limit.mechanism, &self.places).used(&snapshot)?;
         Ok(Some(DiskUsage { limit: limit.bytes, used, mechanism: limit.mechanism }))
     }
 
@@ -175,7 +174,7 @@ impl LayerStore {
         let place = self.snapshot_path(container);
         let disk = self
             .snapshot_limit(container)?
-            .and_then(|limit| quota::quota(limit.mechanism, &self.places).disk(&limit.place(&place)));
+            .and_then(|limit| quota::quota(limit.mechanism, &self.places).disk(&limit.on(&place)));
         if let Some(disk) = disk {
             use std::os::unix::fs::MetadataExt;
             return fs::metadata(&disk)
@@ -196,7 +195,7 @@ impl LayerStore {
         let path = self.snapshot_path(container);
         match self.snapshot_limit(container)? {
             None => self.delete_directories(&path)?,
-            Some(limit) => quota::quota(limit.mechanism, &self.places).remove(&limit.place(&path))?,
+            Some(limit) => quota::quota(limit.mechanism, &self.places).remove(&limit.on(&path))?,
         }
         match self.forget_snapshot(container)? {
             Some(dropped) => self.delete_dropped(&dropped),

@@ -12,6 +12,7 @@ impl From<DiskError> for Failure {
             DiskError::NoLoopDevice { .. } => {
                 (ErrorKind::Unsupported, Some(format!("load the kernel's module `loop`, or {elsewhere}")))
             }
+            DiskError::NoMountCalls { .. } => (ErrorKind::Unsupported, Some(elsewhere.to_owned())),
             DiskError::NoExt4 { .. } => {
                 (ErrorKind::Unsupported, Some(format!("load the kernel's module `ext4`, or {elsewhere}")))
             }
@@ -25,7 +26,7 @@ impl From<DiskError> for Failure {
             None => failure,
         };
         match error {
-            DiskError::InUse { .. } => failure,
+            DiskError::InUse { .. } | DiskError::NoMountCalls { .. } => failure,
             DiskError::Open { source, .. }
             | DiskError::NoLoopDevice { source, .. }
             | DiskError::NoExt4 { source, .. }
@@ -51,6 +52,12 @@ mod tests {
                 ErrorKind::Unsupported,
                 "the disk `/d` can't be mounted: this machine gives no loop device: permission denied",
                 Some("module `loop`"),
+            ),
+            (
+                DiskError::NoMountCalls { path: path.clone() },
+                ErrorKind::Unsupported,
+                "the disk `/d` can't be mounted: this kernel or a sandbox around Loam refuses `fsopen`",
+                Some("file system with quotas"),
             ),
             (
                 DiskError::NoExt4 { path: path.clone(), source: source() },

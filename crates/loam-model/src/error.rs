@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::{fmt, io};
 
+use loam_sys::without_error_numbers;
+
 /// The result of every operation across a seam.
 pub type Result<T> = std::result::Result<T, Failure>;
 
@@ -152,10 +154,10 @@ impl Failure {
         let mut next = self.source();
         while let Some(cause) = next {
             text.push_str(": ");
-            text.push_str(without_number(&cause.to_string()));
+            text.push_str(&cause.to_string());
             next = cause.source();
         }
-        text
+        without_error_numbers(&text).into_owned()
     }
 
     /// Joins what several independent steps of a teardown reported; `None` when all went well.
@@ -168,14 +170,6 @@ impl Failure {
         }
         let kind = first.kind();
         Some(Failure::new(kind, format!("{}; {}", first.chain(), rest.join("; "))))
-    }
-}
-
-/// A cause without the number that the standard library puts behind the kernel's words.
-fn without_number(cause: &str) -> &str {
-    match cause.rsplit_once(" (os error ") {
-        Some((words, number)) if number.strip_suffix(')').is_some_and(|n| n.parse::<i32>().is_ok()) => words,
-        _ => cause,
     }
 }
 
@@ -222,7 +216,9 @@ mod tests {
         let cause = io::Error::from_raw_os_error(2);
         let failure = Failure::new(ErrorKind::NotFound, "`x` can't be read").caused_by(cause);
         assert_eq!(failure.chain(), "`x` can't be read: No such file or directory");
-        assert_eq!(without_number("said (os error x)"), "said (os error x)");
+        let within =
+            Failure::new(ErrorKind::NotFound, format!("{}; and more", io::Error::from_raw_os_error(2)));
+        assert_eq!(within.chain(), "No such file or directory; and more");
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod security;
 use loam_model::oci_spec::runtime::{LinuxBuilder, Process, RootBuilder, Spec, SpecBuilder};
 use loam_model::{
     Bundle, BundleInput, Bundler, CgroupDriver, CgroupPlace, ContainerId, ErrorKind, Failure, Namespace,
-    ProcessSpec, Result, Slice, shown,
+    ProcessSpec, Result, RuntimeChoice, Slice, shown,
 };
 
 pub use namespaces::id_mappings;
@@ -19,7 +19,7 @@ pub use namespaces::id_mappings;
 use crate::cgroup::Cgroup;
 use crate::lsm::{apparmor, selinux};
 use crate::mounts::{self, Mounts};
-use crate::{masks, user};
+use crate::{embedded, masks, user};
 
 pub(crate) use command::clean;
 pub(crate) use host::Host;
@@ -86,12 +86,15 @@ impl Bundler for OciBundler {
 /// Makes the bundle of a container on a host.
 fn bundle(input: &BundleInput<'_>, host: &Host) -> Result<Bundle> {
     let (spec, mut warnings) = (input.spec, Vec::new());
+    if host.lacks_mount_calls && spec.runtime == RuntimeChoice::Embedded {
+        return Err(embedded::lacks_mount_calls());
+    }
     let user = spec.user.as_ref().or(input.image.user.as_ref());
     if let Some(user) = user {
         user::check(user)?;
     }
     security::refuse_relabelling(&spec.mounts, host)?;
-    let Mounts { mounts, preparations, propagation } = mounts::resolve(input, &mut warnings)?;
+    let Mounts { mounts, preparations, propagation } = mounts::resolve(input, host, &mut warnings)?;
     let mut process = process::main(input, host, &mut warnings)?;
     let labels = selinux::resolve(&spec.security.selinux, input.id, input.mapping, host.selinux.as_ref())?;
     process.set_selinux_label(labels.as_ref().map(|labels| labels.process.clone()));

@@ -1,5 +1,6 @@
 //! Lists of processors and of memory nodes, such as `0-2,4` (cpuset(7), "List format").
 
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -23,6 +24,11 @@ impl CpuList {
         self.0.iter().flat_map(Clone::clone)
     }
 
+    /// Whether every number is one of another list's.
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        self.numbers().all(|number| other.0.iter().any(|range| range.contains(&number)))
+    }
+
     /// A set with a bit for each number, the lowest bit of the first byte for 0.
     pub(crate) fn bits(&self) -> Vec<u8> {
         let mut bits = Vec::new();
@@ -32,6 +38,19 @@ impl CpuList {
             bits[byte] |= 1 << bit;
         }
         bits
+    }
+}
+
+impl fmt::Display for CpuList {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, range) in self.0.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            match (range.start(), range.end()) {
+                (first, last) if first == last => write!(formatter, "{comma}{first}")?,
+                (first, last) => write!(formatter, "{comma}{first}-{last}")?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -67,6 +86,9 @@ mod tests {
             assert_eq!(list.bits(), bits, "{text}");
         }
         assert!("65535".parse::<CpuList>().is_ok());
+        let list = |text: &str| text.parse::<CpuList>().expect("a list");
+        assert_eq!(list(" 0-1,3,9-9\n").to_string(), "0-1,3,9");
+        assert!(list("1,3").is_within(&list("0-1,3")) && !list("0-2").is_within(&list("0-1,3")));
         for bad in ["", "a", "0-", "-1", "0,,1", "1,", "+1", "3-1", "65536", "99999999999", "0-1-2"] {
             assert_eq!(bad.parse::<CpuList>(), Err(NoCpuList), "{bad}");
         }

@@ -58,6 +58,7 @@ use container::Container;
 use step::Fault;
 
 pub use haste::hasten_cgroup_joins;
+pub(crate) use init_plan::lacks_mount_calls;
 pub use step::Step;
 
 /// The runtime of one container.

@@ -17,8 +17,8 @@ pub struct HostReport {
     pub cgroups: CgroupLayout,
     /// The controllers that limits can be set with.
     pub controllers: Vec<String>,
-    /// Whether the processes of a cgroup can be killed at once.
-    pub cgroup_kill: bool,
+    /// Whether the processes of a cgroup can be killed at once; `None` when this process may not find out.
+    pub cgroup_kill: Option<bool>,
     /// What becomes of the default AppArmor profile; `None` where the kernel does not run AppArmor.
     pub apparmor: Option<AppArmorProfile>,
     /// Whether the kernel runs SELinux.

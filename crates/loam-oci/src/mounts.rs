@@ -9,7 +9,7 @@ use loam_model::{
     BundleInput, ErrorKind, Failure, MountKind, MountPreparation, MountSpec, Propagation, Result, shown,
 };
 
-use crate::bundle::{clean, has_host_network};
+use crate::bundle::{Host, clean, has_host_network};
 use crate::masks::may_be_covered;
 use bind::Binds;
 
@@ -33,8 +33,8 @@ pub(crate) struct Mounts {
 
 /// Puts the mounts together. One that is asked for replaces a default one of the same place, and one on `/dev` also those
 /// below it.
-pub(crate) fn resolve(input: &BundleInput<'_>, warnings: &mut Vec<String>) -> Result<Mounts> {
-    let mut binds = Binds::new(input);
+pub(crate) fn resolve(input: &BundleInput<'_>, host: &Host, warnings: &mut Vec<String>) -> Result<Mounts> {
+    let mut binds = Binds::new(input, host);
     let mut asked: Vec<Mount> = Vec::new();
     for file in input.files {
         asked.push(binds.engine_file(file));

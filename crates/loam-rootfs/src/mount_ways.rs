@@ -25,6 +25,9 @@ pub struct MountWays {
 impl MountWays {
     /// Tries them with a directory that may become a layer.
     pub fn look(directory: &Path) -> Self {
+        if !rustix::process::geteuid().is_root() {
+            return Self::default();
+        }
         if !has_mount_api() {
             let no = Some(false);
             return Self { layers_by_descriptor: no, lowerdir_plus: no, idmapped_mounts: no };

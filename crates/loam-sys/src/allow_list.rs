@@ -66,13 +66,25 @@ pub struct CheckedCall {
 /// that tries something newer finds its fallback; calls of a foreign architecture end the process. The process must
 /// have given up new privileges, or be allowed to administer the system.
 pub fn allow_only(calls: &[i64], checked: &[CheckedCall]) -> io::Result<()> {
+    load_seccomp_filter(&bytes(&program(calls, checked)), 0)
+}
+
+/// The filter that answers these calls with an error and allows all others.
+pub(crate) fn refusals(calls: &[i64], errno: i32) -> Vec<u8> {
+    let mut steps = vec![step(LOAD, NUMBER_AT)];
+    steps.extend(calls.iter().flat_map(|call| on_call(*call, refusal(errno))));
+    steps.push(step(RETURN, ALLOW));
+    bytes(&steps)
+}
+
+fn bytes(steps: &[Step]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for step in program(calls, checked) {
+    for step in steps {
         bytes.extend(step.code.to_ne_bytes());
         bytes.extend([step.if_true, step.if_false]);
         bytes.extend(step.value.to_ne_bytes());
     }
-    load_seccomp_filter(&bytes, 0)
+    bytes
 }
 
 fn program(calls: &[i64], checked: &[CheckedCall]) -> Vec<Step> {

@@ -4,18 +4,15 @@
 //! hold its caller up, and a thread of the caller would hold up the caller's end.
 
 use std::io;
-use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
-use crate::clone::CloneArgs;
+use crate::clone::{CLONE_CLEAR_SIGHAND, CloneArgs, clone};
+use crate::descriptors::close_range;
 use crate::execute::leave;
-
-/// Handlers of signals are not inherited (clone(2)): nothing of this program runs in the new process.
-const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 
 /// How many nanoseconds the message waits for its caller to go on.
 const PAUSE: i64 = 2_000_000;
@@ -35,7 +32,7 @@ pub fn send_detached(socket: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
     if fork()? == 0 {
         leave_all_but([socket.as_raw_fd().unsigned_abs(), alive.as_raw_fd().unsigned_abs()]);
         let last = alive.as_raw_fd().unsigned_abs();
-        close_range(last, last);
+        close_range(last, last).ok();
         // The caller goes first, which waits for this processor where there is no other.
         let pause = libc::timespec { tv_sec: 0, tv_nsec: PAUSE };
         // SAFETY: the length is only read, and what may be left of it is not asked for.
@@ -63,10 +60,10 @@ fn leave_all_but(descriptors: [u32; 2]) {
         if descriptors[0] < descriptors[1] { descriptors } else { [descriptors[1], descriptors[0]] };
     for (first, end) in [(0, low), (low + 1, high)] {
         if first < end {
-            close_range(first, end - 1);
+            close_range(first, end - 1).ok();
         }
     }
-    close_range(high + 1, u32::MAX);
+    close_range(high + 1, u32::MAX).ok();
     let _elsewhere = rustix::process::chdir(c"/").is_ok();
     let _its_own = rustix::process::setsid().is_ok();
     unmap_shared();
@@ -116,21 +113,12 @@ impl MapsLine {
     }
 }
 
-fn close_range(first: u32, last: u32) {
-    // SAFETY: only descriptors of this process are closed, in which nothing owns them: it makes system calls and ends.
-    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-}
-
 /// Forks; 0 in the new process, which must make nothing but system calls.
 fn fork() -> io::Result<i64> {
     let mut args = CloneArgs { flags: CLONE_CLEAR_SIGHAND, ..CloneArgs::default() };
-    // SAFETY: `args` is a valid `clone_args` of the size given. Neither CLONE_VM nor a stack is asked for, so the new
-    // process goes on from here with a copy of this memory. Other threads are missing in it, and what they had locked
-    // stays locked: all that runs there are system calls, up to `_exit`, without allocating and without locks.
-    match unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) } {
-        pid if pid >= 0 => Ok(pid),
-        _ => Err(io::Error::last_os_error()),
-    }
+    // SAFETY: the arguments point to nothing. Other threads are missing in the new process, and what they had locked stays
+    // locked: all that runs there are system calls, up to `_exit`, without allocating and without locks.
+    unsafe { clone(&mut args) }
 }
 
 #[cfg(test)]

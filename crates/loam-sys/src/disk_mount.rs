@@ -10,6 +10,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
+use crate::features::has_mount_api;
 use crate::loop_device::LoopDevice;
 
 /// How long a mount of the same file before this one may take to go: the kernel ends mounts in the background when a
@@ -43,6 +44,12 @@ pub enum DiskError {
         /// The cause.
         source: io::Error,
     },
+    /// The mount calls that it takes are refused.
+    #[error("the disk `{}` can't be mounted: this kernel or a sandbox around Loam refuses `fsopen`", path.display())]
+    NoMountCalls {
+        /// The file.
+        path: PathBuf,
+    },
     /// The kernel does not know the file system.
     #[error("the disk `{}` can't be mounted: this kernel does not have ext4", path.display())]
     NoExt4 {
@@ -71,6 +78,9 @@ pub enum DiskError {
 /// Those of [`DiskError`].
 pub fn mount_disk(path: &Path, sync: bool) -> Result<OwnedFd, DiskError> {
     let named = || path.to_owned();
+    if !has_mount_api() {
+        return Err(DiskError::NoMountCalls { path: named() });
+    }
     let file = File::options().read(true).write(true).open(path);
     let file = file.map_err(|source| DiskError::Open { path: named(), source })?;
     lock(&file, path)?;

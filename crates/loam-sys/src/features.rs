@@ -6,12 +6,13 @@
 //! variable [`VARIABLE`] says: `LOAM_WITHOUT=cgroup.kill,openat2 loam run …`. It is a developers' switch: `loam` hands
 //! it on to its shims, and no container ever sees it.
 
+mod probes;
+
 use std::fmt;
 use std::str::FromStr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+pub use probes::{has_clone3, has_mount_api, has_openat2, has_pidfd};
 
 /// The environment variable that turns features off: names with commas between them.
 pub const VARIABLE: &str = "LOAM_WITHOUT";
@@ -19,7 +20,8 @@ pub const VARIABLE: &str = "LOAM_WITHOUT";
 /// A kernel feature that can be turned off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Feature {
-    /// `fsopen`, `fsconfig`, `open_tree`, `move_mount` (Linux 5.2): mounts by descriptor.
+    /// `open_tree`, `fsopen`, `fsconfig`, `fsmount`, `move_mount` (Linux 5.2) and `mount_setattr` (Linux 5.12): mounts
+    /// by descriptor.
     MountApi,
     /// Overlay layers given by descriptor (Linux 6.15).
     LayersByDescriptor,
@@ -33,6 +35,8 @@ pub enum Feature {
     Openat2,
     /// `pidfd_open` and `pidfd_send_signal` (Linux 5.3): a process by descriptor.
     Pidfd,
+    /// `clone3` (Linux 5.3): a process that starts in its cgroup.
+    Clone3,
 }
 
 /// Those that are turned off, a bit each.
@@ -40,7 +44,7 @@ static OFF: AtomicU32 = AtomicU32::new(0);
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::MountApi,
         Self::LayersByDescriptor,
         Self::LowerdirPlus,
@@ -48,6 +52,7 @@ impl Feature {
         Self::CgroupKill,
         Self::Openat2,
         Self::Pidfd,
+        Self::Clone3,
     ];
 
     /// Its name in [`VARIABLE`].
@@ -60,6 +65,7 @@ impl Feature {
             Self::CgroupKill => "cgroup.kill",
             Self::Openat2 => "openat2",
             Self::Pidfd => "pidfd",
+            Self::Clone3 => "clone3",
         }
     }
 
@@ -113,29 +119,6 @@ fn parse(list: &str) -> Result<Vec<Feature>, UnknownFeature> {
     list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::parse).collect()
 }
 
-/// Whether the kernel, or a sandbox around this process, lets it use the mount calls of [`Feature::MountApi`].
-pub fn has_mount_api() -> bool {
-    static ANSWER: OnceLock<bool> = OnceLock::new();
-    !Feature::MountApi.is_off() && *ANSWER.get_or_init(answers_open_tree)
-}
-
-/// Whether open_tree(2) is answered. Without a clone it is no more than opening a directory.
-fn answers_open_tree() -> bool {
-    let flags = rustix::mount::OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    rustix::mount::open_tree(CWD, "/", flags).is_ok()
-}
-
-/// Whether openat2(2) may be used.
-pub fn has_openat2() -> bool {
-    let (flags, how) = (OFlags::PATH | OFlags::CLOEXEC, ResolveFlags::empty());
-    !Feature::Openat2.is_off() && rustix::fs::openat2(CWD, "/", flags, Mode::empty(), how).is_ok()
-}
-
-/// Whether processes can be opened.
-pub fn has_pidfd() -> bool {
-    crate::open_process(rustix::process::getpid()).is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,23 +135,11 @@ mod tests {
     }
 
     #[test]
-    fn mount_calls_that_a_sandbox_refuses_are_found_out() {
-        for errno in [libc::EPERM, libc::ENOSYS] {
-            let answered = std::thread::spawn(move || {
-                let before = answers_open_tree();
-                crate::sandbox::refuse([libc::SYS_open_tree, libc::SYS_fsopen], errno);
-                (before, answers_open_tree())
-            });
-            assert_eq!(answered.join().unwrap(), (true, false));
-        }
-    }
-
-    #[test]
     fn nothing_is_off_unless_it_is_named() {
         assert_eq!(turned_off(), "");
         assert!(turn_off("openat2,openat3").is_err());
         assert!(Feature::ALL.into_iter().all(|feature| !feature.is_off()));
         // Every feature has a bit of its own.
-        assert_eq!(Feature::ALL.into_iter().fold(0, |bits, feature| bits | feature.bit()).count_ones(), 7);
+        assert_eq!(Feature::ALL.into_iter().fold(0, |bits, feature| bits | feature.bit()).count_ones(), 8);
     }
 }

@@ -27,8 +27,8 @@ pub fn user_namespace(mapping: &str) -> io::Result<OwnedFd> {
 
 /// What the child does: it holds nothing open, and does not outlive its parent.
 fn wait_to_be_killed(parent: Pid) -> ! {
-    // SAFETY: close_range takes integers. Nobody in this process uses a descriptor any more.
-    unsafe { libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0) };
+    // Nobody in this process uses a descriptor any more.
+    crate::descriptors::close_range(0, libc::c_uint::MAX).ok();
     // SAFETY: prctl with PR_SET_PDEATHSIG takes a signal number and touches no memory.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     // A parent that died before that sends no signal.

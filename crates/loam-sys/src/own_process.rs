@@ -2,12 +2,10 @@
 
 use std::io;
 
-/// Closes every descriptor from `first` up.
+/// Closes every descriptor from `first` up. Descriptors that Rust objects own are closed under them only if the caller made
+/// some before: it is for the first statement of a program, and for what is about to become another.
 pub fn close_from(first: u32) -> io::Result<()> {
-    // SAFETY: close_range touches no memory. Descriptors that Rust objects own are closed under them only if the
-    // caller made some before; the one caller is the first statement of a program.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    crate::descriptors::close_range(first, libc::c_uint::MAX)
 }
 
 /// Gives memory that was freed back to the kernel.

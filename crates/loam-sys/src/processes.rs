@@ -76,7 +76,7 @@ pub(crate) fn send_to(pid: i32, signal: i32) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::refuse;
+    use crate::refuse_calls;
 
     #[test]
     fn what_a_sandbox_refuses_has_another_way_whatever_its_error() {
@@ -85,7 +85,7 @@ mod tests {
             std::thread::spawn(move || {
                 let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
                 let pidfd = open_process(Pid::from_child(&child)).unwrap();
-                refuse([libc::SYS_pidfd_open, libc::SYS_pidfd_send_signal], errno);
+                refuse_calls(&[libc::SYS_pidfd_open, libc::SYS_pidfd_send_signal], errno).unwrap();
                 assert_eq!(open_process(Pid::from_child(&child)).unwrap_err(), Errno::NOSYS);
                 send_signal(pidfd.as_fd(), 9).unwrap();
                 child.wait().unwrap();

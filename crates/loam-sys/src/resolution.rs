@@ -42,6 +42,7 @@ pub fn open_in_root(
 ///
 /// # Errors
 /// The kernel's; `AGAIN` when something was renamed meanwhile; `NOSYS` when the path can't be walked as `how` says.
+#[expect(clippy::disallowed_methods, reason = "this is the one that others are to call")]
 pub fn openat2(
     root: impl AsFd,
     path: impl Arg + Copy,

@@ -169,6 +169,11 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether it only tells of Loam and the host, and does so on every kernel.
+    pub(crate) fn is_about_loam(&self) -> bool {
+        matches!(self, Command::Info(_) | Command::Version(_))
+    }
+
     /// Does it.
     pub(crate) fn run(self, wiring: &Wiring) -> Outcome {
         match self {

@@ -52,7 +52,8 @@ fn main() -> ExitCode {
     if let Err(failure) = wiring::turn_features_off() {
         return render::failure(&failure).into();
     }
+    let checked = if arguments.command.is_about_loam() { Ok(()) } else { wiring::check_kernel() };
     let wiring = Wiring::new(settings);
-    let exit = arguments.command.run(&wiring).unwrap_or_else(|failure| render::failure(&failure));
-    exit.into()
+    let done = checked.and_then(|()| arguments.command.run(&wiring));
+    done.unwrap_or_else(|failure| render::failure(&failure)).into()
 }

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use loam_model::{Digest, LayerProgress, PullProgress, escaped};
+use loam_model::{Digest, LayerProgress, PullProgress};
 
 use crate::{human, render};
 
@@ -25,7 +25,7 @@ impl PullProgress for Quiet {
     fn layer(&self, _: &Digest, _: LayerProgress) {}
 
     fn note(&self, sentence: &str) {
-        render::note(sentence);
+        render::notice(sentence);
     }
 }
 
@@ -80,7 +80,7 @@ impl PullProgress for Bars {
 
     fn note(&self, sentence: &str) {
         // Lost when standard error is: then nobody reads.
-        drop(self.all.println(escaped(sentence)));
+        drop(self.all.println(render::notice_line(sentence)));
     }
 }
 
@@ -120,6 +120,6 @@ impl PullProgress for Lines {
     }
 
     fn note(&self, sentence: &str) {
-        render::note(sentence);
+        render::notice(sentence);
     }
 }

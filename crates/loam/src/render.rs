@@ -5,6 +5,7 @@ use std::io::Write;
 use anstyle::{AnsiColor, Style};
 use clap::CommandFactory;
 use loam_model::{Failure, escaped};
+use loam_sys::without_error_numbers;
 
 use crate::arguments::Arguments;
 use crate::exit::Exit;
@@ -101,7 +102,17 @@ fn is_typo(unknown: &str, known: &str) -> bool {
 
 /// Says a sentence that is no failure.
 pub(crate) fn warning(sentence: &str) {
-    say(&format!("{WARNING}warning:{WARNING:#} {}", escaped(sentence)));
+    say(&format!("{WARNING}warning:{WARNING:#} {}", escaped(&without_error_numbers(sentence))));
+}
+
+/// Says what happens meanwhile, such as why it takes long.
+pub(crate) fn notice(sentence: &str) {
+    say(&notice_line(sentence));
+}
+
+/// The line of [`notice`], for those who have the terminal themselves.
+pub(crate) fn notice_line(sentence: &str) -> String {
+    format!("{HINT}note:{HINT:#} {}", escaped(&without_error_numbers(sentence)))
 }
 
 /// Says something that is neither data nor a failure.
@@ -117,6 +128,13 @@ fn say(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_happens_meanwhile_is_told_from_everything_else() {
+        let said = format!("`r\u{1b}:5000` can't be reached: {}", std::io::Error::from_raw_os_error(111));
+        let line = anstream::adapter::strip_str(&notice_line(&said)).to_string();
+        assert_eq!(line, "note: `r\\u{1b}:5000` can't be reached: Connection refused");
+    }
 
     #[test]
     fn wrong_arguments_are_named_in_a_sentence() {

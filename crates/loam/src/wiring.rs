@@ -71,7 +71,7 @@ impl Wiring {
         let mut config = EngineConfig::new(&root, &run);
         config.on_exit = on_exit(&program, &root, &run, self.settings.config.as_deref())?;
         config.init_program = loam_freestanding::INIT;
-        config.notes = Notes::to(render::note);
+        config.notes = Notes::to(render::notice);
         Ok(self.engine.get_or_init(|| Engine::new(config, database, seams)))
     }
 
@@ -102,7 +102,7 @@ impl Wiring {
 
     /// The registries, for what needs no store.
     pub(crate) fn registries(&self) -> Box<dyn Registries> {
-        Box::new(RemoteRegistries::new(render::note))
+        Box::new(RemoteRegistries::new(render::notice))
     }
 
     /// Copying between places that are no store.
@@ -164,7 +164,6 @@ impl Wiring {
         if let Some(database) = self.database.get() {
             return Ok(database);
         }
-        check_kernel()?;
         require_root()?;
         let root = self.root()?;
         make_directory(&root)?;
@@ -190,7 +189,7 @@ fn require_root() -> Result<(), Failure> {
 }
 
 /// Refuses a kernel that is too old.
-fn check_kernel() -> Result<(), Failure> {
+pub(crate) fn check_kernel() -> Result<(), Failure> {
     match kernel::objection(&kernel::release()) {
         None => Ok(()),
         Some(objection) => Err(Failure::new(ErrorKind::Unsupported, objection)),

@@ -62,6 +62,6 @@ fn only_the_allowed_processors_are_used() {
     let ran =
         host.loam(&["run", "--rm", "--cpuset-cpus", "0", "--cpuset-mems", "0", "small", "sh", "-c", look]);
     assert_eq!(ran.ok(), "0\n0\n1");
-    host.loam(&["run", "--rm", "--cpuset-cpus", "999", "small", "true"]).refused(125, "cpuset.cpus");
+    host.loam(&["run", "--rm", "--cpuset-cpus", "999", "small", "true"]).refused(125, "processor list `999`");
     host.finish();
 }

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
+use loam_sys::without_error_numbers;
 use serde::{Deserialize, Serialize};
 
 /// The error codes: 0 to 99 are the specification's, from 100 on our own.
@@ -57,7 +58,8 @@ pub struct CniError {
 impl CniError {
     /// Makes an error without details.
     pub fn new(code: u32, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), details: String::new() }
+        let message = without_error_numbers(&message.into()).into_owned();
+        Self { code, message, details: String::new() }
     }
 
     /// Makes an error of code [`code::INTERNAL`] with its cause.
@@ -90,7 +92,7 @@ impl CniError {
             details.push_str(&cause.to_string());
             next = cause.source();
         }
-        self.details = details;
+        self.details = without_error_numbers(&details).into_owned();
         self
     }
 }

@@ -142,6 +142,10 @@ impl NetworkRules for Notes {
 }
 
 impl Host for Notes {
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
     fn network(&self, _options: &NetworkOptions) -> Result<Box<dyn NetworkRules>> {
         Ok(Box::new(self.clone()))
     }

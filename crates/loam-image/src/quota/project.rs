@@ -16,7 +16,7 @@ use loam_model::{ErrorKind, Failure, Result};
 use loam_sys::project_quota;
 use rustix::io::Errno;
 
-use super::{DiskQuota, Place, make_place, open_place};
+use super::{DiskQuota, LimitedSnapshot, make_named, open_named};
 use crate::error::failed;
 use crate::staging::{Places, open_directory};
 
@@ -32,70 +32,70 @@ impl ProjectQuota {
     }
 }
 
-fn project(place: &Place) -> Result<u32> {
-    place.project.ok_or_else(|| {
-        Failure::new(ErrorKind::Internal, format!("`{}` has no project id", place.path.display()))
+fn project(snapshot: &LimitedSnapshot) -> Result<u32> {
+    snapshot.project.ok_or_else(|| {
+        Failure::new(ErrorKind::Internal, format!("`{}` has no project id", snapshot.path.display()))
     })
 }
 
 /// Whether somebody has files or a limit under this project id on the file system that holds the snapshots.
 pub(crate) fn is_in_use(places: &Places, project: u32) -> Result<bool> {
-    let root = open_place(&places.root)?;
+    let root = open_named(&places.root)?;
     let usage = project_quota::project_usage(root.as_fd(), project)
         .map_err(|error| failed(format!("project {project} can't be counted"), error))?;
     Ok(usage != project_quota::ProjectUsage::default())
 }
 
 impl DiskQuota for ProjectQuota {
-    fn make(&self, place: &Place) -> Result<OwnedFd> {
-        let project = project(place)?;
-        let directory = make_place(&place.path)?;
+    fn make(&self, snapshot: &LimitedSnapshot) -> Result<OwnedFd> {
+        let project = project(snapshot)?;
+        let directory = make_named(&snapshot.path)?;
         project_quota::set_project(directory.as_fd(), project).map_err(|error| {
-            failed(format!("`{}` can't be given a project id", place.path.display()), error)
+            failed(format!("`{}` can't be given a project id", snapshot.path.display()), error)
         })?;
-        project_quota::limit_project(directory.as_fd(), project, place.bytes)
-            .map_err(|error| failed(format!("`{}` can't be limited", place.path.display()), error))?;
+        project_quota::limit_project(directory.as_fd(), project, snapshot.bytes)
+            .map_err(|error| failed(format!("`{}` can't be limited", snapshot.path.display()), error))?;
         Ok(directory)
     }
 
-    fn seal(&self, _place: &Place, _sync: bool) -> Result<()> {
+    fn seal(&self, _snapshot: &LimitedSnapshot, _sync: bool) -> Result<()> {
         Ok(())
     }
 
-    fn change(&self, place: &Place) -> Result<()> {
-        let directory = open_place(&place.path)?;
-        project_quota::limit_project(directory.as_fd(), project(place)?, place.bytes)
-            .map_err(|error| failed(format!("`{}` can't be limited", place.path.display()), error))
+    fn change(&self, snapshot: &LimitedSnapshot) -> Result<()> {
+        let directory = open_named(&snapshot.path)?;
+        project_quota::limit_project(directory.as_fd(), project(snapshot)?, snapshot.bytes)
+            .map_err(|error| failed(format!("`{}` can't be limited", snapshot.path.display()), error))
     }
 
-    fn is_whole(&self, place: &Place) -> bool {
-        place.path.join("upper").is_dir()
+    fn is_whole(&self, snapshot: &LimitedSnapshot) -> bool {
+        snapshot.path.join("upper").is_dir()
     }
 
-    fn disk(&self, _place: &Place) -> Option<PathBuf> {
+    fn disk(&self, _snapshot: &LimitedSnapshot) -> Option<PathBuf> {
         None
     }
 
-    fn used(&self, place: &Place) -> Result<Option<u64>> {
-        let directory = open_place(&place.path)?;
+    fn used(&self, snapshot: &LimitedSnapshot) -> Result<Option<u64>> {
+        let directory = open_named(&snapshot.path)?;
         let usage = project_quota::project_of(directory.as_fd())
             .and_then(|project| project_quota::project_usage(directory.as_fd(), project))
-            .map_err(|error| failed(format!("`{}` can't be counted", place.path.display()), error))?;
+            .map_err(|error| failed(format!("`{}` can't be counted", snapshot.path.display()), error))?;
         Ok(Some(usage.bytes))
     }
 
-    fn remove(&self, place: &Place) -> Result<()> {
-        let name = place.path.file_name().unwrap_or_default().to_string_lossy();
+    fn remove(&self, snapshot: &LimitedSnapshot) -> Result<()> {
+        let name = snapshot.path.file_name().unwrap_or_default().to_string_lossy();
         let grave = format!("quota-{name}");
         let is_there = |path: &Path| path.symlink_metadata().is_ok();
-        if !is_there(&place.path) && !is_there(&self.places.trash().join(&grave)) {
+        if !is_there(&snapshot.path) && !is_there(&self.places.trash().join(&grave)) {
             return Ok(());
         }
-        lift(&place.path)?;
+        lift(&snapshot.path)?;
         lift(&self.places.trash().join(&grave))?;
         // What an attempt before this one left there stands in the way.
         self.places.delete_trash(&grave)?;
-        self.places.discard_as(&place.path, &grave)
+        self.places.discard_as(&snapshot.path, &grave)
     }
 }
 

@@ -11,7 +11,7 @@ use loam_state::Durability;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::error::failed;
-use crate::quota::{self, Place, project};
+use crate::quota::{self, LimitedSnapshot, project};
 use crate::record::{self, Dropped};
 use crate::staging::open_directory;
 use crate::{LayerStore, catalog};
@@ -44,9 +44,9 @@ impl RecordedLimit {
         Self { bytes, ..self }
     }
 
-    /// The place that is limited.
-    pub(crate) fn place(&self, path: &Path) -> Place {
-        Place { path: path.to_owned(), bytes: self.bytes, project: self.project }
+    /// The snapshot at this path, with the limit.
+    pub(crate) fn on(&self, path: &Path) -> LimitedSnapshot {
+        LimitedSnapshot { path: path.to_owned(), bytes: self.bytes, project: self.project }
     }
 }
 

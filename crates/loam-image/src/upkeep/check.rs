@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use loam_model::{CheckedLayer, Digest, ErrorKind, Failure, LayerState, Result};
+use loam_sys::without_error_numbers;
 use rusqlite::Connection;
 
 use crate::LayerStore;
@@ -40,7 +41,9 @@ pub(super) fn compare(mut tar: impl Read, diff_id: &Digest) -> LayerState {
             Ok(0) => break,
             Ok(count) => hasher.update(&piece[..count]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return LayerState::Damaged { cause: error.to_string() },
+            Err(error) => {
+                return LayerState::Damaged { cause: without_error_numbers(&error.to_string()).into_owned() };
+            }
         }
     }
     let found = hasher.finish();

@@ -43,8 +43,8 @@ impl LayerStore {
                 Ok(bytes) => bytes,
                 Err(layers) => return Ok(Err(layers_exceed(layers, limit.bytes))),
             };
-            let place = before.with_bytes(bytes).place(&self.snapshot_path(container));
-            if let Err(failure) = crate::quota::quota(before.mechanism, &self.places).change(&place) {
+            let snapshot = before.with_bytes(bytes).on(&self.snapshot_path(container));
+            if let Err(failure) = crate::quota::quota(before.mechanism, &self.places).change(&snapshot) {
                 return Ok(Err(failure));
             }
             let (bytes, inclusive) = (i64::try_from(bytes).unwrap_or(i64::MAX), limit.is_inclusive());

@@ -5,6 +5,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use loam_sys::without_error_numbers;
 use serde::de::DeserializeOwned;
 
 use crate::worker::{Request, Setup, Task};
@@ -86,7 +87,8 @@ impl Worker {
         };
         let answer: Result<serde_json::Value, String> = serde_json::from_str(&answer)
             .map_err(|error| format!("the worker's answer is not valid: {error}"))?;
-        serde_json::from_value(answer?).map_err(|error| format!("the worker's answer is not valid: {error}"))
+        let answer = answer.map_err(|said| without_error_numbers(&said).into_owned())?;
+        serde_json::from_value(answer).map_err(|error| format!("the worker's answer is not valid: {error}"))
     }
 
     /// What has become of a worker that does not answer; it is not asked again.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use loam_model::oci_spec::runtime::{Capabilities, Capability};
 
+use crate::cpu_list::CpuList;
 use crate::lsm::apparmor::AppArmor;
 use crate::lsm::selinux::Selinux;
 use crate::{capabilities, cgroup};
@@ -20,8 +21,14 @@ pub(crate) struct Host {
     pub(crate) controllers: Option<Vec<String>>,
     /// Whether a cgroup has a swappiness.
     pub(crate) swappiness: bool,
+    /// The processors that are online; `None` when the kernel does not tell.
+    pub(crate) processors: Option<CpuList>,
+    /// The memory nodes that are online, likewise.
+    pub(crate) memory_nodes: Option<CpuList>,
     /// The sizes of huge pages that this kernel has, as the runtime specification writes them.
     pub(crate) hugepages: Vec<String>,
+    /// Whether the kernel, or a sandbox, refuses the newer mount calls.
+    pub(crate) lacks_mount_calls: bool,
     /// This process's `oom_score_adj`.
     pub(crate) oom_score_adjust: i32,
     /// The processors that count how often they were throttled.
@@ -41,7 +48,10 @@ impl Host {
             known_capabilities: capabilities::known(),
             controllers: cgroup::available_controllers(),
             swappiness: Path::new("/sys/fs/cgroup/memory/memory.swappiness").exists(),
+            processors: text("/sys/devices/system/cpu/online").parse().ok(),
+            memory_nodes: text("/sys/devices/system/node/online").parse().ok(),
             hugepages: hugepage_sizes(Path::new("/sys/kernel/mm/hugepages")),
+            lacks_mount_calls: !loam_sys::features::has_mount_api(),
             oom_score_adjust: text("/proc/self/oom_score_adj").trim().parse().unwrap_or(0),
             throttled_processors: throttled_processors(),
             apparmor: AppArmor::detect(),

@@ -1,15 +1,13 @@
-//! The processes of a cgroup: listing, killing, freezing.
+//! The processes of a cgroup: listing, signalling, killing.
 
 use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use loam_sys::HeldProcess;
 use loam_sys::features::Feature;
-use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -21,12 +19,6 @@ const KILL_AT_ONCE: &str = "cgroup.kill";
 const KILL: i32 = 9;
 /// The last real-time signal, which is the last of all (signal(7)).
 const LAST_SIGNAL: i32 = 64;
-/// How long processes may take to stand still or to be gone.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How often frozen processes are thawed again while their end is waited for.
-const THAW_AGAIN: Duration = Duration::from_millis(50);
-/// How long to wait between looks at what nothing tells about.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// How often a cgroup whose processes fork is listed and signalled before that is given up.
 const ROUNDS: u32 = 100;
 /// How many processes are held at once: fewer than the fewest that a program may usually have open.
@@ -58,13 +50,6 @@ impl Cgroup {
             _ => self.kill_by_rounds()?,
         }
         self.thaw_below()
-    }
-
-    /// Lets everything go on that version 1 has frozen, here or below, whoever froze it: a process dies only then.
-    fn thaw_below(&self) -> Result<(), CgroupError> {
-        let Some(directory) = self.v1("freezer") else { return Ok(()) };
-        let thaw = |one: &PathBuf| ignore_missing(write(&one.join("freezer.state"), "THAWED"));
-        tree(directory)?.iter().try_for_each(thaw)
     }
 
     /// Kills what is listed until only processes are listed that were killed before.
@@ -110,125 +95,24 @@ impl Cgroup {
         }
         result
     }
-
-    /// Freezes or thaws, and waits until that is so. Version 2's freezer is preferred: it tells when it is done, and
-    /// frozen processes can still be killed.
-    pub(super) fn set_frozen(&self, frozen: bool) -> Result<(), CgroupError> {
-        let deadline = Self::deadline();
-        if let Some(directory) = self.whole_v2() {
-            match write(&directory.join("cgroup.freeze"), if frozen { "1" } else { "0" }) {
-                Err(CgroupError::Write { source, .. }) if source.kind() == ErrorKind::NotFound => {}
-                other => {
-                    other?;
-                    return match self.await_event(directory, "frozen", frozen, deadline)? {
-                        true => Ok(()),
-                        false => self.check(deadline, "stand still"),
-                    };
-                }
-            }
-        }
-        let Some(directory) = self.v1("freezer") else {
-            return Err(CgroupError::NoFreezer { path: self.path.clone() });
-        };
-        let (file, state) = (directory.join("freezer.state"), if frozen { "FROZEN" } else { "THAWED" });
-        loop {
-            // Writing again also catches a process that was forked in between.
-            write(&file, state)?;
-            if read(&file)?.trim() == state {
-                return Ok(());
-            }
-            self.check(deadline, "stand still")?;
-            std::thread::sleep(LOOK_AGAIN);
-        }
-    }
-
-    /// Waits until no process is left, here or below. All of them were killed before.
-    pub(super) fn await_empty(&self, deadline: Instant) -> Result<(), CgroupError> {
-        let thaws = self.v1("freezer").is_some();
-        loop {
-            let soon = Instant::now() + if thaws { THAW_AGAIN } else { PATIENCE };
-            let is_empty = match self.whole_v2() {
-                Some(directory) => self.await_event(directory, "populated", false, soon.min(deadline))?,
-                None => self.processes()?.is_empty(),
-            };
-            if is_empty {
-                return Ok(());
-            }
-            self.check(deadline, "become empty")?;
-            // One that still ran may have frozen others, or itself.
-            self.thaw_below()?;
-            std::thread::sleep(LOOK_AGAIN);
-        }
-    }
-
-    /// Waits for a value in version 2's cgroup.events, whose changes poll(2) reports; `false` when it is not there in time.
-    fn await_event(
-        &self,
-        directory: &Path,
-        key: &str,
-        value: bool,
-        deadline: Instant,
-    ) -> Result<bool, CgroupError> {
-        let path = directory.join("cgroup.events");
-        let failed = |source: io::Error| CgroupError::Read { path: path.clone(), source };
-        let events = match fs::File::open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
-            other => other.map_err(failed)?,
-        };
-        let wanted = format!("{key} {}", u8::from(value));
-        let mut buffer = [0; 256];
-        loop {
-            let length = match rustix::io::pread(&events, &mut buffer, 0) {
-                // The cgroup is gone, with all that was in it.
-                Err(Errno::NODEV) => return Ok(true),
-                other => other.map_err(|error| failed(error.into()))?,
-            };
-            if String::from_utf8_lossy(&buffer[..length]).lines().any(|line| line == wanted) {
-                return Ok(true);
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(false);
-            }
-            let left = rustix::event::Timespec::try_from(left).expect("ten seconds fit");
-            let mut poll = [PollFd::new(&events, PollFlags::PRI)];
-            match rustix::event::poll(&mut poll, Some(&left)) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(failed(error.into())),
-            }
-        }
-    }
-
-    pub(super) fn check(&self, deadline: Instant, what: &'static str) -> Result<(), CgroupError> {
-        if Instant::now() < deadline {
-            return Ok(());
-        }
-        Err(CgroupError::Late { path: self.path.clone(), what, seconds: PATIENCE.as_secs() })
-    }
-
-    pub(super) fn deadline() -> Instant {
-        Instant::now() + PATIENCE
-    }
 }
 
 /// Whether cgroups of this host can be killed at once. The root has no such file: a cgroup below it is asked, or, when
-/// there is none, one that is made for that.
-pub(crate) fn can_kill_at_once(layout: &Layout) -> bool {
-    let Some(v2) = layout.v2().filter(|_| !Feature::CgroupKill.is_off()) else { return false };
+/// there is none, one that is made for that; `None` when that may not be made.
+pub(crate) fn can_kill_at_once(layout: &Layout) -> Option<bool> {
+    let Some(v2) = layout.v2().filter(|_| !Feature::CgroupKill.is_off()) else { return Some(false) };
     let below = fs::read_dir(&v2.mount).into_iter().flatten().flatten();
     let mut directories = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     if let Some(directory) = directories.next() {
-        return directory.path().join(KILL_AT_ONCE).exists();
+        return Some(directory.path().join(KILL_AT_ONCE).exists());
     }
     let made = v2.mount.join(format!("loam-probe-{}", std::process::id()));
-    if fs::create_dir(&made).is_err() {
-        return false;
-    }
+    fs::create_dir(&made).ok()?;
     let has = made.join(KILL_AT_ONCE).exists();
     if let Err(error) = fs::remove_dir(&made) {
         tracing::debug!(%error, "a cgroup that was made for a look stays");
     }
-    has
+    Some(has)
 }
 
 /// Whether a version 2 cgroup has processes, here or below; one that is gone has none.
@@ -286,16 +170,4 @@ fn processes_in(directory: &Path) -> Result<Vec<i32>, CgroupError> {
 /// Holds the process that has this number now.
 fn hold(pid: i32) -> io::Result<Option<HeldProcess>> {
     HeldProcess::new(Pid::from_raw(pid).expect("listed process ids are positive"))
-}
-
-fn ignore_missing(result: Result<(), CgroupError>) -> Result<(), CgroupError> {
-    match result {
-        Err(CgroupError::Write { source, .. })
-            if source.kind() == ErrorKind::NotFound
-                || source.raw_os_error() == Some(Errno::NODEV.raw_os_error()) =>
-        {
-            Ok(())
-        }
-        other => other,
-    }
 }

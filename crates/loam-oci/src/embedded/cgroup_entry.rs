@@ -41,8 +41,11 @@ pub(super) fn unified_root() -> bool {
         .unwrap_or(false)
 }
 
-/// The directory of a cgroup in the unified hierarchy, if that is the only one.
+/// The directory of a cgroup that a process can start in: in the unified hierarchy, if that is the only one.
 pub(super) fn unified_directory(cgroup: &Cgroup) -> Option<OwnedFd> {
+    if !loam_sys::features::has_clone3() {
+        return None;
+    }
     let mounts = cgroup.container_mounts();
     let [only] = mounts.as_slice() else { return None };
     if !only.target.is_empty() {

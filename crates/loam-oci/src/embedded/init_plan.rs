@@ -97,10 +97,7 @@ fn filter(linux: &Linux, seccomp_cache: &Path) -> Result<Option<Filter>> {
 /// Whether the configuration wants what this runtime can't do.
 pub(super) fn check_supported(spec: &Spec) -> Result<()> {
     if !loam_sys::features::has_mount_api() {
-        let message = "the embedded runtime needs the mount calls of Linux 5.2 (`open_tree`, `fsopen`), which this \
-                       kernel or a sandbox around Loam refuses";
-        return Err(Failure::new(ErrorKind::Unsupported, message)
-            .hint("a runtime that does without them may work, such as `--runtime crun`"));
+        return Err(lacks_mount_calls());
     }
     let Some(linux) = spec.linux() else { return Ok(()) };
     let wants = [
@@ -116,6 +113,14 @@ pub(super) fn check_supported(spec: &Spec) -> Result<()> {
         }
         None => Ok(()),
     }
+}
+
+/// That this runtime does not work here.
+pub(crate) fn lacks_mount_calls() -> Failure {
+    let message = "the embedded runtime needs the newer mount calls (`open_tree`, `fsopen`, `mount_setattr` and others), \
+                   which this kernel or a sandbox around Loam refuses";
+    Failure::new(ErrorKind::Unsupported, message)
+        .hint("a runtime that does without them may work, such as `--runtime crun`")
 }
 
 fn invalid(message: &str) -> Failure {

@@ -9,6 +9,7 @@ use loam_model::{
 };
 
 use super::mount;
+use crate::bundle::Host;
 
 /// File systems of the kernel's own (linux/magic.h): their files belong to the kernel, and can't be shifted.
 const OF_THE_KERNEL: [u32; 8] = [
@@ -29,13 +30,14 @@ const NOT_SHIFTED: [(u32, &str); 4] =
 #[derive(Debug)]
 pub(super) struct Binds<'a> {
     input: &'a BundleInput<'a>,
+    host: &'a Host,
     /// What the shim makes ready.
     pub(super) preparations: Vec<MountPreparation>,
 }
 
 impl<'a> Binds<'a> {
-    pub(super) fn new(input: &'a BundleInput<'a>) -> Self {
-        Self { input, preparations: Vec::new() }
+    pub(super) fn new(input: &'a BundleInput<'a>, host: &'a Host) -> Self {
+        Self { input, host, preparations: Vec::new() }
     }
 
     /// Mounts a file of the engine's. It belongs to the container's root.
@@ -73,8 +75,9 @@ impl<'a> Binds<'a> {
                 .hint("mounts pass from the container to the host only without a user namespace"));
         }
         let mapping = if *idmap { self.shift(source, warnings)? } else { None };
-        let from = self.prepare(source, MountOwner::Host, *recursive, mapping);
-        let r = if *recursive { "r" } else { "" };
+        let recursive = *recursive && !self.leaves_out_mounts_below(spec, source, warnings);
+        let from = self.prepare(source, MountOwner::Host, recursive, mapping);
+        let r = if recursive { "r" } else { "" };
         let propagation = match propagation {
             Propagation::Private => "private",
             Propagation::Slave => "slave",
@@ -87,11 +90,24 @@ impl<'a> Binds<'a> {
             }
         }
         options.push(if spec.read_only { "ro" } else { "rw" }.to_owned());
-        if spec.read_only && *recursive {
+        if spec.read_only && recursive {
             // The mounts below, too, or they could be written to.
             options.push("rro".to_owned());
         }
         Ok(mount(target, "bind", from, options))
+    }
+
+    /// Whether mounts below a source can't come along: mount_setattr(2) alone makes them read-only with it.
+    fn leaves_out_mounts_below(&self, spec: &MountSpec, source: &Path, warnings: &mut Vec<String>) -> bool {
+        let leaves_out = self.host.lacks_mount_calls && spec.read_only;
+        if leaves_out && has_mounts_below(source) {
+            warnings.push(format!(
+                "what is mounted below `{}` is not in the container: this kernel or a sandbox around Loam gives no way to \
+                 make it read-only",
+                source.display()
+            ));
+        }
+        leaves_out
     }
 
     /// The path that the configuration names: of a mount that the shim makes ready. It is needed in a user namespace,
@@ -141,6 +157,28 @@ fn check_source(source: &Path) -> Result<()> {
         return Err(Failure::new(ErrorKind::Invalid, message));
     }
     std::fs::metadata(source).map(drop).map_err(|error| unreadable(source, error))
+}
+
+/// Whether something is mounted below a directory (proc_pid_mountinfo(5)). What can't be looked at counts as a mount.
+fn has_mounts_below(source: &Path) -> bool {
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+    let real = rustix::fs::open(source, flags, rustix::fs::Mode::empty())
+        .map_err(std::io::Error::from)
+        .and_then(|opened| std::fs::read_link(loam_sys::magic_link(&opened)));
+    let mounts = std::fs::read("/proc/thread-self/mountinfo");
+    let (Ok(real), Ok(mounts)) = (real, mounts) else { return true };
+    // The kernel writes what would be no word as a backslash and three octal digits.
+    let escape = |byte: &u8| match byte {
+        b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
+        byte => vec![*byte],
+    };
+    let mut prefix: Vec<u8> = real.as_os_str().as_encoded_bytes().iter().flat_map(escape).collect();
+    if prefix != b"/" {
+        prefix.push(b'/');
+    }
+    let place = |line: &'_ [u8]| line.split(|byte| *byte == b' ').nth(4).map(<[u8]>::to_vec);
+    let places = mounts.split(|byte| *byte == b'\n').filter_map(place);
+    places.into_iter().any(|place| place.len() > prefix.len() && place.starts_with(&prefix))
 }
 
 fn unreadable(source: &Path, error: std::io::Error) -> Failure {

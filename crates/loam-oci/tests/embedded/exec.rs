@@ -6,7 +6,8 @@ use loam_model::{ErrorKind, Runtime};
 use serde_json::{Value, json};
 
 use crate::Test;
-use crate::bundle::{Bundle, Container, status_of};
+use crate::bundle::Bundle;
+use crate::container::{Container, status_of};
 
 pub(crate) const TESTS: &[Test] = &[
     ("exec::output_and_exit_code", output_and_exit_code),

@@ -8,6 +8,8 @@
 #![expect(clippy::unwrap_used, reason = "all of it is tests")]
 
 mod bundle;
+mod container;
+mod default_config;
 mod exec;
 mod failure;
 mod hostile;

@@ -12,9 +12,12 @@ const OWNER: &str = "garden-network";
 pub(crate) struct GardenNetworkHost;
 
 impl Host for GardenNetworkHost {
+    fn check(&self) -> Result<()> {
+        super::check_kernel()
+    }
+
     /// The network is one of pairs: whatever a container sends is routed by the host, so that rules see it.
     fn network(&self, options: &NetworkOptions) -> Result<Box<dyn NetworkRules>> {
-        super::check_kernel()?;
         super::require_root()?;
         let config = NetworkConfig {
             owner: Some(OWNER),

@@ -15,8 +15,11 @@ use loam_state::Database;
 pub(crate) struct GrootfsHost;
 
 impl Host for GrootfsHost {
+    fn check(&self) -> Result<()> {
+        super::check_kernel()
+    }
+
     fn open(&self, store: &Path) -> Result<OpenStore> {
-        super::check_kernel()?;
         super::require_root()?;
         let database = Database::open(&store.join("loam.db"), &[loam_image::SCHEMA])?;
         let store = Arc::new(LayerStore::open(StoreConfig::new(store, super::unpacker()?), database));

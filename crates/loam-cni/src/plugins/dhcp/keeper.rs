@@ -19,6 +19,8 @@ mod start;
 use std::io::Write;
 use std::path::Path;
 
+use loam_sys::{kernel, without_error_numbers};
+
 pub(super) use records::directory as records_directory;
 
 use arguments::{Arguments, Wish};
@@ -38,6 +40,12 @@ pub(crate) fn main(
             return Ok(2);
         }
     };
+    if let Some(objection) = kernel::objection(&kernel::release())
+        && !matches!(wish, Wish::Help)
+    {
+        writeln!(errors, "dhcp: {objection}")?;
+        return Ok(1);
+    }
     let ended = match wish {
         Wish::Help => {
             errors.write_all(arguments::HELP.as_bytes())?;
@@ -50,7 +58,7 @@ pub(crate) fn main(
     match ended {
         Ok(()) => Ok(0),
         Err(error) => {
-            writeln!(errors, "dhcp: {error}")?;
+            writeln!(errors, "dhcp: {}", without_error_numbers(&error))?;
             Ok(1)
         }
     }

@@ -38,7 +38,7 @@ fn open(key: &str, interface: &str, flags: OFlags) -> Result<File, CniError> {
         rustix::fs::openat(CWD, NET, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let tree = tree.map_err(|errno| failed(errno.into()))?;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    let file = rustix::fs::openat2(tree, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
+    let file = loam_sys::openat2(tree, path.as_str(), flags | OFlags::CLOEXEC, Mode::empty(), resolve);
     file.map(File::from).map_err(|errno| failed(errno.into()))
 }
 

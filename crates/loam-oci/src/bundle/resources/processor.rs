@@ -39,10 +39,10 @@ pub(super) fn resolve(limits: &Limits, host: &Host) -> Result<Option<LinuxCpu>> 
         }
         builder = builder.shares(shares);
     }
-    if let Some(list) = list(&limits.cpuset_cpus, "processor", host)? {
+    if let Some(list) = list(&limits.cpuset_cpus, "processor", &host.processors, host)? {
         builder = builder.cpus(list);
     }
-    if let Some(list) = list(&limits.cpuset_mems, "memory node", host)? {
+    if let Some(list) = list(&limits.cpuset_mems, "memory node", &host.memory_nodes, host)? {
         builder = builder.mems(list);
     }
     let cpu = builder.build().expect("every member of the processor limits has a default");
@@ -79,11 +79,14 @@ fn time(limits: &Limits, host: &Host) -> Result<(Option<u64>, Option<i64>)> {
     }
 }
 
-fn list(list: &Option<String>, what: &str, host: &Host) -> Result<Option<String>> {
+fn list(list: &Option<String>, what: &str, there: &Option<CpuList>, host: &Host) -> Result<Option<String>> {
     let Some(list) = list else { return Ok(None) };
     needs(host, &["cpuset"], &format!("{what} list"))?;
-    match list.parse::<CpuList>() {
-        Ok(_) => Ok(Some(list.clone())),
-        Err(NoCpuList) => Err(invalid(format!("{what} list `{}` is not valid: {RULE}", shown(list)))),
+    match (list.parse::<CpuList>(), there) {
+        (Ok(asked), Some(there)) if !asked.is_within(there) => {
+            Err(invalid(format!("{what} list `{}` is not possible: this host has `{there}`", shown(list))))
+        }
+        (Ok(_), _) => Ok(Some(list.clone())),
+        (Err(NoCpuList), _) => Err(invalid(format!("{what} list `{}` is not valid: {RULE}", shown(list)))),
     }
 }

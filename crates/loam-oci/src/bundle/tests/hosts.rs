@@ -1,6 +1,8 @@
 //! What a host lacks.
 
-use loam_model::{ErrorKind, MountKind};
+use std::path::Path;
+
+use loam_model::{ErrorKind, MountKind, MountSpec, RuntimeChoice};
 
 use super::Case;
 use crate::bundle::Host;
@@ -33,6 +35,49 @@ fn a_poor_host_is_no_reason_to_fail() {
     case.spec.limits.memory = Some(64 << 20);
     let refused = case.bundle_on(&poor).expect_err("a limit that nothing enforces");
     assert_eq!(refused.kind(), ErrorKind::Unsupported);
+}
+
+#[test]
+fn without_the_mount_calls_another_runtime_gets_what_it_can_do() {
+    let host = Host { lacks_mount_calls: true, ..super::host() };
+    let mut case = Case::default();
+    let refused = case.bundle_on(&host).expect_err("the embedded runtime needs them");
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    assert!(refused.hint_text().is_some_and(|hint| hint.contains("--runtime crun")));
+    case.spec.runtime = RuntimeChoice::Program("crun".into());
+    let options = |case: &Case| {
+        let bundle = case.bundle_on(&host).expect("a bundle");
+        let mounts = bundle.config.mounts().clone().expect("mounts");
+        let bind = mounts.iter().find(|mount| mount.destination() == Path::new("/x")).expect("the bind");
+        let options = bind.options().clone().expect("options");
+        (options.join(","), bundle.preparations[0].recursive, bundle.warnings)
+    };
+    let bind = |source: &str, read_only| MountSpec { read_only, ..super::refusals::bind(source) };
+    // The kernel's own process directory has no mounts of anybody's below; the root has.
+    case.spec.mounts = vec![bind("/proc/self", true)];
+    assert_eq!(options(&case), ("bind,private,nosuid,nodev,ro".to_owned(), false, Vec::new()));
+    case.spec.mounts = vec![bind("/", true)];
+    let (said, _, warnings) = options(&case);
+    assert_eq!((said.as_str(), warnings.len()), ("bind,private,nosuid,nodev,ro", 1));
+    assert!(warnings[0].starts_with("what is mounted below `/` is not in the container"), "{warnings:?}");
+    case.spec.mounts = vec![bind("/", false)];
+    assert_eq!(options(&case), ("rbind,rprivate,nosuid,nodev,rw".to_owned(), true, Vec::new()));
+}
+
+#[test]
+fn processors_and_memory_nodes_must_be_there() {
+    let host = Host { processors: "0-1,3".parse().ok(), memory_nodes: "0".parse().ok(), ..super::host() };
+    let mut case = Case::default();
+    case.spec.limits.cpuset_cpus = Some("1,3".into());
+    case.spec.limits.cpuset_mems = Some("0".into());
+    case.bundle_on(&host).expect("all are there");
+    case.spec.limits.cpuset_cpus = Some("1-2".into());
+    let refused = case.bundle_on(&host).expect_err("one is not");
+    assert_eq!(refused.chain(), "processor list `1-2` is not possible: this host has `0-1,3`");
+    case.spec.limits.cpuset_cpus = None;
+    case.spec.limits.cpuset_mems = Some("0-1".into());
+    let refused = case.bundle_on(&host).expect_err("one is not");
+    assert_eq!(refused.chain(), "memory node list `0-1` is not possible: this host has `0`");
 }
 
 #[test]

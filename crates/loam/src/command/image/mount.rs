@@ -77,7 +77,7 @@ impl Unmount {
                 Ok(Unmounted::Gone) => output::print_line(&shown(&image)),
                 Ok(Unmounted::Held(count)) => {
                     let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
-                    render::note(&format!("`{name}` stays, as it was mounted {times} more"));
+                    render::notice(&format!("`{name}` stays, as it was mounted {times} more"));
                     output::print_line(&shown(&image))
                 }
             }

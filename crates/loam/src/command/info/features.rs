@@ -1,6 +1,6 @@
 //! The kernel features that have another way, and which way is taken here.
 
-use loam_sys::features::{Feature, has_mount_api, has_openat2, has_pidfd};
+use loam_sys::features::{Feature, has_clone3, has_mount_api, has_openat2, has_pidfd};
 use serde::Serialize;
 
 use crate::wiring::{HostReport, MountWays};
@@ -31,13 +31,15 @@ pub(super) struct FeatureState {
 /// Looks at all of them.
 pub(super) fn look(report: &HostReport, ways: &MountWays) -> Vec<FeatureState> {
     let has = |feature| match feature {
-        Feature::MountApi => Some(has_mount_api()),
+        // The kernel refuses them to those who may not mount.
+        Feature::MountApi => rustix::process::geteuid().is_root().then(has_mount_api),
         Feature::LayersByDescriptor => ways.layers_by_descriptor,
         Feature::LowerdirPlus => ways.lowerdir_plus,
         Feature::IdmappedMounts => ways.idmapped_mounts,
-        Feature::CgroupKill => Some(report.cgroup_kill),
+        Feature::CgroupKill => report.cgroup_kill,
         Feature::Openat2 => Some(has_openat2()),
         Feature::Pidfd => Some(has_pidfd()),
+        Feature::Clone3 => Some(has_clone3()),
     };
     Feature::ALL.into_iter().map(|feature| FeatureState::new(feature, has(feature))).collect()
 }
@@ -52,6 +54,7 @@ fn otherwise(feature: Feature) -> &'static str {
         Feature::CgroupKill => "processes are frozen and killed one by one",
         Feature::Openat2 => "paths are walked name by name",
         Feature::Pidfd => "processes are known by id and start time",
+        Feature::Clone3 => "processes are moved into their cgroup",
     }
 }
 
@@ -84,7 +87,7 @@ mod tests {
 
     #[test]
     fn what_was_found_is_said() {
-        let report = HostReport { cgroup_kill: false, ..HostReport::look() };
+        let report = HostReport { cgroup_kill: Some(false), ..HostReport::look() };
         let ways =
             MountWays { lowerdir_plus: Some(true), layers_by_descriptor: Some(false), idmapped_mounts: None };
         let rows: Vec<_> = look(&report, &ways).iter().map(FeatureState::row).collect();

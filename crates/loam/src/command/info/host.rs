@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use loam_sys::kernel;
 use serde::Serialize;
 
 use super::features::{self, FeatureState};
@@ -72,8 +73,9 @@ impl Host {
             Some(profile) if self.apparmor => format!("yes, `loam-default` {profile}"),
             _ => yes(self.apparmor),
         };
+        let too_old = kernel::objection(&self.kernel).map(|why| format!(" ({why})")).unwrap_or_default();
         let mut rows = vec![
-            ("kernel", format!("{} on {}", self.kernel, self.architecture)),
+            ("kernel", format!("{} on {}{too_old}", self.kernel, self.architecture)),
             ("processors", self.processors.to_string()),
             ("memory", self.memory.map_or_else(|| "unknown".to_owned(), crate::human::bytes)),
             ("cgroups", layout.to_owned()),
@@ -119,12 +121,23 @@ mod tests {
     }
 
     #[test]
+    fn a_kernel_that_is_too_old_is_told() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("proc/sys/kernel/osrelease");
+        fs::create_dir_all(file.parent().expect("a directory")).expect("made");
+        fs::write(file, "5.10.0-28-amd64\n").expect("written");
+        let host = Host::look(directory.path(), HostReport::look(), &MountWays::default());
+        let row = host.rows().into_iter().find(|(name, _)| *name == "kernel").expect("a row");
+        assert!(row.1.ends_with(" (Linux 5.10 is too old: Loam needs Linux 5.14 or later)"), "{row:?}");
+    }
+
+    #[test]
     fn a_host_without_anything_is_no_reason_to_fail() {
         let directory = tempfile::tempdir().expect("a directory");
         let report = HostReport {
             cgroups: CgroupLayout::Absent,
             controllers: Vec::new(),
-            cgroup_kill: false,
+            cgroup_kill: Some(false),
             apparmor: None,
             selinux: false,
             missing_capabilities: Vec::new(),

@@ -19,7 +19,7 @@ impl Reload {
     pub(super) fn run(self, wiring: &Wiring) -> Outcome {
         let engine = wiring.engine()?;
         if self.watch {
-            engine.watch_networks(&mut || render::note("the firewall's rules were put back"))?;
+            engine.watch_networks(&mut || render::notice("the firewall's rules were put back"))?;
         } else {
             engine.reload_networks()?;
         }

@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
 
+use loam_sys::without_error_numbers;
+
 /// The length from which a file is put aside.
 const LONG: u64 = 64 << 10;
 
@@ -18,6 +20,7 @@ pub(super) enum Log<'a> {
 impl Log<'_> {
     /// Writes a line.
     pub(super) fn line(&mut self, text: &str) {
+        let text = without_error_numbers(text);
         let text = text.escape_debug();
         match self {
             Log::Caller(writer) => drop(writeln!(writer, "{text}")),
