@@ -101,9 +101,13 @@ fn move_up(
     }
 }
 
-/// Bytes that the files of a tree occupy, as the file system counts them; a file with several names counts once for
-/// each. Directories that lie deeper than a hundred levels are not looked into.
-pub(crate) fn usage(directory: BorrowedFd<'_>, depth: usize) -> io::Result<u64> {
+/// Bytes that the files of a tree occupy, as the file system counts them, each once however many names it has. Directories
+/// that lie deeper than a hundred levels are not looked into.
+pub(crate) fn usage(directory: BorrowedFd<'_>) -> io::Result<u64> {
+    count_blocks(directory, 0, &mut HashSet::new())
+}
+
+fn count_blocks(directory: BorrowedFd<'_>, depth: usize, seen: &mut HashSet<u64>) -> io::Result<u64> {
     let mut buffer = [const { MaybeUninit::<u8>::uninit() }; 8192];
     let mut entries = RawDir::new(directory, &mut buffer);
     let mut sum = 0;
@@ -115,10 +119,13 @@ pub(crate) fn usage(directory: BorrowedFd<'_>, depth: usize) -> io::Result<u64> 
         }
         // The container may be running: what has just gone is not counted.
         let Ok(stat) = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-        sum += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
-        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory && depth < DEPTH {
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if is_directory || stat.st_nlink == 1 || seen.insert(stat.st_ino) {
+            sum += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+        }
+        if is_directory && depth < DEPTH {
             let Ok(child) = open(directory, name) else { continue };
-            sum += usage(child.as_fd(), depth + 1)?;
+            sum += count_blocks(child.as_fd(), depth + 1, seen)?;
         }
     }
     Ok(sum)
@@ -184,8 +191,9 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(directory.path().join("d")).expect("d");
         fs::write(directory.path().join("d/file"), vec![1; 100_000]).expect("file");
+        fs::hard_link(directory.path().join("d/file"), directory.path().join("again")).expect("link");
         let fd = open(rustix::fs::CWD, directory.path()).expect("opens");
-        let bytes = usage(fd.as_fd(), 0).expect("counts");
+        let bytes = usage(fd.as_fd()).expect("counts");
         assert!((100_000..200_000).contains(&bytes), "{bytes}");
     }
 }

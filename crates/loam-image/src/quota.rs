@@ -1,4 +1,4 @@
-//! Disk limits: what keeps a container from writing more to its snapshot than it may.
+//! Disk limits: what keeps a container from writing more to its snapshot than it may, and counts what it has written.
 //!
 //! | mechanism | where | how | at the limit | `df` inside |
 //! |---|---|---|---|---|
@@ -8,7 +8,8 @@
 //!
 //! A store looks at its file system when a limit is asked for, which takes two system calls, and writes the mechanism down
 //! with the snapshot, so that a store that is mounted with other options later still removes what was made before. All
-//! mechanisms count what is written above the image, in a time that does not depend on how much that is.
+//! mechanisms count what is written above the image, in a time that does not depend on how much that is. Project quotas and
+//! quota groups do so without a limit, too: where they are there for nothing ([`counting`]), every snapshot is counted.
 //!
 //! Every file of this module but this one knows one mechanism and nothing of snapshots or the database.
 
@@ -36,18 +37,18 @@ const XFS: u64 = 0x5846_5342;
 const EXT4: u64 = 0xef53;
 const BTRFS: u64 = 0x9123_683e;
 
-/// The limited place of one snapshot.
+/// The place of one snapshot that is counted, and perhaps limited.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     /// `snapshots/CONTAINER`.
     pub(crate) path: PathBuf,
-    /// Its limit in bytes.
-    pub(crate) bytes: u64,
+    /// Its limit in bytes; without one it is counted, which not every mechanism can.
+    pub(crate) limit: Option<u64>,
     /// Its project id, for the mechanism that has them.
     pub(crate) project: Option<u32>,
 }
 
-/// A way to limit what is written below a directory.
+/// A way to count and limit what is written below a directory.
 ///
 /// Life: [`make`](Self::make) makes the place with the limit in force, the caller fills it with `upper` and `work`, and
 /// [`seal`](Self::seal) makes it count; until then [`is_whole`](Self::is_whole) says no, and [`remove`](Self::remove)
@@ -59,7 +60,8 @@ pub(crate) trait DiskQuota: fmt::Debug {
     /// Makes a place whole whose directory has been filled and closed; with `sync` it survives a power cut.
     fn seal(&self, place: &Place, sync: bool) -> Result<()>;
 
-    /// Gives a whole place its limit anew, which is another than the one that it has.
+    /// Gives a whole place its limit, which is another than the one that it has, or its first. Who has more already can
+    /// write nothing until enough of it is deleted.
     fn change(&self, place: &Place) -> Result<()>;
 
     /// Whether the place was made to the end.
@@ -106,12 +108,24 @@ pub(crate) fn mechanism(directory: BorrowedFd<'_>) -> QuotaMechanism {
     }
 }
 
+/// What counts without limiting on the file system of this directory, and costs nothing; `None` where nothing does.
+pub(crate) fn counting(directory: BorrowedFd<'_>) -> Option<QuotaMechanism> {
+    let kind = rustix::fs::fstatfs(directory).map(|status| u64::try_from(status.f_type).unwrap_or(0));
+    match kind {
+        Ok(XFS | EXT4) if loam_sys::project_quota::counts_projects(directory) => {
+            Some(QuotaMechanism::Project)
+        }
+        Ok(BTRFS) if btrfs::is_enabled(directory) => Some(QuotaMechanism::BtrfsQgroup),
+        _ => None,
+    }
+}
+
 /// Removes what lies in the trash, with everything that counts it; what that is, the directory itself says. Success when
 /// there is nothing.
 pub(crate) fn remove_buried(path: &Path, places: &Places) -> Result<()> {
     project::lift(path)?;
     if btrfs::is_place(path) {
-        let place = Place { path: path.to_owned(), bytes: 0, project: None };
+        let place = Place { path: path.to_owned(), limit: None, project: None };
         return BtrfsQuota::new(places.clone()).remove(&place);
     }
     crate::staging::delete(path)

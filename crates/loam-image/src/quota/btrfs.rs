@@ -1,4 +1,5 @@
-//! btrfs: `snapshots/CONTAINER` is a subvolume, whose quota group is limited. Works with full and with simple quotas.
+//! btrfs: `snapshots/CONTAINER` is a subvolume, whose quota group counts it, and may be limited. Works with full and with
+//! simple quotas.
 //!
 //! Quotas are a switch of the whole file system (`btrfs quota enable`), and slow down what it does for others: they are
 //! never switched on here. The limit is set when `upper` and `work` are made, so that the least limit is no obstacle to
@@ -83,9 +84,10 @@ impl DiskQuota for BtrfsQuota {
     }
 
     fn seal(&self, place: &Place, _sync: bool) -> Result<()> {
+        let Some(bytes) = place.limit else { return Ok(()) };
         let directory = open_place(&place.path)?;
         btrfs::subvolume_of(directory.as_fd())
-            .and_then(|id| btrfs::limit_subvolume(directory.as_fd(), id, place.bytes))
+            .and_then(|id| btrfs::limit_subvolume(directory.as_fd(), id, bytes))
             .map_err(|error| failed(format!("`{}` can't be limited", place.path.display()), error))
     }
 
@@ -94,7 +96,10 @@ impl DiskQuota for BtrfsQuota {
     }
 
     fn is_whole(&self, place: &Place) -> bool {
-        figure(place, "max_referenced").is_ok_and(|limit| limit > 0)
+        match place.limit {
+            Some(_) => figure(place, "max_referenced").is_ok_and(|limit| limit > 0),
+            None => is_place(&place.path) && place.path.join("upper").is_dir(),
+        }
     }
 
     fn disk(&self, _place: &Place) -> Option<PathBuf> {

@@ -36,6 +36,13 @@ impl DiskFileQuota {
     }
 }
 
+/// The size of a place: there is no disk file without one.
+fn size(place: &Place) -> Result<u64> {
+    place
+        .limit
+        .ok_or_else(|| Failure::new(ErrorKind::Internal, format!("`{}` has no limit", place.path.display())))
+}
+
 fn unfinished(place: &Place) -> PathBuf {
     place.path.join("disk.new")
 }
@@ -48,7 +55,7 @@ impl DiskQuota for DiskFileQuota {
     fn make(&self, place: &Place) -> Result<OwnedFd> {
         drop(make_place(&place.path)?);
         let disk = unfinished(place);
-        template::copy(&self.places, place.bytes, &disk)?;
+        template::copy(&self.places, size(place)?, &disk)?;
         // What a power cut takes here has not been sealed.
         Ok(loam_sys::mount_disk(&disk, false)?)
     }
@@ -63,7 +70,7 @@ impl DiskQuota for DiskFileQuota {
     }
 
     fn change(&self, place: &Place) -> Result<()> {
-        let message = format!("the size of the disk file of `{}` can't be changed", place.path.display());
+        let message = format!("`{}` is a disk file, whose size stays as it is", finished(place).display());
         Err(Failure::new(ErrorKind::Unsupported, message))
     }
 
@@ -85,7 +92,7 @@ impl DiskQuota for DiskFileQuota {
             locked => locked.map_err(|error| failure(error.into()))?,
         }
         let superblock = Superblock::read(&file).map_err(failure)?;
-        Ok(Some(place.bytes.saturating_sub(superblock.available())))
+        Ok(Some(size(place)?.saturating_sub(superblock.available())))
     }
 
     fn remove(&self, place: &Place) -> Result<()> {

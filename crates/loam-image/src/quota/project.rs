@@ -2,7 +2,7 @@
 //! and limits what that takes.
 //!
 //! The id is given to the directory while it is empty; what is made in it inherits the id. It is set, and the limit with
-//! it, before anything can be written. When the snapshot goes, the limit is lifted, its tree is moved to
+//! it, if there is one, before anything can be written. When the snapshot goes, the limit is lifted, its tree is moved to
 //! `trash/quota-CONTAINER`, a name that a second attempt knows, and deleted there. The row with the id goes last, so that no
 //! id is given to another container while files have it. The limit that is lifted is that of the id which the tree has,
 //! not of the one in the row: a power cut can set a row back to an id that turned out to be somebody else's, and where
@@ -53,8 +53,10 @@ impl DiskQuota for ProjectQuota {
         project_quota::set_project(directory.as_fd(), project).map_err(|error| {
             failed(format!("`{}` can't be given a project id", place.path.display()), error)
         })?;
-        project_quota::limit_project(directory.as_fd(), project, place.bytes)
-            .map_err(|error| failed(format!("`{}` can't be limited", place.path.display()), error))?;
+        if let Some(bytes) = place.limit {
+            project_quota::limit_project(directory.as_fd(), project, bytes)
+                .map_err(|error| failed(format!("`{}` can't be limited", place.path.display()), error))?;
+        }
         Ok(directory)
     }
 
@@ -64,7 +66,7 @@ impl DiskQuota for ProjectQuota {
 
     fn change(&self, place: &Place) -> Result<()> {
         let directory = open_place(&place.path)?;
-        project_quota::limit_project(directory.as_fd(), project(place)?, place.bytes)
+        project_quota::limit_project(directory.as_fd(), project(place)?, place.limit.unwrap_or(0))
             .map_err(|error| failed(format!("`{}` can't be limited", place.path.display()), error))
     }
 
@@ -101,13 +103,16 @@ impl DiskQuota for ProjectQuota {
 
 /// Lifts the limit of the project that a directory is the top of; one that has its project from above, or none, is none of
 /// ours. Success when there is nothing.
-pub(super) fn lift(path: &Path) -> Result<()> {
+pub(crate) fn lift(path: &Path) -> Result<()> {
     let Ok(directory) = open_directory(path) else { return Ok(()) };
     let above = path.parent().map(open_directory);
     let inherited = above.and_then(|above| project_quota::project_of(above.ok()?.as_fd()).ok());
     // File systems without projects know of none.
     let project = project_quota::project_of(directory.as_fd()).unwrap_or(0);
     if project == 0 || Some(project) == inherited {
+        return Ok(());
+    }
+    if project_quota::project_usage(directory.as_fd(), project).is_ok_and(|usage| usage.limit == 0) {
         return Ok(());
     }
     match project_quota::limit_project(directory.as_fd(), project, 0) {
