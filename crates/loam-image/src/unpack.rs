@@ -13,11 +13,16 @@
 mod attributes;
 mod budget;
 mod cost;
+mod directories;
 mod entry;
 mod error;
+mod file;
+mod link;
 mod name;
+mod node;
 mod opaque;
 mod tree;
+mod whiteout;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
