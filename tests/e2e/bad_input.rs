@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use loam_testkit::hostile::{Image, Server};
+use loam_tests::quota::{FileSystem, QuotaHost};
 use loam_tests::{Host, Need, needs};
 
 #[test]
@@ -238,5 +239,51 @@ fn a_limit_of_processes_is_a_sentence_wherever_it_is_met() {
     }
     std::fs::remove_dir(&group).unwrap();
     assert_eq!((codes.first(), codes.last()), (Some(&125), Some(&0)), "{codes:?}");
+    host.finish();
+}
+
+#[test]
+fn a_caller_that_ignores_the_end_of_children_is_no_matter() {
+    // Helpers whose end counts: the unpacker, the shim, and what makes disk files.
+    let bed = QuotaHost::new(FileSystem::Plain);
+    let host = bed.host();
+    let line = |rest: &str| format!("trap '' CHLD; exec {} {rest}", bed.loam());
+    let ran = host.sh(&line("run --rm --network none --storage-opt size=8m small sh -c 'sleep 0; exit 7'"));
+    assert_eq!((ran.code, ran.stderr.as_str()), (7, ""), "{ran:?}");
+    let tar = host.scratch().join("a.tar");
+    host.sh(&format!("tar -C /etc -cf {} hostname", tar.display())).ok();
+    host.sh(&line(&format!("import {} mine", tar.display()))).ok();
+    let said = host.sh(&line("import /etc/hostname other"));
+    assert!(said.code == 125 && said.stderr.contains("the archive is malformed"), "{said:?}");
+    host.loam(&["rmi", "mine"]).ok();
+    bed.finish(&[]);
+}
+
+#[test]
+fn a_limit_of_open_files_that_is_reached_has_a_hint() {
+    let host = Host::with_small_image();
+    let tar = host.scratch().join("a.tar");
+    host.sh(&format!("tar -C /etc -cf {} hostname", tar.display())).ok();
+    let program = loam_tests::program("loam");
+    let (root, run) = (host.root(), host.run_directory());
+    let mut met = 0;
+    for most in 4..40 {
+        let line = format!(
+            "ulimit -n {most}; exec {program} --root {} --run {} import {} mine",
+            root.display(),
+            run.display(),
+            tar.display()
+        );
+        let ran = host.sh(&line);
+        if ran.stderr.contains("Too many open files") && ran.stderr.starts_with("loam: ") {
+            assert!(
+                ran.code == 125 && ran.stderr.contains("hint: this process may not open more files"),
+                "{ran:?}"
+            );
+            met += 1;
+        }
+    }
+    assert!(met > 0, "some of these limits are met by what loam opens itself");
+    host.loam(&["rmi", "-f", "mine"]);
     host.finish();
 }

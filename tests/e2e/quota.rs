@@ -61,6 +61,8 @@ fn keeps_the_promises(bed: QuotaHost, mechanism: &str, df_is_right: bool) {
     deleting_makes_space(host);
     a_restart_of_everything_keeps_limit_and_content(&bed);
     nothing_is_got_around(&bed, mechanism);
+    a_limit_is_changed_while_it_runs(&bed, mechanism);
+    what_has_no_limit_is_counted(&bed, mechanism);
     run(host, "f", 8 << 20, &[]);
     host.loam(&["stop", "-t", "0", "f"]).ok();
     assert_eq!(bed.lose_row("f"), [""; 0]);
@@ -137,6 +139,76 @@ fn nothing_is_got_around(bed: &QuotaHost, mechanism: &str) {
             assert!(ran.stderr.matches("setting").count() >= 3, "{name} is told no: {ran:?}");
         }
     }
+}
+
+/// Raises and lowers a limit, and sets a first one, under running containers; where that can't be done it is said.
+fn a_limit_is_changed_while_it_runs(bed: &QuotaHost, mechanism: &str) {
+    let host = bed.host();
+    let update =
+        |name: &str, size: u64| host.loam(&["update", "--storage-opt", &format!("size={size}"), name]);
+    run(host, "g", 8 << 20, &[]);
+    host.start(&["--name", "h", "--network", "none", "small", "sleep", "1000"]);
+    if mechanism == "disk-file" {
+        update("g", 16 << 20).refused(125, "whose size stays as it is");
+        update("h", 16 << 20).refused(125, "nothing counts it");
+        assert_eq!(host.inspect("g")["disk"]["limit"], 8 << 20);
+        near(fill(host, "g", "/f"), 8 << 20, TOLERANCE);
+    } else {
+        near(fill(host, "g", "/f"), 8 << 20, TOLERANCE);
+        assert_eq!(update("g", 16 << 20).ok(), "g");
+        near(fill(host, "g", "/more"), 8 << 20, TOLERANCE);
+        assert_eq!(host.inspect("g")["disk"]["limit"], 16 << 20);
+        assert_eq!(host.inspect("g")["spec"]["limits"]["disk"], 16 << 20);
+        // Below what it has: it can only delete until it has less.
+        update("g", 8 << 20).ok();
+        let said = host.loam(&["exec", "g", "sh", "-c", "echo x >> /f"]).stderr;
+        assert!(said.contains("No space left") || said.to_lowercase().contains("quota exceeded"), "{said}");
+        host.loam(&["exec", "g", "sh", "-c", "rm /f /more; sync"]).ok();
+        near(fill(host, "g", "/f"), 8 << 20, TOLERANCE);
+        update("h", 8 << 20).ok();
+        near(fill(host, "h", "/f"), 8 << 20, TOLERANCE);
+        host.loam(&["stop", "-t", "0", "h"]).ok();
+        update("h", 16 << 20).ok();
+        host.loam(&["start", "h"]).ok();
+        near(fill(host, "h", "/more"), 8 << 20, TOLERANCE);
+    }
+    update("g", 5).refused(125, "too small");
+    host.loam(&["rm", "-f", "g", "h"]).ok();
+}
+
+/// What a container without a limit has written is told, where the file system counts it without a walk.
+fn what_has_no_limit_is_counted(bed: &QuotaHost, mechanism: &str) {
+    let host = bed.host();
+    let figures = || -> serde_json::Value {
+        serde_json::from_str(host.loam(&["system", "df", "--output", "json"]).ok()).unwrap()
+    };
+    let before = figures();
+    host.start(&["--name", "i", "--network", "none", "small", "sleep", "1000"]);
+    let line = "head -c 8388608 /dev/zero > /f; sync";
+    host.loam(&["exec", "i", "sh", "-c", line]).ok();
+    bed.sync();
+    let after = figures();
+    let number = |figures: &serde_json::Value, name: &str| figures[name].as_u64().unwrap();
+    let written = number(&after, "snapshot_bytes") - number(&before, "snapshot_bytes");
+    near(written, 8 << 20, 4 * TOLERANCE);
+    assert_eq!(number(&after, "limit_bytes"), number(&before, "limit_bytes"));
+    let is_counted = mechanism != "disk-file";
+    let walked = number(&after, "walked_snapshots") - number(&before, "walked_snapshots");
+    assert_eq!(walked, u64::from(!is_counted));
+    let disk = &host.inspect("i")["disk"];
+    if is_counted {
+        assert_eq!((&disk["mechanism"], &disk["limit"]), (&mechanism.into(), &serde_json::Value::Null));
+        near(disk["used"].as_u64().unwrap(), 8 << 20, 4 * TOLERANCE);
+        let stats = host.loam(&["stats", "--no-stream", "--output", "json", "i"]);
+        let stats: serde_json::Value = serde_json::from_str(stats.ok()).unwrap();
+        near(stats[0]["disk_used"].as_u64().unwrap(), 8 << 20, 4 * TOLERANCE);
+    } else {
+        assert_eq!(*disk, serde_json::Value::Null);
+    }
+    // With it goes what counted it, as the end of the procedure sees for the others.
+    host.loam(&["stop", "-t", "0", "i"]).ok();
+    assert_eq!(bed.lose_row("i"), [""; 0]);
+    host.loam(&["rm", "i"]).ok();
 }
 
 /// Starts a container with a limit that sleeps.

@@ -7,6 +7,9 @@ use loam_cni::{Host, LeaseKeeping};
 
 fn main() -> ExitCode {
     loam_sys::end_at_panic();
+    if loam_sys::keep_ended_children().is_err() {
+        return ExitCode::FAILURE;
+    }
     let leases = LeaseKeeping { program: std::env::current_exe().ok(), ..LeaseKeeping::default() };
     let host = Host { leases, ..Host::default() };
     let call = Call {

@@ -29,7 +29,7 @@ impl Engine {
         let (record, mut shim) = self.connect_live(name)?;
         let mut stats = self.answered(&record, shim.stats())?;
         stats.disk_limit = record.spec.limits.disk;
-        if stats.disk_limit.is_some() && stats.disk_used.is_none() {
+        if stats.disk_used.is_none() {
             // One that is being removed has no figures any more; that is no failure of the others.
             stats.disk_used =
                 self.core.seams.images.disk_usage(&record.id).ok().flatten().and_then(|u| u.used);
@@ -37,9 +37,8 @@ impl Engine {
         Ok(stats)
     }
 
-    /// What a container with a disk limit has written. Where only its mounts know, its shim is asked.
+    /// What a container has written, where something counts it. Where only its mounts know, its shim is asked.
     pub(crate) fn disk_usage(&self, record: &Record) -> Option<DiskUsage> {
-        record.spec.limits.disk?;
         let mut usage = self.core.seams.images.disk_usage(&record.id).ok().flatten()?;
         if usage.used.is_none() && record.state.is_live() {
             usage.used = self.stats(record.id.as_str()).ok().and_then(|stats| stats.disk_used);

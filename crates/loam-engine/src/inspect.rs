@@ -113,7 +113,7 @@ pub struct ContainerDetail {
     pub network: NetworkFacts,
     /// Published ports: the taken ones while it runs, else those asked for.
     pub ports: Vec<PortMapping>,
-    /// What it has written to its root file system, and what limits that; absent without a limit.
+    /// What it has written to its root file system, and what counts and limits that; absent where nothing does.
     pub disk: Option<DiskUsage>,
     /// Its log.
     pub log: PathBuf,

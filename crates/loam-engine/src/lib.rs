@@ -51,6 +51,7 @@ mod state;
 mod stop;
 mod store;
 mod teardown;
+mod update;
 mod validate;
 mod wait;
 

@@ -189,6 +189,16 @@ pub(crate) fn set_running(database: &Database, record: &Record) -> Result<()> {
     )
 }
 
+/// Writes what is asked of a container anew.
+pub(crate) fn set_spec(database: &Database, durability: Durability, record: &Record) -> Result<()> {
+    update(
+        database,
+        durability,
+        "UPDATE container SET spec = ?2 WHERE id = ?1",
+        params![record.id.as_str(), to_json(&record.spec)?],
+    )
+}
+
 /// Writes which networks a container is to be on, and which it is on.
 pub(crate) fn set_network(database: &Database, record: &Record) -> Result<()> {
     update(

@@ -34,7 +34,8 @@ fn check_stop_signal(spec: &ContainerSpec) -> Result<()> {
     }
 }
 
-fn check_disk(limits: &Limits) -> Result<()> {
+/// Checks a disk limit.
+pub(crate) fn check_disk(limits: &Limits) -> Result<()> {
     match limits.disk {
         Some(bytes) if bytes < Limits::LEAST_DISK => {
             let least = Limits::LEAST_DISK;

@@ -6,11 +6,12 @@
 //! headers disagree are how parsers get to see different entries), and so that a small file is written from the very
 //! buffer that it was inflated into.
 
+mod entry;
+mod header;
 mod number;
 mod pax;
 mod sparse;
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use tar::Header;
@@ -18,6 +19,8 @@ use tar::Header;
 use crate::blocks::Blocks;
 use crate::split::Recorder;
 use crate::unpack::UnpackError;
+use entry::Extensions;
+pub(crate) use entry::{Entry, EntryKind};
 use pax::Pax;
 pub(crate) use sparse::Segment;
 
@@ -29,50 +32,6 @@ const EXTENSION_LIMIT: u64 = 1 << 20;
 const EXTENSIONS_LIMIT: u64 = 4 << 20;
 /// The most bytes that may follow the end of the archive; tape programs fill up to 10 KiB, on some tapes to 1 MiB.
 const TRAILER_LIMIT: u64 = 1 << 20;
-
-/// What an entry is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum EntryKind {
-    #[default]
-    File,
-    HardLink,
-    Symlink,
-    CharacterDevice,
-    BlockDevice,
-    Directory,
-    Fifo,
-}
-
-/// One entry, all headers taken together.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) kind: EntryKind,
-    /// The name as it stands in the archive.
-    pub(crate) path: Vec<u8>,
-    /// The target of a link.
-    pub(crate) link: Vec<u8>,
-    /// Bytes of data in the archive.
-    pub(crate) size: u64,
-    pub(crate) mode: u32,
-    pub(crate) uid: u64,
-    pub(crate) gid: u64,
-    /// Seconds and nanoseconds since the epoch.
-    pub(crate) mtime: (i64, u32),
-    /// Major and minor number of a device.
-    pub(crate) device: (u32, u32),
-    /// Extended attributes by name.
-    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Where the data of a sparse file belongs, and its whole length.
-    pub(crate) sparse: Option<(Vec<Segment>, u64)>,
-}
-
-/// Extension headers that wait for their entry.
-#[derive(Default)]
-struct Extensions {
-    name: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    pax: Option<Pax>,
-}
 
 /// An archive being read.
 pub(crate) struct Archive<B> {
@@ -249,222 +208,6 @@ impl<B: Blocks> Archive<B> {
         while !self.rest()?.is_empty() {}
         Ok(())
     }
-
-    /// The next header that is not the end-of-archive mark.
-    fn header(&mut self) -> Result<Option<[u8; RECORD]>, UnpackError> {
-        let Some(bytes) = self.record()? else { return Ok(None) };
-        if bytes.iter().all(|byte| *byte == 0) {
-            return match self.record()? {
-                Some(second) if second.iter().any(|byte| *byte != 0) => {
-                    Err(UnpackError::malformed("an entry follows a record of zeros"))
-                }
-                _ => Ok(None),
-            };
-        }
-        if !checksum_fits(&bytes) {
-            return Err(UnpackError::malformed("a header's checksum is wrong"));
-        }
-        Ok(Some(bytes))
-    }
-
-    /// The next record; `None` at the end of the stream.
-    fn record(&mut self) -> Result<Option<[u8; RECORD]>, UnpackError> {
-        let mut bytes = [0; RECORD];
-        if self.position == self.block.len() {
-            if !self.ended {
-                self.refill()?;
-            }
-            if self.ended {
-                return Ok(None);
-            }
-        }
-        // Blocks are multiples of a record but for the last, and all that was read before was in whole records.
-        let end = self.position + RECORD;
-        let Some(found) = self.block.get(self.position..end) else {
-            return Err(UnpackError::malformed("it ends in the middle of a header"));
-        };
-        bytes.copy_from_slice(found);
-        self.position = end;
-        self.offset += RECORD as u64;
-        if let Some(recorder) = &mut self.recorder {
-            recorder.raw(&bytes);
-        }
-        Ok(Some(bytes))
-    }
-
-    /// Reads an extension whole.
-    fn extension(&mut self, header: &[u8; RECORD]) -> Result<Vec<u8>, UnpackError> {
-        let size = number::field(&header[124..136], "size")?;
-        self.read_bounded(size)
-    }
-
-    fn read_bounded(&mut self, size: u64) -> Result<Vec<u8>, UnpackError> {
-        if size > EXTENSION_LIMIT {
-            return Err(UnpackError::malformed(format!("an extension header is {size} bytes long")));
-        }
-        self.remaining = size;
-        self.padding = padding(size);
-        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-        loop {
-            let piece = self.rest()?;
-            if piece.is_empty() {
-                break;
-            }
-            bytes.extend_from_slice(piece);
-        }
-        self.skip_data()?;
-        Ok(bytes)
-    }
-
-    fn long_name(&mut self, header: &[u8; RECORD]) -> Result<Vec<u8>, UnpackError> {
-        let mut name = self.extension(header)?;
-        if let Some(end) = name.iter().position(|byte| *byte == 0) {
-            name.truncate(end);
-        }
-        if name.is_empty() {
-            return Err(UnpackError::malformed("a long name is empty"));
-        }
-        Ok(name)
-    }
-
-    /// Takes all headers of an entry together.
-    fn begin(
-        &mut self,
-        header: &Header,
-        extensions: Extensions,
-        entry: &mut Entry,
-    ) -> Result<(), UnpackError> {
-        let bytes = header.as_bytes();
-        let pax = extensions.pax.unwrap_or_default();
-        (entry.path, entry.link) = names(header, extensions.name, extensions.link, &pax);
-        entry.mode = u32::try_from(number::field(&bytes[100..108], "mode")? & 0o7777).unwrap_or_default();
-        entry.uid = pax.uid.map_or_else(|| number::field(&bytes[108..116], "uid"), Ok)?;
-        entry.gid = pax.gid.map_or_else(|| number::field(&bytes[116..124], "gid"), Ok)?;
-        entry.mtime = match pax.mtime {
-            Some(mtime) => mtime,
-            None => (number::signed_field(&bytes[136..148], "mtime")?, 0),
-        };
-        let size = pax.size.map_or_else(|| number::field(&bytes[124..136], "size"), Ok)?;
-        if size > u64::MAX / 4 {
-            return Err(UnpackError::malformed("an entry's size is absurd"));
-        }
-        entry.kind = kind(bytes[156], &entry.path)?;
-        let has_data =
-            entry.kind == EntryKind::File || (entry.kind == EntryKind::Directory && bytes[156] != b'5');
-        entry.size = if has_data { size } else { 0 };
-        entry.device = device(entry.kind, bytes)?;
-        // The map of an old GNU sparse file goes on in records of its own, before the data.
-        let old_map = match bytes[156] {
-            b'S' => Some(self.old_sparse_map(header)?),
-            _ => None,
-        };
-        self.remaining = entry.size;
-        self.padding = padding(entry.size);
-        entry.sparse = match old_map {
-            Some(map) => Some(map),
-            None if entry.kind == EntryKind::File => self.pax_sparse_map(&pax, entry)?,
-            None => None,
-        };
-        if let Some((segments, length)) = &entry.sparse {
-            sparse::check(segments, *length, self.remaining)?;
-        }
-        entry.xattrs = pax.xattrs;
-        Ok(())
-    }
-
-    fn old_sparse_map(&mut self, header: &Header) -> Result<(Vec<Segment>, u64), UnpackError> {
-        let Some(gnu) = header.as_gnu() else {
-            return Err(UnpackError::malformed("a sparse file has no GNU header"));
-        };
-        let mut segments = Vec::new();
-        sparse::take_headers(&gnu.sparse, &mut segments)?;
-        let length = number::field(&gnu.realsize, "real size")?;
-        let mut more = gnu.is_extended();
-        let began = self.offset;
-        while more {
-            self.bound(began, EXTENSION_LIMIT * 2, "are the map of one sparse file")?;
-            let mut extended = tar::GnuExtSparseHeader::new();
-            let record = self.record()?.ok_or_else(|| UnpackError::malformed("a sparse map is cut short"))?;
-            extended.as_mut_bytes().copy_from_slice(&record);
-            sparse::take_headers(extended.sparse(), &mut segments)?;
-            more = extended.is_extended();
-        }
-        Ok((segments, length))
-    }
-
-    fn pax_sparse_map(
-        &mut self,
-        pax: &Pax,
-        entry: &mut Entry,
-    ) -> Result<Option<(Vec<Segment>, u64)>, UnpackError> {
-        let Some(length) = pax.sparse_length else { return Ok(None) };
-        if !pax.sparse_in_data {
-            return Ok(Some((pax.sparse_segments()?, length)));
-        }
-        // GNU sparse format 1.0: the map stands before the data, in decimal lines, and fills records.
-        let mut text = Vec::new();
-        let mut lines = sparse::MapLines::default();
-        while !lines.complete(&text)? {
-            if self.remaining < RECORD as u64 || text.len() as u64 > EXTENSION_LIMIT {
-                return Err(UnpackError::malformed("a sparse map is cut short"));
-            }
-            let record = self.record()?.ok_or_else(|| UnpackError::malformed("a sparse map is cut short"))?;
-            self.remaining -= RECORD as u64;
-            entry.size -= RECORD as u64;
-            text.extend_from_slice(&record);
-        }
-        Ok(Some((lines.segments(), length)))
-    }
-}
-
-fn kind(flag: u8, path: &[u8]) -> Result<EntryKind, UnpackError> {
-    Ok(match flag {
-        // Before ustar a directory was a file whose name ends in a slash.
-        0 | b'0' | b'7' if path.ends_with(b"/") => EntryKind::Directory,
-        0 | b'0' | b'7' | b'S' => EntryKind::File,
-        b'1' => EntryKind::HardLink,
-        b'2' => EntryKind::Symlink,
-        b'3' => EntryKind::CharacterDevice,
-        b'4' => EntryKind::BlockDevice,
-        b'5' => EntryKind::Directory,
-        b'6' => EntryKind::Fifo,
-        other => {
-            let flag = loam_model::shown(&char::from(other).to_string());
-            return Err(UnpackError::entry(path, format!("is of the unknown type `{flag}`")));
-        }
-    })
-}
-
-/// The name and the link's target; what an extension says goes before the header's own, short field.
-fn names(header: &Header, name: Option<Vec<u8>>, link: Option<Vec<u8>>, pax: &Pax) -> (Vec<u8>, Vec<u8>) {
-    let name = pax.path().map(<[u8]>::to_vec).or(name);
-    let link = pax.link.clone().or(link).or_else(|| header.link_name_bytes().map(Cow::into_owned));
-    (name.unwrap_or_else(|| header.path_bytes().into_owned()), link.unwrap_or_default())
-}
-
-/// The numbers of a device; zeros for all else.
-fn device(kind: EntryKind, bytes: &[u8; RECORD]) -> Result<(u32, u32), UnpackError> {
-    if !matches!(kind, EntryKind::CharacterDevice | EntryKind::BlockDevice) {
-        return Ok((0, 0));
-    }
-    let part = |field, what| {
-        let value = number::field(field, what)?;
-        u32::try_from(value).map_err(|_| UnpackError::malformed("a device number is too large"))
-    };
-    Ok((part(&bytes[329..337], "major")?, part(&bytes[337..345], "minor")?))
-}
-
-fn padding(size: u64) -> u64 {
-    size.wrapping_neg() % RECORD as u64
-}
-
-/// The sum of all bytes, those of the checksum counted as spaces; signed bytes are what some old programs added up.
-fn checksum_fits(bytes: &[u8; RECORD]) -> bool {
-    let Ok(expected) = number::signed_field(&bytes[148..156], "checksum") else { return false };
-    let rest = || bytes[..148].iter().chain(&bytes[156..]);
-    let unsigned: i64 = rest().map(|byte| i64::from(*byte)).sum::<i64>() + 8 * 32;
-    let signed = || rest().map(|byte| i64::from(byte.cast_signed())).sum::<i64>() + 8 * 32;
-    expected == unsigned || expected == signed()
 }
 
 #[cfg(test)]

@@ -4,10 +4,13 @@
 //! takes rights. So this is done by the program `loam-unpack`, one process for each layer: the layer's directory is its
 //! root, it has the capabilities to own files and no others, it can make just the system calls for that, and it knows of
 //! nothing but one pipe, one file and one socket. What it can do when the bytes get the better of it is to fill that
-//! directory with what it likes, within the budget, and to lie about it: the layer of an image whose blob has the right
+//! directory with what it likes, within what is free ([`ledger`]), and to lie about it: the layer of an image whose blob has the right
 //! digest then has other contents. It reaches neither the host, nor the network, nor other layers.
 //!
-//! The process that pulls keeps what is worth having: the connection to the registry, the digest of the blob, the budget,
+//! The archives that hold whole images are read likewise ([`members`]).
+//!
+//! The process that pulls does not take its word for what it uses ([`ledger`]) or that it gets on ([`pulse`]), and keeps what is
+//! worth having: the connection to the registry, the digest of the blob, the budget,
 //! the database. The two speak as follows, over a socket that keeps messages apart ([`protocol`]): a job with three
 //! descriptors one way (the blob's pipe, the layer's directory, the file for the record of its tar); questions for space
 //! and at last a report the other way. Either end of the socket ends with its process, and then the other one does.
@@ -16,11 +19,14 @@ mod calls;
 mod confinement;
 mod feed;
 mod launch;
+mod ledger;
+mod members;
 mod protocol;
 mod pulse;
 mod serve;
 
-use std::os::fd::AsFd;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use loam_model::{ErrorKind, Failure};
@@ -34,13 +40,12 @@ use crate::intake::Intake;
 use crate::staging::Destination;
 use crate::stream::{Means, Ran};
 use crate::threads;
-use crate::unpack::{Budget, Spent, UnpackError, mark_opaque};
+use crate::unpack::{Budget, UnpackError, mark_opaque};
 use launch::Helper;
-use protocol::{Answer, Report, Request};
-use pulse::{PATIENCE, Pulse};
-
-/// Both programs come from one release.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+use ledger::Ledger;
+pub(crate) use members::{MEMBER_LIMIT, find_members};
+use protocol::{Answer, Job, Report, Request, Work};
+use pulse::{Heard, PATIENCE, Pulse, Watch};
 
 /// Who unpacks layers.
 #[derive(Clone, Debug)]
@@ -61,11 +66,22 @@ pub(crate) fn unpack(
 ) -> Ran {
     let again = |error| failed("the record of the layer's tar can't be opened", error);
     let split = destination.split.try_clone().map_err(again)?;
-    let (mut helper, pipe) = Helper::start(program, compression, destination, means, what)?;
+    let files = destination
+        .files
+        .try_clone()
+        .map_err(|error| failed("the layer's directory can't be opened", error))?;
+    let (read, pipe) = feed::pipe()?;
+    let work =
+        Work::Layer { algorithm: means.algorithm, own_thread: means.own_thread, space: means.budget.first() };
+    let job = Job::new(compression, what, work);
+    let descriptors = [read.as_fd(), destination.files.as_fd(), destination.split.as_fd()];
+    let mut helper = Helper::start(program, &job, &descriptors)?;
+    // It has them; what this process keeps of the pipe is the end that is written to.
+    drop((read, destination));
     let pulse = Pulse::default();
     let (fed, heard) = std::thread::scope(|scope| {
         let feeding = threads::start(scope, || feed::feed(intake, pipe, means.stop, &pulse))?;
-        let heard = listen(&helper, means.budget, &pulse);
+        let heard = listen(&helper, means.budget, &pulse, (&files, &split));
         // It has said what it had to say. If it has not taken all bytes, the feeding waits for it.
         helper.kill();
         Ok::<_, Failure>((feeding.join().expect("feeding does not panic"), heard))
@@ -98,13 +114,25 @@ impl From<PacketError> for Trouble {
     }
 }
 
-/// Answers the helper's questions until it reports.
-fn listen(helper: &Helper, budget: &Budget, pulse: &Pulse) -> Result<Report, Trouble> {
-    let mut used = Spent::default();
+/// Answers the helper's questions until it reports, and looks after what it does with its directory and its record.
+fn listen(
+    helper: &Helper,
+    budget: &Budget,
+    pulse: &Pulse,
+    (files, split): (&OwnedFd, &File),
+) -> Result<Report, Trouble> {
+    let (mut ledger, mut watch) = (Ledger::new(budget, pulse), Watch::new(pulse));
     loop {
-        if !pulse.wait_for(helper.control(), PATIENCE).map_err(PacketError::from)? {
-            let silent = format!("the unpacker did nothing for {} s", PATIENCE.as_secs());
-            return Err(Trouble::Said(Failure::new(ErrorKind::Unavailable, silent).into()));
+        match watch.wait(helper.control()).map_err(PacketError::from)? {
+            Heard::Word => {}
+            Heard::Tick => {
+                ledger.look().map_err(Trouble::Said)?;
+                continue;
+            }
+            Heard::Stuck => {
+                let stuck = format!("the unpacker got nothing done in {} s", PATIENCE.as_secs());
+                return Err(Trouble::Said(Failure::new(ErrorKind::Unavailable, stuck).into()));
+            }
         }
         let (request, descriptors) = receive::<Request>(helper.control())?;
         match request {
@@ -117,20 +145,20 @@ fn listen(helper: &Helper, budget: &Budget, pulse: &Pulse) -> Result<Report, Tro
                 send(helper.control(), &Answer::Marked, &[])?;
             }
             Request::Space(spent) => {
-                used = used.plus(spent);
-                let space = budget.account(spent).map_err(Trouble::Said)?;
+                watch.told(spent);
+                let space = ledger.tell(spent).map_err(Trouble::Said)?;
                 send(helper.control(), &Answer::Space(space), &[])?;
             }
             Request::Done(report) => {
-                used = used.plus(report.spent());
-                budget.account(report.spent()).map_err(Trouble::Said)?;
-                if !report.is_within(used) {
-                    let sentence = "the unpacker says that it made more than it used";
-                    return Err(Trouble::Said(UnpackError::malformed(sentence)));
-                }
-                return Ok(*report);
+                let record = split
+                    .metadata()
+                    .map_err(|error| failed("the record of the layer's tar can't be looked at", error))
+                    .map_err(|failure| Trouble::Said(failure.into()))?;
+                let closed = ledger.close(&report, files.as_fd(), record.len());
+                return closed.map(|()| *report).map_err(Trouble::Said);
             }
             Request::Failed(failure) => return Err(Trouble::Said(UnpackError::Source(failure.into()))),
+            Request::Members(_) => return Err(Trouble::Broken(PacketError::Closed)),
         }
     }
 }

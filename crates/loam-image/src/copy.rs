@@ -21,8 +21,10 @@ use loam_model::{
     RegistryOptions, Result, shown,
 };
 use loam_registry::{Client, ClientOptions, Notes, Reference, RegistryError};
+use rustix::thread::CapabilitySet;
 use tokio::runtime::Runtime;
 
+use crate::confined::Unpacker;
 use crate::document::{Descriptor, RawDocument};
 use crate::platform::Platform;
 use crate::pull::{shown_source, with_notes};
@@ -52,18 +54,18 @@ trait Destination: Sync {
 /// Copies images between registries, layouts and archives.
 pub struct ImageCopier {
     options: ClientOptions,
+    /// Who looks through archives.
+    unpacker: Unpacker,
 }
 
 impl ImageCopier {
-    /// A copier that speaks to registries as this machine's settings say.
-    pub fn new() -> Self {
-        Self { options: ClientOptions::default() }
-    }
-}
-
-impl Default for ImageCopier {
-    fn default() -> Self {
-        Self::new()
+    /// A copier that speaks to registries as this machine's settings say. `unpacker` looks through archives; without the rights
+    /// to confine it, which a copy need not have, they are looked through with those of this process.
+    pub fn new(unpacker: Unpacker) -> Self {
+        let rights = rustix::thread::capabilities(None).map(|sets| sets.effective);
+        let may_confine = rights.is_ok_and(|rights| rights.contains(CapabilitySet::SYS_ADMIN));
+        let unpacker = if may_confine { unpacker } else { Unpacker::InProcess };
+        Self { options: ClientOptions::default(), unpacker }
     }
 }
 
@@ -77,7 +79,15 @@ impl ImageCopies for ImageCopier {
     fn copy(&self, request: &CopyRequest<'_>, progress: &dyn PullProgress) -> Result<CopiedImage> {
         let runtime = transfer_runtime()?;
         let copied = with_notes(progress, |notes| {
-            Copying { options: &self.options, runtime: &runtime, notes, request, progress }.run()
+            Copying {
+                options: &self.options,
+                unpacker: &self.unpacker,
+                runtime: &runtime,
+                notes,
+                request,
+                progress,
+            }
+            .run()
         });
         // Transfers end with who asked for them: nothing is waited for.
         runtime.shutdown_background();
@@ -88,6 +98,7 @@ impl ImageCopies for ImageCopier {
 /// One copy.
 struct Copying<'a> {
     options: &'a ClientOptions,
+    unpacker: &'a Unpacker,
     runtime: &'a Runtime,
     notes: Notes,
     request: &'a CopyRequest<'a>,
@@ -127,7 +138,7 @@ impl Copying<'_> {
                 let notes = Notes::clone(&self.notes);
                 Ok(Box::new(Registry::new(self.runtime, None, reference, options, notes)?))
             }
-            local => source::open_local(local, &std::env::temp_dir()),
+            local => source::open_local(local, &std::env::temp_dir(), self.unpacker),
         }
     }
 

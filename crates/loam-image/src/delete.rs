@@ -101,9 +101,13 @@ fn move_up(
     }
 }
 
-/// Bytes that the files of a tree occupy, as the file system counts them; a file with several names counts once for
-/// each. Directories that lie deeper than a hundred levels are not looked into.
-pub(crate) fn usage(directory: BorrowedFd<'_>, depth: usize) -> io::Result<u64> {
+/// Bytes that the files of a tree occupy, as the file system counts them, each once however many names it has. Directories
+/// that lie deeper than a hundred levels are not looked into.
+pub(crate) fn usage(directory: BorrowedFd<'_>) -> io::Result<u64> {
+    count_blocks(directory, 0, &mut HashSet::new())
+}
+
+fn count_blocks(directory: BorrowedFd<'_>, depth: usize, seen: &mut HashSet<u64>) -> io::Result<u64> {
     let mut buffer = [const { MaybeUninit::<u8>::uninit() }; 8192];
     let mut entries = RawDir::new(directory, &mut buffer);
     let mut sum = 0;
@@ -115,13 +119,73 @@ pub(crate) fn usage(directory: BorrowedFd<'_>, depth: usize) -> io::Result<u64> 
         }
         // The container may be running: what has just gone is not counted.
         let Ok(stat) = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-        sum += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
-        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory && depth < DEPTH {
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if is_directory || stat.st_nlink == 1 || seen.insert(stat.st_ino) {
+            sum += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+        }
+        if is_directory && depth < DEPTH {
             let Ok(child) = open(directory, name) else { continue };
-            sum += usage(child.as_fd(), depth + 1)?;
+            sum += count_blocks(child.as_fd(), depth + 1, seen)?;
         }
     }
     Ok(sum)
+}
+
+/// What the files of a tree take, seen as an entry's [`Cost`](crate::unpack::Cost) sees them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// Bytes of regular files, in whole blocks; holes count nothing, and neither does what the file system holds ready behind
+    /// the end of a file.
+    pub(crate) bytes: u64,
+    /// Everything with an inode, each once.
+    pub(crate) inodes: u64,
+    /// Whether nothing lay too deep to be looked at.
+    pub(crate) is_all: bool,
+}
+
+/// Counts a tree of whoever made it, which nobody changes any more.
+pub(crate) fn taken(directory: BorrowedFd<'_>, block: u64) -> io::Result<Taken> {
+    let mut taken = Taken { is_all: true, ..Taken::default() };
+    // Anew: whoever else has this open file may have read it to its end.
+    let directory = open(directory, c".")?;
+    count_taken(directory.as_fd(), 0, block, (&mut taken, &mut HashSet::new()))?;
+    Ok(taken)
+}
+
+fn count_taken(
+    directory: BorrowedFd<'_>,
+    depth: usize,
+    block: u64,
+    (taken, seen): (&mut Taken, &mut HashSet<u64>),
+) -> io::Result<()> {
+    let mut buffer = [const { MaybeUninit::<u8>::uninit() }; 8192];
+    let mut entries = RawDir::new(directory, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind != FileType::Directory && stat.st_nlink > 1 && !seen.insert(stat.st_ino) {
+            continue;
+        }
+        taken.inodes += 1;
+        match kind {
+            FileType::RegularFile => {
+                let size = u64::try_from(stat.st_size).unwrap_or(0).div_ceil(block).saturating_mul(block);
+                let blocks = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
+                taken.bytes = taken.bytes.saturating_add(size.min(blocks));
+            }
+            FileType::Directory if depth < DEPTH => {
+                count_taken(open(directory, name)?.as_fd(), depth + 1, block, (taken, seen))?;
+            }
+            FileType::Directory => taken.is_all = false,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Bytes of the contents of all regular files of a tree, each once however many names it has.
@@ -184,8 +248,9 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(directory.path().join("d")).expect("d");
         fs::write(directory.path().join("d/file"), vec![1; 100_000]).expect("file");
+        fs::hard_link(directory.path().join("d/file"), directory.path().join("again")).expect("link");
         let fd = open(rustix::fs::CWD, directory.path()).expect("opens");
-        let bytes = usage(fd.as_fd(), 0).expect("counts");
+        let bytes = usage(fd.as_fd()).expect("counts");
         assert!((100_000..200_000).contains(&bytes), "{bytes}");
     }
 }

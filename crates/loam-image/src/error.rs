@@ -9,8 +9,10 @@ pub(crate) fn failed(what: impl Into<String>, error: impl Into<io::Error>) -> Fa
     let error = error.into();
     let kind = kind_of(&error);
     let failure = Failure::new(kind, what);
-    let failure = match kind {
-        ErrorKind::Exhausted => failure.hint("free some space, for example by removing images"),
+    let failure = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            failure.hint("free some space, for example by removing images")
+        }
         _ => failure,
     };
     failure.caused_by(error)

@@ -1,5 +1,7 @@
 //! Digests of what passes by.
 
+use std::io::{self, Read};
+
 use loam_model::{Digest, DigestAlgorithm};
 use sha2::{Digest as _, Sha256, Sha512};
 
@@ -48,6 +50,20 @@ pub(crate) fn digest(algorithm: DigestAlgorithm, bytes: &[u8]) -> Digest {
     let mut hasher = Hasher::new(algorithm);
     hasher.update(bytes);
     hasher.finish()
+}
+
+/// Whether what is left of a file has this digest.
+pub(crate) fn is_digest_of(mut file: impl Read, expected: &Digest) -> io::Result<bool> {
+    let mut hasher = Hasher::new(expected.algorithm());
+    let mut piece = vec![0; 128 * 1024];
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(hasher.finish() == *expected),
+            Ok(count) => hasher.update(&piece[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::platform::Platform;
 use crate::pull::{Described, Held, HeldLayer};
 use crate::record::NewLayer;
 use crate::staging::StagedLayer;
-use crate::stream::{Means, unpack_stream};
+use crate::stream::{Means, unpack_stream, wrap};
 use crate::{LayerStore, names};
 
 impl LayerStore {
@@ -24,6 +24,12 @@ impl LayerStore {
         config: &ImageConfig,
     ) -> Result<Image> {
         let name = names::given(name)?;
+        let what = "the root file system can't be unpacked";
+        let promise = Promise { digest: None, size: None };
+        let mut intake = Intake::new(Box::new(ReaderBlob(tar)), promise, &|_| {});
+        // The tar may come from a pipe that nobody writes to yet. Until it begins there is nothing: no directory, no lock, no
+        // process. While it is on its way there is a directory of its own, for which nobody waits.
+        intake.start().map_err(|failure| wrap(failure, what))?;
         self.sweep();
         let budget = self.budget()?;
         let staged = StagedLayer::new(&self.places)?;
@@ -34,10 +40,7 @@ impl LayerStore {
             own_thread: true,
             unpacker: &self.config.unpacker,
         };
-        let promise = Promise { digest: None, size: None };
-        let intake = Intake::new(Box::new(ReaderBlob(tar)), promise, &|_| {});
-        let streamed =
-            unpack_stream(intake, staged.destination()?, means, "the root file system can't be unpacked")?;
+        let streamed = unpack_stream(intake, staged.destination()?, means, what)?;
         if !streamed.is_recorded {
             staged.forget_split()?;
         }

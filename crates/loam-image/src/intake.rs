@@ -43,11 +43,13 @@ impl<'a> Intake<'a> {
 
     /// The first bytes, at least six of them unless the blob is shorter, without taking them.
     pub(crate) fn start(&mut self) -> Result<&[u8], Failure> {
-        let mut start = Vec::new();
-        while start.len() < 6 && self.advance()? {
-            start.extend_from_slice(&self.piece);
+        if self.piece.len() < 6 {
+            let mut start = self.piece.to_vec();
+            while start.len() < 6 && self.advance()? {
+                start.extend_from_slice(&self.piece);
+            }
+            self.piece = Bytes::from(start);
         }
-        self.piece = Bytes::from(start);
         Ok(&self.piece)
     }
 

@@ -82,7 +82,7 @@ impl LayerStore {
                 self.pull_from(&RootfsTar::open(file)?, source, &options, progress)
             }
             local => {
-                let place = open_local(local, &self.places.staging())?;
+                let place = open_local(local, &self.places.staging(), &self.config.unpacker)?;
                 self.pull_from(place.as_ref(), source, options, progress)
             }
         }

@@ -1,4 +1,4 @@
-//! Disk limits: what keeps a container from writing more to its snapshot than it may.
+//! Disk limits: what keeps a container from writing more to its snapshot than it may, and counts what it has written.
 //!
 //! | mechanism | where | how | at the limit | `df` inside |
 //! |---|---|---|---|---|
@@ -8,7 +8,8 @@
 //!
 //! A store looks at its file system when a limit is asked for, which takes two system calls, and writes the mechanism down
 //! with the snapshot, so that a store that is mounted with other options later still removes what was made before. All
-//! mechanisms count what is written above the image, in a time that does not depend on how much that is.
+//! mechanisms count what is written above the image, in a time that does not depend on how much that is. Project quotas and
+//! quota groups do so without a limit, too: where they are there for nothing ([`counting`]), every snapshot is counted.
 //!
 //! Every file of this module but this one knows one mechanism and nothing of snapshots or the database.
 
@@ -36,43 +37,44 @@ const XFS: u64 = 0x5846_5342;
 const EXT4: u64 = 0xef53;
 const BTRFS: u64 = 0x9123_683e;
 
-/// A snapshot with a limit on what may be written to it.
+/// The place of one snapshot that is counted, and perhaps limited.
 #[derive(Clone, Debug)]
-pub(crate) struct LimitedSnapshot {
+pub(crate) struct CountedSnapshot {
     /// `snapshots/CONTAINER`.
     pub(crate) path: PathBuf,
-    /// Its limit in bytes.
-    pub(crate) bytes: u64,
+    /// Its limit in bytes; without one it is counted, which not every mechanism can.
+    pub(crate) limit: Option<u64>,
     /// Its project id, for the mechanism that has them.
     pub(crate) project: Option<u32>,
 }
 
-/// A way to limit what is written below a directory.
+/// A way to count and limit what is written below a directory.
 ///
-/// Life: [`make`](Self::make) makes the snapshot with the limit in force, the caller fills it with `upper` and `work`, and
+/// Life: [`make`](Self::make) makes the place with the limit in force, the caller fills it with `upper` and `work`, and
 /// [`seal`](Self::seal) makes it count; until then [`is_whole`](Self::is_whole) says no, and [`remove`](Self::remove)
 /// takes away what there is, as it does later, at any point, any number of times.
 pub(crate) trait DiskQuota: fmt::Debug {
-    /// Makes the snapshot, of which there is nothing, and gives the directory in which `upper` and `work` are to be made.
-    fn make(&self, snapshot: &LimitedSnapshot) -> Result<OwnedFd>;
+    /// Makes the place, of which there is nothing, and gives the directory in which `upper` and `work` are to be made.
+    fn make(&self, place: &CountedSnapshot) -> Result<OwnedFd>;
 
-    /// Makes a snapshot whole whose directory has been filled and closed; with `sync` it survives a power cut.
-    fn seal(&self, snapshot: &LimitedSnapshot, sync: bool) -> Result<()>;
+    /// Makes a place whole whose directory has been filled and closed; with `sync` it survives a power cut.
+    fn seal(&self, place: &CountedSnapshot, sync: bool) -> Result<()>;
 
-    /// Gives a whole snapshot its limit anew, which is another than the one that it has.
-    fn change(&self, snapshot: &LimitedSnapshot) -> Result<()>;
+    /// Gives a whole place its limit, which is another than the one that it has, or its first. Who has more already can
+    /// write nothing until enough of it is deleted.
+    fn change(&self, place: &CountedSnapshot) -> Result<()>;
 
-    /// Whether the snapshot was made to the end.
-    fn is_whole(&self, snapshot: &LimitedSnapshot) -> bool;
+    /// Whether the place was made to the end.
+    fn is_whole(&self, place: &CountedSnapshot) -> bool;
 
-    /// The disk file that has to be mounted to get at `upper` and `work`; `None` when they lie below the snapshot's path.
-    fn disk(&self, snapshot: &LimitedSnapshot) -> Option<PathBuf>;
+    /// The disk file that has to be mounted to get at `upper` and `work`; `None` when they lie below the place's path.
+    fn disk(&self, place: &CountedSnapshot) -> Option<PathBuf>;
 
-    /// Bytes that the snapshot holds; `None` when only the mounts of a running container tell.
-    fn used(&self, snapshot: &LimitedSnapshot) -> Result<Option<u64>>;
+    /// Bytes that the place holds; `None` when only the mounts of a running container tell.
+    fn used(&self, place: &CountedSnapshot) -> Result<Option<u64>>;
 
-    /// Removes the snapshot with everything in it and everything that counts it. Success when there is nothing.
-    fn remove(&self, snapshot: &LimitedSnapshot) -> Result<()>;
+    /// Removes the place with everything in it and everything that counts it. Success when there is nothing.
+    fn remove(&self, place: &CountedSnapshot) -> Result<()>;
 }
 
 /// The quota of this mechanism.
@@ -106,18 +108,30 @@ pub(crate) fn mechanism(directory: BorrowedFd<'_>) -> QuotaMechanism {
     }
 }
 
+/// What counts without limiting on the file system of this directory, and costs nothing; `None` where nothing does.
+pub(crate) fn counting(directory: BorrowedFd<'_>) -> Option<QuotaMechanism> {
+    let kind = rustix::fs::fstatfs(directory).map(|status| u64::try_from(status.f_type).unwrap_or(0));
+    match kind {
+        Ok(XFS | EXT4) if loam_sys::project_quota::counts_projects(directory) => {
+            Some(QuotaMechanism::Project)
+        }
+        Ok(BTRFS) if btrfs::is_enabled(directory) => Some(QuotaMechanism::BtrfsQgroup),
+        _ => None,
+    }
+}
+
 /// Removes what lies in the trash, with everything that counts it; what that is, the directory itself says. Success when
 /// there is nothing.
 pub(crate) fn remove_buried(path: &Path, places: &Places) -> Result<()> {
     project::lift(path)?;
-    if btrfs::is_subvolume_at(path) {
-        let snapshot = LimitedSnapshot { path: path.to_owned(), bytes: 0, project: None };
-        return BtrfsQuota::new(places.clone()).remove(&snapshot);
+    if btrfs::is_place(path) {
+        let place = CountedSnapshot { path: path.to_owned(), limit: None, project: None };
+        return BtrfsQuota::new(places.clone()).remove(&place);
     }
     crate::staging::delete(path)
 }
 
-/// Makes the directory of a snapshot, with those above it where they are missing.
+/// Makes the directory of a place, with those above it where they are missing.
 fn make_named(path: &Path) -> Result<OwnedFd> {
     make_directory(path)?;
     open_named(path)
@@ -128,7 +142,7 @@ fn open_named(path: &Path) -> Result<OwnedFd> {
         .map_err(|error| crate::error::failed(format!("`{}` can't be opened", path.display()), error))
 }
 
-/// The directory that holds a snapshot, which stays when the snapshot goes.
-fn above(snapshot: &LimitedSnapshot) -> &Path {
-    snapshot.path.parent().unwrap_or(Path::new("/"))
+/// The directory that holds a place, which stays when the place goes.
+fn above(place: &CountedSnapshot) -> &Path {
+    place.path.parent().unwrap_or(Path::new("/"))
 }

@@ -27,7 +27,7 @@ impl ImageArchives for LayerStore {
     }
 
     fn contents(&self, archive: &Path) -> Result<Vec<ArchivedImage>> {
-        source::contents(archive, &self.places.staging())
+        source::contents(archive, &self.places.staging(), &self.config.unpacker)
     }
 }
 
@@ -176,7 +176,7 @@ pub(crate) fn damaged(diff_id: &Digest) -> Failure {
 }
 
 /// Reads a layer's tar to its end, holds it against its diff id, and gives its length.
-fn measure(mut tar: impl Read, diff_id: &Digest) -> Result<u64> {
+pub(crate) fn measure(mut tar: impl Read, diff_id: &Digest) -> Result<u64> {
     let mut hasher = Hasher::new(diff_id.algorithm());
     let mut piece = vec![0; PIECE];
     let mut length = 0;

@@ -3,7 +3,8 @@
 use loam_state::Schema;
 
 /// The image store's part of the state database.
-pub const SCHEMA: Schema = Schema { component: "images", versions: &[FIRST, SECOND, THIRD, FOURTH, FIFTH] };
+pub const SCHEMA: Schema =
+    Schema { component: "images", versions: &[FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH] };
 
 const FIRST: &str = "
 -- An image, by the digest of its configuration. `config` is what containers are made from, as JSON of the model's
@@ -129,5 +130,16 @@ CREATE TABLE replaced_layer_user (
     directory TEXT NOT NULL REFERENCES replaced_layer (directory) ON DELETE CASCADE,
     user TEXT NOT NULL,
     PRIMARY KEY (directory, user)
+) STRICT, WITHOUT ROWID;
+";
+
+const SIXTH: &str = "
+-- What walking the files of a snapshot that nothing counts came to, when it began, in milliseconds since the epoch, and how
+-- many it took; see `snapshot::usage`. A snapshot with a `mechanism` and no `quota` is counted and not limited.
+CREATE TABLE walked_snapshot (
+    container TEXT PRIMARY KEY REFERENCES snapshot (container) ON DELETE CASCADE,
+    bytes INTEGER NOT NULL,
+    began INTEGER NOT NULL,
+    took INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 ";

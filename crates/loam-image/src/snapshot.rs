@@ -1,7 +1,11 @@
 //! Snapshots: `snapshots/CONTAINER/{upper,work}`, and a row for each. On the path of every start, so few system calls.
 
+mod counted;
+mod lookup;
 mod orphans;
+mod projects;
 mod rows;
+mod usage;
 
 use std::fs;
 use std::io;
@@ -9,7 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use loam_model::{
-    ContainerId, Digest, DiskUsage, ErrorKind, Failure, IdMapping, Result, RootfsPlan, SnapshotRequest,
+    ContainerId, Digest, ErrorKind, Failure, IdMapping, QuotaMechanism, Result, RootfsPlan, SnapshotRequest,
 };
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -17,9 +21,10 @@ use rustix::io::Errno;
 use crate::error::failed;
 use crate::staging::{make_directory, open_directory};
 use crate::unpack::copy_attributes;
-use crate::{LayerStore, catalog, delete, quota};
-use rows::{Recorded, RecordedLimit};
-pub(crate) use rows::{enforced, layers_exceed};
+use crate::{LayerStore, catalog, quota};
+pub(crate) use counted::{Counted, enforced, layers_exceed};
+pub(crate) use lookup::counted_image;
+use rows::Recorded;
 
 /// Directories that overlayfs leaves in its work directory, the deepest first.
 const LEFT_BY_OVERLAYFS: [&str; 3] = ["work/work/incompat/volatile", "work/work/incompat", "work/work"];
@@ -33,9 +38,18 @@ impl LayerStore {
         // The row comes first: a directory can then always be found, and removed, by it.
         let recorded = self.record_snapshot(request)?;
         let path = self.snapshot_path(request.container);
-        let made = match &recorded.limit {
+        let made = match &recorded.counted {
             None => self.make_directories(&path, recorded.top.as_deref()),
-            Some(limit) => self.make_limited(&path, &recorded, limit, request.ephemeral),
+            Some(counted) => match self.make_counted(&path, &recorded, counted, request.ephemeral) {
+                Err(failure) if counted.limit.is_none() => {
+                    // Nothing was promised, and what really stands in the way does so again.
+                    tracing::debug!(path = %path.display(), error = %failure.chain(), "it is not counted");
+                    self.remove_counted(&path, counted)
+                        .and_then(|()| self.count_no_more(request.container))
+                        .and_then(|()| self.make_directories(&path, recorded.top.as_deref()))
+                }
+                made => made,
+            },
         };
         made.inspect_err(|_| {
             // The failure that counts is the one before.
@@ -64,27 +78,27 @@ impl LayerStore {
         self.fill(&directory, path, top)
     }
 
-    /// Makes a snapshot with a limit, and both directories in it.
-    fn make_limited(
+    /// Makes a place that is counted, and perhaps limited, and both directories in it.
+    fn make_counted(
         &self,
         path: &Path,
         recorded: &Recorded,
-        limit: &RecordedLimit,
+        counted: &Counted,
         ephemeral: bool,
     ) -> Result<()> {
-        let quota = quota::quota(limit.mechanism, &self.places);
-        let snapshot = limit.on(path);
-        if quota.is_whole(&snapshot) {
+        let quota = quota::quota(counted.mechanism, &self.places);
+        let place = counted.place(path);
+        if quota.is_whole(&place) {
             return Ok(());
         }
         if path.exists() {
             // Half made, by a process that died.
-            quota.remove(&snapshot)?;
+            quota.remove(&place)?;
         }
-        let directory = quota.make(&snapshot)?;
+        let directory = quota.make(&place)?;
         self.fill(&directory, path, recorded.top.as_deref())?;
         drop(directory);
-        quota.seal(&snapshot, !ephemeral)
+        quota.seal(&place, !ephemeral)
     }
 
     /// Makes the two directories of the snapshot at `path` in this directory.
@@ -122,8 +136,9 @@ impl LayerStore {
         let Some(layers) = self.snapshot_layers(container)? else { return Err(no_snapshot(container)) };
         let lower = self.lower(&layers.directories);
         let path = self.snapshot_path(container);
-        let disk =
-            layers.limit.and_then(|limit| quota::quota(limit.mechanism, &self.places).disk(&limit.on(&path)));
+        let disk = layers
+            .counted
+            .and_then(|counted| quota::quota(counted.mechanism, &self.places).disk(&counted.place(&path)));
         let above = if disk.is_some() { PathBuf::new() } else { path };
         Ok(RootfsPlan {
             lower,
@@ -162,40 +177,11 @@ impl LayerStore {
         lower
     }
 
-    /// What a snapshot with a limit holds.
-    pub(crate) fn limited_usage(&self, container: &ContainerId) -> Result<Option<DiskUsage>> {
-        let Some(limit) = self.snapshot_limit(container)? else { return Ok(None) };
-        let snapshot = limit.on(&self.snapshot_path(container));
-        let used = quota::quota(limit.mechanism, &self.places).used(&snapshot)?;
-        Ok(Some(DiskUsage { limit: limit.bytes, used, mechanism: limit.mechanism }))
-    }
-
-    pub(crate) fn written(&self, container: &ContainerId) -> Result<u64> {
-        let place = self.snapshot_path(container);
-        let disk = self
-            .snapshot_limit(container)?
-            .and_then(|limit| quota::quota(limit.mechanism, &self.places).disk(&limit.on(&place)));
-        if let Some(disk) = disk {
-            use std::os::unix::fs::MetadataExt;
-            return fs::metadata(&disk)
-                .map(|status| status.blocks() * 512)
-                .map_err(|error| failed(format!("`{}` can't be looked at", disk.display()), error));
-        }
-        let upper = place.join("upper");
-        let directory = match open_directory(&upper) {
-            Ok(directory) => directory,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(no_snapshot(container)),
-            Err(error) => return Err(failed(format!("`{}` can't be opened", upper.display()), error)),
-        };
-        delete::usage(directory.as_fd(), 0)
-            .map_err(|error| failed(format!("the files below `{}` can't be counted", upper.display()), error))
-    }
-
     pub(crate) fn drop_snapshot(&self, container: &ContainerId) -> Result<()> {
         let path = self.snapshot_path(container);
-        match self.snapshot_limit(container)? {
+        match self.snapshot_counted(container)? {
             None => self.delete_directories(&path)?,
-            Some(limit) => quota::quota(limit.mechanism, &self.places).remove(&limit.on(&path))?,
+            Some(counted) => self.remove_counted(&path, &counted)?,
         }
         match self.forget_snapshot(container)? {
             Some(dropped) => self.delete_dropped(&dropped),
@@ -203,28 +189,39 @@ impl LayerStore {
         }
     }
 
-    fn delete_directories(&self, path: &Path) -> Result<()> {
-        let directory = match open_directory(path) {
-            Ok(directory) => directory,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => {
-                return Err(failed(format!("the snapshot `{}` can't be removed", path.display()), error));
-            }
-        };
-        // A container that wrote nothing: five directories, one call each.
-        let rmdir = |name: &str| rustix::fs::unlinkat(&directory, name, AtFlags::REMOVEDIR);
-        if matches!(rmdir("upper"), Ok(()) | Err(Errno::NOENT)) {
-            for name in LEFT_BY_OVERLAYFS {
-                rmdir(name).ok();
-            }
-            rmdir("work").ok();
-            if fs::remove_dir(path).is_ok() {
+    fn remove_counted(&self, path: &Path, counted: &Counted) -> Result<()> {
+        if counted.limit.is_none() && counted.mechanism == QuotaMechanism::Project {
+            // A limit is there when a process died that was about to write it down.
+            quota::project::lift(path)?;
+            if delete_empty(path) {
                 return Ok(());
             }
+        }
+        quota::quota(counted.mechanism, &self.places).remove(&counted.place(path))
+    }
+
+    fn delete_directories(&self, path: &Path) -> Result<()> {
+        if delete_empty(path) {
+            return Ok(());
         }
         // Renamed first, so that nobody ever sees half of it.
         self.places.discard(path)
     }
+}
+
+/// Deletes the snapshot of a container that wrote nothing: five directories, one call each. False when there is more, or
+/// nothing.
+fn delete_empty(path: &Path) -> bool {
+    let Ok(directory) = open_directory(path) else { return false };
+    let rmdir = |name: &str| rustix::fs::unlinkat(&directory, name, AtFlags::REMOVEDIR);
+    if !matches!(rmdir("upper"), Ok(()) | Err(Errno::NOENT)) {
+        return false;
+    }
+    for name in LEFT_BY_OVERLAYFS {
+        rmdir(name).ok();
+    }
+    rmdir("work").ok();
+    fs::remove_dir(path).is_ok()
 }
 
 fn no_snapshot(container: &ContainerId) -> Failure {

@@ -1,6 +1,6 @@
 //! Where images come from.
 
-mod archive_file;
+pub(crate) mod archive_file;
 mod contents;
 mod docker;
 mod extended_layout;
@@ -26,13 +26,14 @@ pub(crate) use registry::Registry;
 pub(crate) use remote::RemoteFiles;
 pub(crate) use rootfs_tar::RootfsTar;
 
+use crate::confined::Unpacker;
 use crate::document::{Descriptor, RawDocument};
 use crate::intake::{Blob, Promise};
 
 /// Where the members of a tar in memory are.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn positions(bytes: &[u8]) -> Result<std::collections::HashMap<String, (u64, u64)>> {
-    archive_file::list(std::io::Cursor::new(bytes), std::path::Path::new("x"))
+    archive_file::list(std::io::Cursor::new(bytes), "x")
 }
 
 /// A place that has an image. Blobs are read by several threads at once.
@@ -55,16 +56,16 @@ pub(crate) trait Source: Sync {
 }
 
 /// Opens a layout or an archive; one that is compressed is first unpacked into a nameless file in `spool`.
-pub(crate) fn open_local(source: &ImageSource, spool: &Path) -> Result<Box<dyn Source>> {
+pub(crate) fn open_local(source: &ImageSource, spool: &Path, unpacker: &Unpacker) -> Result<Box<dyn Source>> {
     Ok(match source {
         ImageSource::OciLayout { directory, tag } => {
             Box::new(Layout::open(Directory(directory.clone()), tag.as_deref())?)
         }
         ImageSource::OciArchive { file, tag } => {
-            Box::new(Layout::open(TarFile::open(file, spool)?, tag.as_deref())?)
+            Box::new(Layout::open(TarFile::open(file, spool, unpacker)?, tag.as_deref())?)
         }
         ImageSource::DockerArchive { file, reference } => {
-            let files = TarFile::open(file, spool)?;
+            let files = TarFile::open(file, spool, unpacker)?;
             // Since Docker 25 the archive is a layout too, which says more.
             if Layout::is_in(&files)? && reference.is_none() {
                 return Ok(Box::new(Layout::open(files, None)?));

@@ -198,10 +198,21 @@ impl StagedLayer {
                 Err(error) => return Err(failed(what(), error)),
             }
             // A sweep may come between; then its lock, or the missing directory, tells.
-            let Ok(directory) = open_directory(&path) else { continue };
-            let locked = rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive);
-            if locked.is_err() || !is_at(&directory, &path) {
-                continue;
+            let directory = match open_directory(&path) {
+                Ok(directory) => directory,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    fs::remove_dir(&path).ok();
+                    return Err(failed(what(), error));
+                }
+            };
+            match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) if is_at(&directory, &path) => {}
+                Ok(()) | Err(Errno::WOULDBLOCK) => continue,
+                Err(error) => {
+                    fs::remove_dir(&path).ok();
+                    return Err(failed(what(), error));
+                }
             }
             plain(&directory).map_err(|error| failed(what(), error))?;
             rustix::fs::mkdirat(&directory, "diff", Mode::RWXU).map_err(|error| failed(what(), error))?;

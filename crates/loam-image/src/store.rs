@@ -8,9 +8,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use loam_model::{
-    ContainerId, Digest, DiskUsage, ErrorKind, Failure, IdMapping, Image, ImageConfig, ImageSource,
-    ImageStore, ImageSummary, LayerProgress, PullOptions, PullProgress, PushedImage, RegistryOptions,
-    RemovedImage, Result, RootfsPlan, SnapshotRequest, StoreShare,
+    ContainerId, Digest, DiskLimit, DiskUsage, ErrorKind, Failure, IdMapping, Image, ImageConfig,
+    ImageSource, ImageStore, ImageSummary, LayerProgress, PullOptions, PullProgress, PushedImage,
+    RegistryOptions, RemovedImage, Result, RootfsPlan, SnapshotRequest, StoreShare,
 };
 use loam_registry::ClientOptions;
 use loam_state::{Database, Durability};
@@ -222,11 +222,16 @@ impl ImageStore for LayerStore {
     }
 
     fn snapshot_usage(&self, container: &ContainerId) -> Result<u64> {
-        self.written(container)
+        let counted = self.snapshot_counted(container)?;
+        Ok(self.written(container, counted)?.bytes)
     }
 
     fn disk_usage(&self, container: &ContainerId) -> Result<Option<DiskUsage>> {
-        self.limited_usage(container)
+        self.counted_usage(container)
+    }
+
+    fn change_limit(&self, container: &ContainerId, limit: &DiskLimit) -> Result<()> {
+        self.limit_anew(container, limit)
     }
 
     fn remove_snapshot(&self, container: &ContainerId) -> Result<()> {

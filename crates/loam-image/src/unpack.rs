@@ -13,11 +13,16 @@
 mod attributes;
 mod budget;
 mod cost;
+mod directories;
 mod entry;
 mod error;
+mod file;
+mod link;
 mod name;
+mod node;
 mod opaque;
 mod tree;
+mod whiteout;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -25,7 +30,7 @@ use std::os::fd::OwnedFd;
 pub(crate) use attributes::{
     Attributes, allowed as is_allowed_attribute, copy_attributes, take_note_of_umask,
 };
-pub(crate) use budget::{Budget, Spent};
+pub(crate) use budget::{Budget, LOOK_BYTES, Spent};
 pub(crate) use cost::Cost;
 pub(crate) use error::UnpackError;
 pub(crate) use name::{parent_and_name, relative};

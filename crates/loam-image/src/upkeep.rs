@@ -8,8 +8,8 @@ mod recount;
 mod repair;
 
 use loam_model::{
-    CheckedLayer, ContainerId, Digest, DiskLimit, ImageUpkeep, LayerDetail, PruneRequest, Pruned,
-    PullProgress, RegistryOptions, RepairedLayer, Result, SnapshotUsage, StoreUsage,
+    CheckedLayer, ContainerId, Digest, ImageUpkeep, LayerDetail, PruneRequest, Pruned, PullProgress,
+    RegistryOptions, RepairedLayer, Result, SnapshotUsage, StoreUsage,
 };
 use loam_state::Durability;
 use rusqlite::params;
@@ -34,10 +34,6 @@ impl ImageUpkeep for LayerStore {
 
     fn snapshot(&self, container: &ContainerId) -> Result<SnapshotUsage> {
         self.measure_snapshot(container)
-    }
-
-    fn change_limit(&self, container: &ContainerId, limit: &DiskLimit) -> Result<()> {
-        self.limit_anew(container, limit)
     }
 
     fn recount(&self) -> Result<u64> {

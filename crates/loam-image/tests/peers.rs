@@ -363,8 +363,39 @@ fn a_store_that_keeps_blobs_pushes_them_as_they_came() {
     let (packed, _) = push(&store, &image.id.to_string(), &format!("{}/kept:1", elsewhere.address()));
     assert_ne!(packed.digest, image.manifest);
     assert_eq!(packed.id, image.id, "its files are whole");
+    // Nor is a layer whose files it has changed: of such a one nothing is sent at all.
+    let mut changed = 0;
+    for layer in std::fs::read_dir(root.join("layers")).expect("layers") {
+        changed += change_a_file(&layer.expect("a layer").path().join("diff"));
+    }
+    assert!(changed > 0, "there are files");
+    let untouched = loam_testkit::registry::Registry::plain();
+    let destination = format!("{}/kept:1", untouched.address());
+    let options = RegistryOptions::default();
+    let failure = store.push(&image.id.to_string(), Some(&destination), &options, &Silent);
+    assert!(failure.expect_err("damaged").to_string().contains("is damaged"));
+    let found =
+        Command::new("find").arg(untouched.storage()).args(["-type", "f"]).output().expect("find runs");
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "", "the registry has heard of nothing");
     store.remove(&image.id.to_string(), false).expect("removed");
     assert_eq!(std::fs::read_dir(root.join("layers")).expect("layers").count(), 0);
+}
+
+/// Changes a byte of every regular file of a tree; gives how many there are.
+fn change_a_file(directory: &Path) -> usize {
+    let entries = std::fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry"));
+    let change = |entry: std::fs::DirEntry| {
+        let kind = entry.file_type().expect("a kind");
+        if kind.is_dir() {
+            return change_a_file(&entry.path());
+        }
+        let mut bytes = if kind.is_file() { std::fs::read(entry.path()).expect("read") } else { Vec::new() };
+        let Some(first) = bytes.first_mut() else { return 0 };
+        *first ^= 1;
+        std::fs::write(entry.path(), bytes).expect("written");
+        1
+    };
+    entries.map(change).sum()
 }
 
 #[test]

@@ -5,6 +5,10 @@ use std::{fmt, io};
 
 use loam_sys::without_error_numbers;
 
+/// No descriptor is left to this process (EMFILE), or to all (ENFILE); the standard library has no names for these.
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
+
 /// The result of every operation across a seam.
 pub type Result<T> = std::result::Result<T, Failure>;
 
@@ -40,15 +44,11 @@ impl ErrorKind {
     /// it is the thing that somebody named.
     pub fn of_io(error: &io::Error) -> Self {
         use io::ErrorKind as Io;
-        /// EMFILE and ENFILE, which the standard library has no name for.
-        const OUT_OF_DESCRIPTORS: [i32; 2] = [24, 23];
         match error.kind() {
             Io::StorageFull | Io::QuotaExceeded | Io::OutOfMemory => Self::Exhausted,
             Io::PermissionDenied | Io::ReadOnlyFilesystem => Self::Denied,
             Io::Unsupported => Self::Unsupported,
-            _ if error.raw_os_error().is_some_and(|errno| OUT_OF_DESCRIPTORS.contains(&errno)) => {
-                Self::Exhausted
-            }
+            _ if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => Self::Exhausted,
             _ => Self::Internal,
         }
     }
@@ -143,9 +143,9 @@ impl Failure {
         self.0.kind
     }
 
-    /// What the person can do next, if that is known.
+    /// What the person can do next, if that is known. Where open files ran out, that is said whatever failed by it.
     pub fn hint_text(&self) -> Option<&str> {
-        self.0.hint.as_deref()
+        self.0.hint.as_deref().or_else(|| out_of_files(self))
     }
 
     /// The message and all causes, joined by `: `.
@@ -171,6 +171,25 @@ impl Failure {
         let kind = first.kind();
         Some(Failure::new(kind, format!("{}; {}", first.chain(), rest.join("; "))))
     }
+}
+
+/// What to do when an error, or one of its causes, says that open files ran out.
+pub fn out_of_files(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        match error.downcast_ref::<io::Error>().and_then(number_of) {
+            Some(EMFILE) => return Some("this process may not open more files: see `ulimit -n`"),
+            Some(ENFILE) => return Some("the system may not open more files: see `sysctl fs.file-max`"),
+            _ => next = error.source(),
+        }
+    }
+    None
+}
+
+/// The number of an input or output error, also of one that is wrapped in another.
+fn number_of(error: &io::Error) -> Option<i32> {
+    let inner = || error.get_ref()?.downcast_ref::<io::Error>().and_then(number_of);
+    error.raw_os_error().or_else(inner)
 }
 
 impl fmt::Display for Failure {
@@ -228,6 +247,21 @@ mod tests {
         assert!([enospc, edquot, emfile].map(of).iter().all(|kind| *kind == ErrorKind::Exhausted));
         assert!([eacces, erofs].map(of).iter().all(|kind| *kind == ErrorKind::Denied));
         assert_eq!(of(eio), ErrorKind::Internal);
+    }
+
+    #[test]
+    fn a_lack_of_open_files_has_a_hint_wherever_it_is_met() {
+        let hint = |errno| {
+            let inner =
+                Failure::new(ErrorKind::Exhausted, "b").caused_by(io::Error::from_raw_os_error(errno));
+            Failure::new(ErrorKind::Exhausted, "a").caused_by(inner).hint_text().map(str::to_owned)
+        };
+        assert!(hint(24).is_some_and(|hint| hint.contains("ulimit -n")));
+        assert!(hint(23).is_some_and(|hint| hint.contains("fs.file-max")));
+        assert_eq!(hint(28), None);
+        let wrapped = io::Error::other(io::Error::from_raw_os_error(24));
+        let failure = Failure::new(ErrorKind::Exhausted, "a").caused_by(wrapped);
+        assert!(failure.hint_text().is_some(), "{failure:?}");
     }
 
     #[test]

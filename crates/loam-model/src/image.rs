@@ -299,11 +299,11 @@ impl QuotaMechanism {
     }
 }
 
-/// What a container with a disk limit has written.
+/// What a container has written, where something counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct DiskUsage {
-    /// The limit in bytes.
-    pub limit: u64,
+    /// The limit in bytes; none when it is only counted.
+    pub limit: Option<u64>,
     /// Bytes written, as the mechanism counts them. Absent when only the mounts of the running container tell.
     pub used: Option<u64>,
     /// What counts.
@@ -366,12 +366,16 @@ pub trait ImageStore: Send + Sync {
     /// Describes the snapshot's root file system, with these ids when the container has a user namespace.
     fn rootfs(&self, container: &ContainerId, mapping: Option<&IdMapping>) -> Result<RootfsPlan>;
 
-    /// Bytes that the snapshot's writable directory holds.
+    /// Bytes that the snapshot's writable directory holds; its files may have to be walked.
     fn snapshot_usage(&self, container: &ContainerId) -> Result<u64>;
 
-    /// What a snapshot with a limit holds, in a time that does not depend on how much that is; `None` when it has no
-    /// limit.
+    /// What a snapshot holds that the file system counts, as it does each with a limit, in a time that does not depend on
+    /// how much that is; `None` when nothing counts it.
     fn disk_usage(&self, container: &ContainerId) -> Result<Option<DiskUsage>>;
+
+    /// Changes the limit of a snapshot, or gives it its first, while it is in use; [`crate::ErrorKind::Unsupported`] where
+    /// its mechanism can't.
+    fn change_limit(&self, container: &ContainerId, limit: &DiskLimit) -> Result<()>;
 
     /// Drops the snapshot with all that was written to it. Success when there is none.
     fn remove_snapshot(&self, container: &ContainerId) -> Result<()>;

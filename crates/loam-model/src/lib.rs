@@ -41,7 +41,7 @@ pub use egress::{
     AddressRange, ConnectionRate, EgressAction, EgressList, EgressPolicy, EgressProtocol, EgressRule,
     IcmpMessages, NetworkRules, PortRange,
 };
-pub use error::{ErrorKind, Failure, Reason, Result};
+pub use error::{ErrorKind, Failure, Reason, Result, out_of_files};
 pub use id::{ContainerId, ContainerName, Digest, DigestAlgorithm, InvalidName, NetworkName};
 pub use image::{
     Credentials, DiskLimit, DiskUsage, Image, ImageConfig, ImageSource, ImageStore, ImageSummary,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{ContainerId, Digest, DiskLimit, PullProgress, RegistryOptions, Result};
+use crate::{ContainerId, Digest, PullProgress, RegistryOptions, Result};
 
 /// A layer of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -19,7 +19,8 @@ pub struct LayerDetail {
     pub images: u64,
 }
 
-/// What a store holds, from its records: nothing is walked, but for what containers without a disk limit have written.
+/// What a store holds, from its records and the file system's counts: nothing is walked but what containers have written that
+/// nothing counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StoreUsage {
     /// Images.
@@ -36,6 +37,8 @@ pub struct StoreUsage {
     pub snapshots: u64,
     /// Bytes that containers have written.
     pub snapshot_bytes: u64,
+    /// Snapshots that nothing counts, so that their files had to be walked; a walk is remembered for a while.
+    pub walked_snapshots: u64,
     /// The sum of the containers' disk limits.
     pub limit_bytes: u64,
     /// Bytes of the file system that the store is on.
@@ -164,9 +167,6 @@ pub trait ImageUpkeep: Send + Sync {
 
     /// What one snapshot takes.
     fn snapshot(&self, container: &ContainerId) -> Result<SnapshotUsage>;
-
-    /// Changes the limit of a snapshot that has one; [`crate::ErrorKind::Unsupported`] where its mechanism can't.
-    fn change_limit(&self, container: &ContainerId, limit: &DiskLimit) -> Result<()>;
 
     /// Counts the bytes of every layer's files anew, and corrects the records. Gives how many were wrong.
     fn recount(&self) -> Result<u64>;

@@ -1,10 +1,11 @@
 //! What can go wrong with a registry, and how it is told.
 
 use std::error::Error;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use loam_model::{Digest, ErrorKind, Failure, Reason, escaped};
+use loam_model::{Digest, ErrorKind, Failure, Reason, escaped, out_of_files};
 use reqwest::StatusCode;
 
 use crate::reference::InvalidReference;
@@ -305,7 +306,11 @@ impl RegistryError {
         if let Self::Source { failure } = self {
             return failure;
         }
-        let (kind, hint) = (self.kind(), self.hint());
+        let (kind, hint) = match self.cause().and_then(out_of_files) {
+            // Nobody else is to blame.
+            Some(hint) => (ErrorKind::Exhausted, Some(hint.to_owned())),
+            None => (self.kind(), self.hint()),
+        };
         let mut failure = Failure::new(kind, self.to_string());
         if let Some(hint) = hint {
             failure = failure.hint(hint);
@@ -367,6 +372,18 @@ impl RegistryError {
         }
     }
 
+    fn cause(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Setup { source, .. }
+            | Self::CertificateFile { source, .. }
+            | Self::CredentialsFile { source, .. }
+            | Self::Connect { source, .. }
+            | Self::Certificate { source, .. }
+            | Self::Broken { source, .. } => Some(&**source),
+            _ => None,
+        }
+    }
+
     fn into_cause(self) -> Option<Cause> {
         match self {
             Self::Setup { source, .. }
@@ -421,7 +438,11 @@ pub(crate) fn innermost(error: &(dyn Error + 'static)) -> Cause {
     while let Some(next) = last.source() {
         last = next;
     }
-    last.to_string().into()
+    match last.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+        // The number says what kind of failure it is.
+        Some(number) => io::Error::from_raw_os_error(number).into(),
+        None => last.to_string().into(),
+    }
 }
 
 #[cfg(test)]
@@ -445,6 +466,17 @@ mod tests {
         assert_eq!(failure.kind(), ErrorKind::Unavailable);
         assert_eq!(failure.chain(), "`h:1` can't be reached: Connection refused");
         assert_eq!(failure.hint_text(), Some("check the name `h:1` and the network"));
+    }
+
+    #[test]
+    fn a_connection_that_fails_for_want_of_files_is_nobody_else_s_fault() {
+        let cause = std::io::Error::from_raw_os_error(24);
+        let outer = Failure::new(ErrorKind::Internal, "connecting failed").caused_by(cause);
+        let error = RegistryError::Connect { host: "h:1".to_owned(), known: true, source: innermost(&outer) };
+        let failure = error.into_failure();
+        assert_eq!(failure.kind(), ErrorKind::Exhausted);
+        assert!(failure.hint_text().is_some_and(|hint| hint.contains("ulimit -n")), "{failure:?}");
+        assert!(failure.chain().ends_with(": Too many open files"), "{}", failure.chain());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Credential helpers: programs `docker-credential-NAME` that keep passwords (docker/docker-credential-helpers,
 //! README, "Development"): `get`, `store` and `erase`.
 
-use std::io::Write;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use serde::Deserialize;
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe::Receiver;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe::{Receiver, Sender};
 
 use crate::credentials::Login;
 use crate::error::{RegistryError, printable};
@@ -116,14 +116,29 @@ async fn run(program: &str, word: &str, input: &str, limit: Duration) -> Result<
         .process_group(0)
         .spawn();
     let mut helper = Helper(spawned.map_err(|error| error.to_string())?);
-    if let Some(mut stdin) = helper.0.stdin.take() {
-        // A short line into an empty pipe does not block; a helper that does not read it says so on its own.
-        let _unread = stdin.write_all(input.as_bytes());
-    }
+    let stdin = helper.0.stdin.take().ok_or("it has no input")?;
     let stdout = helper.0.stdout.take().ok_or("it has no output")?;
-    let pipe = Receiver::from_owned_fd(OwnedFd::from(stdout)).map_err(|error| error.to_string())?;
+    let words = |error: io::Error| error.to_string();
+    let mut writer = Sender::from_owned_fd(OwnedFd::from(stdin)).map_err(words)?;
+    let reader = Receiver::from_owned_fd(OwnedFd::from(stdout)).map_err(words)?;
     let mut said = Vec::new();
-    match tokio::time::timeout(limit, pipe.take(LONGEST).read_to_end(&mut said)).await {
+    // A helper need not read what it is told to know what to say: it says so on its own. What it is told may be more than a pipe
+    // holds, and it may talk before it listens, so both are done at once.
+    let telling = async move {
+        let _unread = writer.write_all(input.as_bytes()).await;
+    };
+    let exchange = async {
+        let mut reader = reader.take(LONGEST);
+        let hearing = reader.read_to_end(&mut said);
+        tokio::pin!(hearing);
+        tokio::select! {
+            biased;
+            heard = &mut hearing => return heard,
+            () = telling => {}
+        }
+        hearing.await
+    };
+    match tokio::time::timeout(limit, exchange).await {
         Ok(Ok(length)) if length as u64 == LONGEST => Ok(Ran { said, well: false }),
         // An answer is all that is wanted. Who keeps or forgets something has done it when it ends.
         Ok(Ok(_length)) => Ok(Ran { said, well: word == "get" || helper.ended(limit).await }),
@@ -166,13 +181,17 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn with_script(body: &str, limit: Duration) -> Result<String, String> {
+        with_input(body, "h.x\n", limit)
+    }
+
+    fn with_input(body: &str, input: &str, limit: Duration) -> Result<String, String> {
         let directory = tempfile::tempdir().expect("temporary directory");
         let path = directory.path().join("docker-credential-test");
         std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).expect("written");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("executable");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         let program = path.to_str().expect("text");
-        let said = runtime.block_on(run(program, "get", "h.x\n", limit))?.said;
+        let said = runtime.block_on(run(program, "get", input, limit))?.said;
         Ok(String::from_utf8_lossy(&said).into_owned())
     }
 
@@ -195,6 +214,19 @@ mod tests {
         let said =
             with_script("while :; do echo yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy; done", LIMIT);
         assert_eq!(said.map(|said| said.len() as u64), Ok(LONGEST));
+    }
+
+    #[test]
+    fn one_that_does_not_listen_is_ended_and_one_that_answers_all_the_same_is_heard() {
+        let much = "x".repeat(1 << 20);
+        let brief = Duration::from_millis(200);
+        let began = Instant::now();
+        let said = with_input("sleep 1000", &much, brief);
+        assert_eq!(said, Err("it takes longer than 200 ms".to_owned()));
+        assert!(began.elapsed() < Duration::from_secs(20));
+        assert_eq!(with_input("echo known", &much, LIMIT), Ok("known\n".to_owned()));
+        let said = with_input("head -c 50000 /dev/zero | tr '\\0' y; cat | wc -c", &much, LIMIT);
+        assert!(said.expect("heard").ends_with("1048576\n"), "it talks before it listens");
     }
 
     #[test]

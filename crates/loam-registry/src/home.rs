@@ -1,6 +1,6 @@
 //! The registry that a request belongs to, and what may be done for it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use reqwest::Url;
 
@@ -94,10 +94,26 @@ impl Home {
     }
 }
 
-/// Whether a host is this machine.
+/// The addresses of this machine.
+pub(crate) const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
+/// Whether a host is this machine, by its name or its address.
 pub(crate) fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost")
-        || literal_address(host).is_some_and(|address| address.is_loopback())
+    is_loopback_name(host)
+        || literal_address(host).is_some_and(|address| match address {
+            IpAddr::V4(address) => address.is_loopback(),
+            IpAddr::V6(address) => {
+                address.is_loopback() || address.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback())
+            }
+        })
+}
+
+/// Whether a name is one of this machine: `localhost`, and everything below it (RFC 6761, section 6.3). Resolvers are not asked for
+/// such names, of which they might know something else: they have the addresses of [`LOOPBACK`].
+pub(crate) fn is_loopback_name(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let last = host.rsplit_once('.').map_or(host, |(_, last)| last);
+    last.eq_ignore_ascii_case("localhost")
 }
 
 /// Whether a host is a link-local address: there live the metadata services of clouds, which no registry has reason
@@ -136,12 +152,37 @@ mod tests {
 
     #[test]
     fn plain_http_is_for_this_machine_and_for_insecure_registries() {
-        for local in ["localhost/a", "localhost:5000/a", "127.0.0.1:5000/a", "127.9.9.9/a", "[::1]:5000/a"] {
+        for local in [
+            "localhost/a",
+            "localhost:5000/a",
+            "Registry.LocalHost:5000/a",
+            "127.0.0.1:5000/a",
+            "127.9.9.9/a",
+            "[::1]:5000/a",
+            "[::ffff:127.0.0.1]:5000/a",
+        ] {
             assert!(home(local, false).allows_plain(), "{local}");
         }
-        for far in ["localhost.evil.example/a", "128.0.0.1/a", "debian", "[::2]/a", "127.0.0.1.example/a"] {
+        for far in [
+            "localhost.evil.example/a",
+            "notlocalhost:5/a",
+            "128.0.0.1/a",
+            "debian",
+            "[::2]/a",
+            "127.0.0.1.example/a",
+        ] {
             assert!(!home(far, false).allows_plain(), "{far}");
             assert!(home(far, true).allows_plain(), "{far}");
+        }
+    }
+
+    #[test]
+    fn names_of_this_machine_are_known_as_they_stand_in_urls() {
+        for host in ["localhost", "LOCALHOST.", "a.localhost", "a.b.localhost."] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["", ".", "localhost..", "alocalhost", "localhost.a", "local"] {
+            assert!(!is_loopback(host), "{host}");
         }
     }
 

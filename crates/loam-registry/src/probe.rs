@@ -1,6 +1,7 @@
 //! Finds out whether a server speaks TLS, for those that may do without: the first record of a handshake is sent,
 //! and the first byte of the answer tells. Nothing of a request, and no credentials, go out.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::home::{Home, Scheme};
+use crate::home::{Home, LOOPBACK, Scheme, is_loopback_name};
 
 /// How long a server may take to take a connection, and to answer a handshake.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -27,8 +28,14 @@ pub(crate) async fn scheme(home: &Home) -> Scheme {
     if is_plain { Scheme::Http } else { Scheme::Https }
 }
 
-async fn connect(address: &(String, u16)) -> Option<TcpStream> {
-    tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await.ok()?.ok()
+async fn connect((host, port): &(String, u16)) -> Option<TcpStream> {
+    let connecting = async {
+        if is_loopback_name(host) {
+            return TcpStream::connect(&LOOPBACK.map(|address| SocketAddr::new(address, *port))[..]).await;
+        }
+        TcpStream::connect((host.as_str(), *port)).await
+    };
+    tokio::time::timeout(PATIENCE, connecting).await.ok()?.ok()
 }
 
 /// Whether a server answers a handshake with one. One that hangs up on it, or waits for more, does not.

@@ -3,12 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Client, Request, Response, StatusCode, Url};
 use tokio::sync::OnceCell;
@@ -16,7 +18,7 @@ use tokio::time::error::Elapsed;
 
 use crate::body::Pace;
 use crate::error::{RegistryError, innermost, printable};
-use crate::home::{Home, Scheme, host_of, is_link_local, is_loopback, same_origin};
+use crate::home::{Home, LOOPBACK, Scheme, host_of, is_link_local, is_loopback, same_origin};
 use crate::outgoing::Outgoing;
 use crate::settings::directories_of;
 use crate::tls::TlsFiles;
@@ -234,12 +236,22 @@ impl Transport {
             .connect_timeout(CONNECT_LIMIT.min(self.pace.idle))
             .tls_backend_preconfigured(config);
         if pool.direct {
-            builder = builder.no_proxy();
+            builder = builder.no_proxy().dns_resolver(Arc::new(ThisMachine));
         }
         builder.build().map_err(|error| RegistryError::Setup {
             host: host.to_owned(),
             source: innermost(&error.without_url()),
         })
+    }
+}
+
+/// Names of this machine, whatever a resolver knows of them.
+struct ThisMachine;
+
+impl Resolve for ThisMachine {
+    fn resolve(&self, _name: Name) -> Resolving {
+        let addresses: Addrs = Box::new(LOOPBACK.into_iter().map(|address| SocketAddr::new(address, 0)));
+        Box::pin(std::future::ready(Ok(addresses)))
     }
 }
 

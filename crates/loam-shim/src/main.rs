@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     loam_sys::end_at_panic();
     // `loam` has checked the names.
     let without = std::env::var(features::VARIABLE).unwrap_or_default();
-    if features::turn_off(&without).is_err() {
+    if features::turn_off(&without).is_err() || loam_sys::keep_ended_children().is_err() {
         return ExitCode::FAILURE;
     }
     let role = std::env::args_os().nth(1);

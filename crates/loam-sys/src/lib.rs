@@ -4,6 +4,7 @@
 mod allow_list;
 pub mod bpf;
 pub mod btrfs;
+mod child_disposition;
 mod child_signal;
 mod clone;
 mod confinement;
@@ -37,6 +38,7 @@ mod unblocked_spawn;
 mod write_back;
 
 pub use allow_list::{CheckedCall, allow_only};
+pub use child_disposition::keep_ended_children;
 pub use child_signal::ChildSignal;
 pub use clone::{CloneFlags, Spawned, spawn};
 pub use confinement::{join_new_session_keyring, load_seccomp_filter};

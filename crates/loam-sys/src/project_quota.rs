@@ -12,6 +12,8 @@ const PROJECT: u32 = 2;
 const Q_XGETQUOTA: u32 = (b'X' as u32) << 8 | 3;
 const Q_XSETQLIM: u32 = (b'X' as u32) << 8 | 4;
 const Q_XGETQSTATV: u32 = (b'X' as u32) << 8 | 8;
+/// `FS_QUOTA_PDQ_ACCT`: it is counted what projects take.
+const COUNTED: u16 = 1 << 4;
 /// `FS_QUOTA_PDQ_ENFD`: limits of projects are enforced.
 const ENFORCED: u16 = 1 << 5;
 /// `FS_DQUOT_VERSION` and `FS_QSTATV_VERSION1`.
@@ -99,8 +101,18 @@ fn quotactl<T>(on: BorrowedFd<'_>, command: u32, id: u32, record: &mut T) -> io:
 
 /// Whether a file system counts by project and enforces the limits. Anybody may ask.
 pub fn enforces_projects(on: BorrowedFd<'_>) -> bool {
+    flags(on) & ENFORCED != 0
+}
+
+/// Whether a file system counts by project, limits enforced or not. Anybody may ask.
+pub fn counts_projects(on: BorrowedFd<'_>) -> bool {
+    flags(on) & COUNTED != 0
+}
+
+/// What a file system does with quotas; nothing when it has none.
+fn flags(on: BorrowedFd<'_>) -> u16 {
     let mut state = QuotaState { version: VERSION, padding: 0, flags: 0, rest: [0; 39] };
-    quotactl(on, Q_XGETQSTATV, 0, &mut state).is_ok() && state.flags & ENFORCED != 0
+    quotactl(on, Q_XGETQSTATV, 0, &mut state).map_or(0, |()| state.flags)
 }
 
 /// Reads what a project takes on a file system. One that nobody has used takes nothing.
@@ -178,7 +190,7 @@ mod tests {
     #[test]
     fn a_file_system_without_quotas_says_so() {
         let proc = std::fs::File::open("/proc").unwrap();
-        assert!(!enforces_projects(proc.as_fd()));
+        assert!(!enforces_projects(proc.as_fd()) && !counts_projects(proc.as_fd()));
         assert!(project_usage(proc.as_fd(), 5).is_err());
         assert!(limit_project(proc.as_fd(), 5, 1 << 20).is_err());
         assert!(project_of(proc.as_fd()).is_err());

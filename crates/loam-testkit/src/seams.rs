@@ -35,6 +35,7 @@ pub enum Step {
     CreateSnapshot,
     Rootfs,
     RemoveSnapshot,
+    ChangeLimit,
     NetworkExists,
     Attach,
     Detach,
@@ -105,6 +106,8 @@ pub struct World {
 struct State {
     images: BTreeMap<String, Image>,
     snapshots: BTreeSet<ContainerId>,
+    /// Disk limits, in bytes.
+    limits: BTreeMap<ContainerId, u64>,
     attachments: BTreeMap<ContainerId, Attached>,
     /// Networks that were made; the default one is always there.
     networks: BTreeSet<NetworkName>,
@@ -161,6 +164,11 @@ impl World {
     /// Takes back a fault that has not happened; whether there was one.
     pub fn withdraw_fault(&self) -> bool {
         self.lock().fault.take().is_some()
+    }
+
+    /// The disk limit of a snapshot, in bytes.
+    pub fn disk_limit(&self, container: &ContainerId) -> Option<u64> {
+        self.lock().limits.get(container).copied()
     }
 
     /// The calls so far, which are then forgotten.

@@ -33,6 +33,7 @@ mod stop;
 mod system;
 mod tag;
 mod unpause;
+mod update;
 mod version;
 mod wait;
 
@@ -49,7 +50,7 @@ pub(crate) use on_demand::ask_for;
 pub(crate) type Outcome = Result<Exit, Failure>;
 
 /// What the commands are called.
-const NAMES: [&str; 33] = [
+const NAMES: [&str; 34] = [
     "run",
     "create",
     "start",
@@ -61,6 +62,7 @@ const NAMES: [&str; 33] = [
     "kill",
     "pause",
     "unpause",
+    "update",
     "wait",
     "rm",
     "inspect",
@@ -113,6 +115,8 @@ pub(crate) enum Command {
     Pause(OnDemand<pause::Pause>),
     /// Let paused containers go on
     Unpause(OnDemand<unpause::Unpause>),
+    /// Change the disk limit of containers, while they run
+    Update(OnDemand<update::Update>),
     /// Wait until containers have ended, and print their exit codes
     Wait(OnDemand<wait::Wait>),
     /// Remove containers
@@ -188,6 +192,7 @@ impl Command {
             Command::Kill(command) => command.0.run(wiring),
             Command::Pause(command) => command.0.run(wiring),
             Command::Unpause(command) => command.0.run(wiring),
+            Command::Update(command) => command.0.run(wiring),
             Command::Wait(command) => command.0.run(wiring),
             Command::Rm(command) => command.0.run(wiring),
             Command::Inspect(command) => command.0.run(wiring),

@@ -31,6 +31,7 @@ pub(crate) use id_range::{id_mapping, parse_id_range};
 pub(crate) use image_change::apply_change;
 pub(crate) use network::{AddressFlags, network_name};
 pub(crate) use process::ProcessFlags;
+pub(crate) use quantity::storage_option;
 pub(crate) use registry::RegistryFlags;
 pub(crate) use share::parse_share;
 pub(crate) use words::signal;

@@ -29,10 +29,15 @@ use std::process::ExitCode;
 use arguments::Arguments;
 use clap::Parser;
 use config::Settings;
+use loam_model::{ErrorKind, Failure};
 use wiring::Wiring;
 
 fn main() -> ExitCode {
     loam_sys::end_at_panic();
+    if let Err(error) = loam_sys::keep_ended_children() {
+        let what = "ended children can't be waited for";
+        return render::failure(&Failure::new(ErrorKind::Internal, what).caused_by(error)).into();
+    }
     if let Some(words) = grootfs::words(std::env::args_os()) {
         return grootfs::run(words);
     }

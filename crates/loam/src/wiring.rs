@@ -106,8 +106,8 @@ impl Wiring {
     }
 
     /// Copying between places that are no store.
-    pub(crate) fn copies(&self) -> Box<dyn ImageCopies> {
-        Box::new(ImageCopier::new())
+    pub(crate) fn copies(&self) -> Result<Box<dyn ImageCopies>, Failure> {
+        Ok(Box::new(ImageCopier::new(unpacker()?)))
     }
 
     /// Installs the image that this program carries, unless it is there already.

@@ -86,3 +86,46 @@ fn published_ports_are_shown_with_what_was_taken() {
     bench.engine.remove("web", true).expect("removed");
     bench.engine.start("rival", StartOptions::default()).expect("the port is free again");
 }
+
+#[test]
+fn a_disk_limit_is_changed_in_the_store_and_then_in_the_spec() {
+    use loam_engine::ContainerState::{Created, Running};
+    use loam_model::{Limits, UserNamespace};
+    use loam_testkit::seams::{Fault, Step};
+    let bench = Bench::new();
+    let limited = |name: &str, disk: Option<u64>, user_namespace| ContainerSpec {
+        limits: Limits { disk, ..Limits::default() },
+        user_namespace,
+        ..bench.lasting(name)
+    };
+    let asked = |name: &str| bench.engine.inspect(name).expect("inspected").spec.limits.disk;
+    let (small, large) = (8 << 20, 64 << 20);
+    for (name, disk, user_namespace) in [
+        ("first", None, UserNamespace::Auto),
+        ("other", Some(small), UserNamespace::Auto),
+        ("host", Some(small), UserNamespace::Host),
+    ] {
+        let id = bench.engine.create(&limited(name, disk, user_namespace)).expect("created").id;
+        for (state, bytes) in [(Created, large), (Running, small)] {
+            if state == Running {
+                bench.engine.start(name, StartOptions::default()).expect("started");
+            }
+            bench.engine.change_disk_limit(name, bytes).expect("changed");
+            assert_eq!((bench.world.disk_limit(&id), asked(name)), (Some(bytes), Some(bytes)), "{name}");
+            assert_eq!(bench.engine.inspect(name).expect("inspected").state, state, "it goes on");
+        }
+    }
+    // Who is refused keeps what was there.
+    let unheld = bench.engine.create(&limited("unheld", None, UserNamespace::Host)).expect("created").id;
+    let refused = bench.engine.change_disk_limit("unheld", large).expect_err("it could get around it");
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    assert_eq!(refused.to_string(), "container `unheld` was made without a disk limit and a user namespace");
+    assert_eq!((bench.world.disk_limit(&unheld), asked("unheld")), (None, None));
+    bench.world.inject(Step::ChangeLimit, 0, Fault::Fails(ErrorKind::Unsupported));
+    let refused = bench.engine.change_disk_limit("other", large).expect_err("the store can't");
+    assert_eq!((refused.kind(), asked("other")), (ErrorKind::Unsupported, Some(small)));
+    assert_eq!(refused.to_string(), "the disk limit of container `other` can't be changed");
+    let refused = bench.engine.change_disk_limit("other", 5).expect_err("too small");
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+    assert_eq!(bench.engine.change_disk_limit("nope", large).expect_err("none").kind(), ErrorKind::NotFound);
+}

@@ -1,8 +1,10 @@
 //! Sparse files of GNU tar: which parts of a file its data fills.
 
-use tar::GnuSparseHeader;
+use tar::{GnuSparseHeader, Header};
 
-use super::number;
+use super::pax::Pax;
+use super::{Archive, EXTENSION_LIMIT, Entry, RECORD, number};
+use crate::blocks::Blocks;
 use crate::unpack::UnpackError;
 
 /// The most parts that a sparse file may have.
@@ -87,5 +89,51 @@ impl MapLines {
     pub(super) fn segments(self) -> Vec<Segment> {
         let (pairs, _) = self.numbers.get(1..).unwrap_or_default().as_chunks::<2>();
         pairs.iter().map(|[offset, length]| Segment { offset: *offset, length: *length }).collect()
+    }
+}
+
+impl<B: Blocks> Archive<B> {
+    pub(super) fn old_sparse_map(&mut self, header: &Header) -> Result<(Vec<Segment>, u64), UnpackError> {
+        let Some(gnu) = header.as_gnu() else {
+            return Err(UnpackError::malformed("a sparse file has no GNU header"));
+        };
+        let mut segments = Vec::new();
+        take_headers(&gnu.sparse, &mut segments)?;
+        let length = number::field(&gnu.realsize, "real size")?;
+        let mut more = gnu.is_extended();
+        let began = self.offset;
+        while more {
+            self.bound(began, EXTENSION_LIMIT * 2, "are the map of one sparse file")?;
+            let mut extended = tar::GnuExtSparseHeader::new();
+            let record = self.record()?.ok_or_else(|| UnpackError::malformed("a sparse map is cut short"))?;
+            extended.as_mut_bytes().copy_from_slice(&record);
+            take_headers(extended.sparse(), &mut segments)?;
+            more = extended.is_extended();
+        }
+        Ok((segments, length))
+    }
+
+    pub(super) fn pax_sparse_map(
+        &mut self,
+        pax: &Pax,
+        entry: &mut Entry,
+    ) -> Result<Option<(Vec<Segment>, u64)>, UnpackError> {
+        let Some(length) = pax.sparse_length else { return Ok(None) };
+        if !pax.sparse_in_data {
+            return Ok(Some((pax.sparse_segments()?, length)));
+        }
+        // GNU sparse format 1.0: the map stands before the data, in decimal lines, and fills records.
+        let mut text = Vec::new();
+        let mut lines = MapLines::default();
+        while !lines.complete(&text)? {
+            if self.remaining < RECORD as u64 || text.len() as u64 > EXTENSION_LIMIT {
+                return Err(UnpackError::malformed("a sparse map is cut short"));
+            }
+            let record = self.record()?.ok_or_else(|| UnpackError::malformed("a sparse map is cut short"))?;
+            self.remaining -= RECORD as u64;
+            entry.size -= RECORD as u64;
+            text.extend_from_slice(&record);
+        }
+        Ok(Some((lines.segments(), length)))
     }
 }

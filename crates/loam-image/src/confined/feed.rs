@@ -5,10 +5,23 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use loam_model::Failure;
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 use super::pulse::Pulse;
-use crate::error::unwrap_io;
+use crate::error::{failed, unwrap_io};
 use crate::intake::Intake;
+
+/// Bytes that may be on their way in the pipe.
+const PIPE_SIZE: usize = 512 * 1024;
+
+/// Makes the pipe: its reading and its writing end.
+pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), Failure> {
+    let made = pipe_with(PipeFlags::CLOEXEC);
+    let (read, write) = made.map_err(|error| failed("the unpacker's connection can't be made", error))?;
+    // A user may have reached what pipes of one's own may hold; the usual size serves, too.
+    fcntl_setpipe_size(&write, PIPE_SIZE).ok();
+    Ok((read, write))
+}
 
 /// Writes all bytes into the pipe and closes it; fails when they can't be had. That the helper has enough is no failure:
 /// it says itself what it makes of them.
@@ -30,13 +43,13 @@ pub(super) fn feed(
         }
         match pipe.write(piece) {
             Ok(count) => {
-                pulse.taken();
+                pulse.took(count);
                 intake.consume(count);
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // The Rust runtime ignores SIGPIPE.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
-            Err(error) => return Err(crate::error::failed("the unpacker can't be fed", error)),
+            Err(error) => return Err(failed("the unpacker can't be fed", error)),
         }
     }
 }

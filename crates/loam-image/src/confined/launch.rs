@@ -10,18 +10,10 @@ use loam_model::{ErrorKind, Failure};
 use loam_packet::{PacketError, send};
 use loam_sys::features;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
-use super::VERSION;
 use super::protocol::Job;
 use super::pulse::PATIENCE;
-use crate::decompress::Compression;
 use crate::error::failed;
-use crate::staging::Destination;
-use crate::stream::Means;
-
-/// Bytes that may be on their way in the pipe.
-const PIPE_SIZE: usize = 512 * 1024;
 
 /// A helper at work. When this ends, so does its process.
 pub(super) struct Helper {
@@ -31,21 +23,12 @@ pub(super) struct Helper {
 }
 
 impl Helper {
-    /// Starts the program with a job; gives also the pipe that the blob's bytes go into.
-    pub(super) fn start(
-        program: &Path,
-        compression: Compression,
-        destination: Destination,
-        means: Means<'_>,
-        what: &str,
-    ) -> Result<(Self, OwnedFd), Failure> {
+    /// Starts the program with a job, and hands it these descriptors.
+    pub(super) fn start(program: &Path, job: &Job, descriptors: &[BorrowedFd<'_>]) -> Result<Self, Failure> {
         let lacking = |error: rustix::io::Errno| failed("the unpacker's connection can't be made", error);
         let (control, theirs) = loam_packet::pair().map_err(lacking)?;
         // One that asks and asks and takes no answer does nothing, too.
         set_socket_timeout(&control, Timeout::Send, Some(PATIENCE)).map_err(lacking)?;
-        let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(lacking)?;
-        // A user may have reached what pipes of one's own may hold; the usual size serves, too.
-        fcntl_setpipe_size(&write, PIPE_SIZE).ok();
         let mut command = Command::new(program);
         command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null()).env_clear();
         let turned_off = features::turned_off();
@@ -54,17 +37,8 @@ impl Helper {
         }
         let child = command.spawn().map_err(|error| not_run(program, error))?;
         let helper = Self { program: program.to_owned(), control, child };
-        let job = Job {
-            version: VERSION.to_owned(),
-            compression,
-            algorithm: means.algorithm,
-            own_thread: means.own_thread,
-            space: means.budget.first(),
-            what: what.to_owned(),
-        };
-        let descriptors = [read.as_fd(), destination.files.as_fd(), destination.split.as_fd()];
-        match send(helper.control(), &job, &descriptors) {
-            Ok(()) => Ok((helper, write)),
+        match send(helper.control(), job, descriptors) {
+            Ok(()) => Ok(helper),
             Err(error) => Err({ helper }.end(error)),
         }
     }

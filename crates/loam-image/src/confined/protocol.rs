@@ -1,6 +1,6 @@
 //! What the two processes say to each other.
 
-use loam_model::{Digest, DigestAlgorithm};
+use loam_model::{Digest, DigestAlgorithm, ErrorKind, Failure};
 use loam_packet::WireFailure;
 use serde::{Deserialize, Serialize};
 
@@ -9,19 +9,53 @@ use crate::space::Space;
 use crate::stream::Unpackaged;
 use crate::unpack::{DanglingLink, Spent, Unpacked};
 
-/// What the helper is to do. Beside it come the blob's pipe, the layer's directory, and the file for its record.
+/// Both programs come from one release.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What the helper is to do, in words and descriptors.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Job {
     /// The version of the program that asks.
-    pub(super) version: String,
+    version: String,
     pub(super) compression: Compression,
-    /// The algorithm of the diff id.
-    pub(super) algorithm: DigestAlgorithm,
-    pub(super) own_thread: bool,
-    /// What is free before anything is made.
-    pub(super) space: Space,
     /// The beginning of messages.
     pub(super) what: String,
+    pub(super) work: Work,
+}
+
+impl Job {
+    pub(super) fn new(compression: Compression, what: &str, work: Work) -> Self {
+        Self { version: VERSION.to_owned(), compression, what: what.to_owned(), work }
+    }
+
+    /// Whether both programs come from one release.
+    pub(super) fn check_version(&self) -> Result<(), Failure> {
+        if self.version == VERSION {
+            return Ok(());
+        }
+        let message = format!("the unpacker is of version {VERSION}, and {} is wanted", self.version);
+        Err(Failure::new(ErrorKind::Unavailable, message)
+            .hint("install `loam-unpack` and `loam` of one release"))
+    }
+}
+
+/// What is to be done. The second descriptor is always the directory that becomes the helper's root.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Work {
+    /// Unpack a layer. Beside it come the blob's pipe, the layer's directory, and the file for its record.
+    Layer {
+        /// The algorithm of the diff id.
+        algorithm: DigestAlgorithm,
+        own_thread: bool,
+        /// What is free before anything is made.
+        space: Space,
+    },
+    /// Find the members of an archive of images. Beside it come the archive, an empty directory, and the file into which one
+    /// that is compressed is decompressed.
+    Archive {
+        /// The most bytes that it may decompress to.
+        most: u64,
+    },
 }
 
 /// What the helper says.
@@ -33,6 +67,8 @@ pub(super) enum Request {
     Opaque,
     /// It is done.
     Done(Box<Report>),
+    /// These are the members of the archive: name, offset and size.
+    Members(Vec<(String, u64, u64)>),
     /// It can't do it.
     Failed(WireFailure),
 }

@@ -1,17 +1,27 @@
 //! Whether the helper gets on.
 //!
-//! One that the bytes have got the better of could take no more of them and say nothing, for ever. How long an honest one
-//! needs for a layer nobody knows; but it takes bytes, asks for space, or waits for bytes that have not come.
+//! One that the bytes have got the better of could take no more of them and say nothing, or nothing of use, for ever. How long
+//! an honest one needs for a layer nobody knows; but it takes bytes, and tells of bytes and entries that it is done with. Only
+//! that counts, not that it speaks: what it has to get done is as little as a transfer has to. While the bytes have
+//! not come, it is not expected to do anything.
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-/// How long a helper that has bytes to take may do nothing. A slow disk that writes back what it holds takes seconds.
+use crate::unpack::Spent;
+
+/// How long a helper that has bytes to take may need for a [`STEP`]. A slow disk that writes back what it holds takes seconds.
 pub(super) const PATIENCE: Duration = Duration::from_secs(300);
+/// What has to get done in that time, in bytes: 64 KiB a minute.
+const STEP: u64 = 320 << 10;
+/// An entry counts as so many bytes: its header, and as much again.
+const ENTRY: u64 = 1024;
+/// How often somebody looks what there is to be seen from outside.
+const TICK: Duration = Duration::from_millis(250);
 
 /// What the one who feeds the helper has seen.
 #[derive(Debug, Default)]
@@ -29,57 +39,147 @@ impl Pulse {
         done
     }
 
-    /// The helper has taken some bytes.
-    pub(super) fn taken(&self) {
-        self.taken.fetch_add(1, Ordering::Relaxed);
+    /// The helper has taken so many bytes.
+    pub(super) fn took(&self, bytes: usize) {
+        self.taken.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Waits until the helper says something; `false` when it neither says nor takes anything for that long.
-    pub(super) fn wait_for(&self, control: BorrowedFd<'_>, patience: Duration) -> Result<bool, Errno> {
-        let limit = Timespec::try_from(patience).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
+    /// The bytes that were handed over so far.
+    pub(super) fn handed(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+}
+
+/// What the one who listens hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// A word waits to be received.
+    Word,
+    /// It is time to look around.
+    Tick,
+    /// The helper gets nothing done.
+    Stuck,
+}
+
+/// Waits for the helper's words, and keeps an eye on what it does.
+#[derive(Debug)]
+pub(super) struct Watch<'a> {
+    pulse: &'a Pulse,
+    patience: Duration,
+    tick: Duration,
+    /// What it has told of, in bytes.
+    told: u64,
+    /// Everything that was done when that was last enough.
+    mark: u64,
+    /// How long it could have got on since.
+    idle: Duration,
+    looked: Instant,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(pulse: &'a Pulse) -> Self {
+        Self::with(pulse, PATIENCE, TICK)
+    }
+
+    fn with(pulse: &'a Pulse, patience: Duration, tick: Duration) -> Self {
+        let (idle, looked) = (Duration::ZERO, Instant::now());
+        Self { pulse, patience, tick, told: 0, mark: 0, idle, looked }
+    }
+
+    /// Takes note of what the helper says that it has done.
+    pub(super) fn told(&mut self, spent: Spent) {
+        let entries = spent.written.inodes.saturating_mul(ENTRY);
+        self.told = self.told.saturating_add(spent.read).saturating_add(entries);
+    }
+
+    /// Waits for the next thing to happen.
+    pub(super) fn wait(&mut self, control: BorrowedFd<'_>) -> Result<Heard, Errno> {
         loop {
-            let before = self.taken.load(Ordering::Relaxed);
-            match poll(&mut [PollFd::from_borrowed_fd(control, PollFlags::IN)], Some(&limit)) {
-                Ok(0) => {}
-                Ok(_) => return Ok(true),
-                Err(Errno::INTR) => continue,
+            let rest = self.tick.saturating_sub(self.looked.elapsed());
+            if rest.is_zero() {
+                return Ok(self.look());
+            }
+            let rest = Timespec::try_from(rest).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
+            match poll(&mut [PollFd::from_borrowed_fd(control, PollFlags::IN)], Some(&rest)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return Ok(Heard::Word),
                 Err(errno) => return Err(errno),
             }
-            if self.taken.load(Ordering::Relaxed) == before && !self.at_source.load(Ordering::Relaxed) {
-                return Ok(false);
-            }
         }
+    }
+
+    fn look(&mut self) -> Heard {
+        // A process that was stopped for a while has not been waiting.
+        let passed = self.looked.elapsed().min(2 * self.tick);
+        self.looked = Instant::now();
+        let done = self.told.saturating_add(self.pulse.handed());
+        if done >= self.mark.saturating_add(STEP) {
+            (self.mark, self.idle) = (done, Duration::ZERO);
+        } else if !self.pulse.at_source.load(Ordering::Relaxed) {
+            self.idle += passed;
+        }
+        if self.idle >= self.patience { Heard::Stuck } else { Heard::Tick }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unpack::Cost;
     use std::os::fd::AsFd;
 
-    #[test]
-    fn only_one_that_could_get_on_and_does_not_is_given_up() {
+    const BRIEF: Duration = Duration::from_millis(60);
+    const TICK: Duration = Duration::from_millis(2);
+
+    /// Whether a helper is given up within so many ticks, of which each is told to `act`.
+    fn is_given_up(ticks: usize, pulse: &Pulse, mut act: impl FnMut(&mut Watch<'_>)) -> bool {
         let (ours, theirs) = loam_packet::pair().expect("a pair");
-        let (pulse, brief) = (Pulse::default(), Duration::from_millis(20));
-        assert_eq!(pulse.wait_for(ours.as_fd(), brief), Ok(false));
-        std::thread::scope(|scope| {
-            let waiting = pulse.at_source(|| {
-                let waiting = scope.spawn(|| pulse.wait_for(ours.as_fd(), brief));
-                assert!(!ends_within(&waiting, 10 * brief), "the source may be slow");
-                waiting
-            });
-            assert_eq!(waiting.join().expect("no panic"), Ok(false));
-        });
-        loam_packet::send(theirs.as_fd(), &"a word", &[]).expect("sent");
-        assert_eq!(pulse.wait_for(ours.as_fd(), brief), Ok(true));
+        let mut watch = Watch::with(pulse, BRIEF, TICK);
+        let mut seen = 0;
+        while seen < ticks {
+            match watch.wait(ours.as_fd()).expect("polled") {
+                Heard::Stuck => return true,
+                Heard::Tick => {
+                    seen += 1;
+                    act(&mut watch);
+                    loam_packet::send(theirs.as_fd(), &"a word of no use", &[]).expect("sent");
+                }
+                Heard::Word => drop(loam_packet::receive::<String>(ours.as_fd()).expect("received")),
+            }
+        }
+        false
     }
 
-    /// Whether the thread ends within a time.
-    fn ends_within<T>(thread: &std::thread::ScopedJoinHandle<'_, T>, limit: Duration) -> bool {
-        let begun = std::time::Instant::now();
-        while begun.elapsed() < limit && !thread.is_finished() {
-            std::thread::yield_now();
-        }
-        thread.is_finished()
+    /// So many that patience would be over long before.
+    const MANY: usize = 200;
+
+    #[test]
+    fn words_are_no_progress() {
+        assert!(is_given_up(MANY, &Pulse::default(), |_| {}));
+        let nothing = Spent::default();
+        assert!(is_given_up(MANY, &Pulse::default(), |watch| watch.told(nothing)));
+        let little = Spent { read: 1, ..nothing };
+        assert!(is_given_up(MANY, &Pulse::default(), |watch| watch.told(little)), "a byte at a time");
+        let pulse = Pulse::default();
+        assert!(is_given_up(MANY, &pulse, |_| pulse.took(1)), "neither is it to take one");
+    }
+
+    #[test]
+    fn bytes_and_entries_are_progress() {
+        let pulse = Pulse::default();
+        let step = usize::try_from(STEP).expect("small");
+        assert!(!is_given_up(MANY, &pulse, |_| pulse.took(step)));
+        let read = Spent { read: STEP, ..Spent::default() };
+        assert!(!is_given_up(MANY, &Pulse::default(), |watch| watch.told(read)));
+        let made = Cost { bytes: 0, inodes: STEP / ENTRY };
+        let made = Spent { written: made, ..Spent::default() };
+        assert!(!is_given_up(MANY, &Pulse::default(), |watch| watch.told(made)));
+    }
+
+    #[test]
+    fn a_source_may_be_slow() {
+        let pulse = Pulse::default();
+        assert!(!pulse.at_source(|| is_given_up(MANY, &pulse, |_| {})));
+        assert!(is_given_up(MANY, &pulse, |_| {}), "not when the bytes have come");
     }
 }

@@ -10,9 +10,11 @@ use loam_model::{ErrorKind, Failure};
 use loam_packet::{PacketError, WireFailure, receive, send};
 use loam_sys::features;
 
+use super::Unpacker;
 use super::confinement::confine;
-use super::protocol::{Answer, Job, Report, Request};
-use super::{Unpacker, VERSION};
+use super::protocol::{Answer, Job, Report, Request, Work};
+use crate::decompress::Compression;
+use crate::source::archive_file::{self, decompress};
 use crate::staging::Destination;
 use crate::stream::{Means, decode_and_unpack};
 use crate::unpack::{Budget, Spent, UnpackError};
@@ -20,7 +22,7 @@ use crate::unpack::{Budget, Spent, UnpackError};
 /// Bytes that are read from the pipe at once.
 const BUFFER_SIZE: usize = 256 * 1024;
 
-/// Unpacks one layer as the other end of standard input says, confined. The process must have one thread.
+/// Unpacks one layer, or looks through one archive, as the other end of standard input says, confined. The process must have one thread.
 pub fn serve_unpacker() -> ExitCode {
     // Whoever has started this has checked the names.
     let without = std::env::var(features::VARIABLE).unwrap_or_default();
@@ -35,25 +37,26 @@ pub fn serve_unpacker() -> ExitCode {
 
 fn serve(control: BorrowedFd<'_>) -> Result<(), PacketError> {
     let (job, descriptors) = receive::<Job>(control)?;
-    let Ok([data, files, split]) = <[OwnedFd; 3]>::try_from(descriptors) else {
+    let Ok([data, root, beside]) = <[OwnedFd; 3]>::try_from(descriptors) else {
         return Err(PacketError::Closed);
     };
-    if job.version != VERSION {
-        let message = format!("the unpacker is of version {VERSION}, and {} is wanted", job.version);
-        let failure = Failure::new(ErrorKind::Unavailable, message)
-            .hint("install `loam-unpack` and `loam` of one release");
-        return send(control, &Request::Failed(WireFailure::new(&failure)), &[]);
-    }
-    let request = match confine(files) {
-        Ok(files) => {
-            let destination = Destination { files, split: split.into() };
-            unpack(control, &job, data, destination)
-        }
+    let request = match job.check_version().and_then(|()| confine(root)) {
         Err(failure) => Request::Failed(WireFailure::new(&failure)),
+        Ok(root) => match job.work {
+            Work::Layer { .. } => {
+                unpack(control, &job, data, Destination { files: root, split: beside.into() })
+            }
+            Work::Archive { most } => find_members(&job, data.into(), beside.into(), most),
+        },
     };
     match send(control, &request, &[]) {
         Err(PacketError::TooLong) => {
-            let message = "its directories and its hard links to other layers are too many to be told";
+            let message = match job.work {
+                Work::Layer { .. } => {
+                    "its directories and its hard links to other layers are too many to be told"
+                }
+                Work::Archive { .. } => "the names of its members are too long to be told",
+            };
             let failure = Failure::new(ErrorKind::Invalid, job.what.as_str()).caused_by(message);
             send(control, &Request::Failed(WireFailure::new(&failure)), &[])
         }
@@ -61,9 +64,27 @@ fn serve(control: BorrowedFd<'_>) -> Result<(), PacketError> {
     }
 }
 
+/// Decompresses an archive of images where that is needed, and finds its members.
+fn find_members(job: &Job, archive: File, mut plain: File, most: u64) -> Request {
+    let found = match job.compression {
+        Compression::None => archive_file::list(archive, &job.what),
+        compression => decompress(archive, compression, (&mut plain, most), &job.what)
+            .and_then(|()| archive_file::list(plain, &job.what)),
+    };
+    match found {
+        Ok(members) => {
+            Request::Members(members.into_iter().map(|(name, (offset, size))| (name, offset, size)).collect())
+        }
+        Err(failure) => Request::Failed(WireFailure::new(&failure)),
+    }
+}
+
 fn unpack(control: BorrowedFd<'_>, job: &Job, data: OwnedFd, destination: Destination) -> Request {
+    let Work::Layer { algorithm, own_thread, space } = job.work else {
+        unreachable!("it was looked at");
+    };
     let budget = match control.try_clone_to_owned() {
-        Ok(control) => Budget::granted(job.space, move |spent| ask(control.as_fd(), spent)),
+        Ok(control) => Budget::granted(space, move |spent| ask(control.as_fd(), spent)),
         Err(error) => {
             let failure = crate::error::failed(job.what.clone(), error);
             return Request::Failed(WireFailure::new(&failure));
@@ -72,8 +93,8 @@ fn unpack(control: BorrowedFd<'_>, job: &Job, data: OwnedFd, destination: Destin
     let means = Means {
         budget: &budget,
         stop: &AtomicBool::new(false),
-        algorithm: job.algorithm,
-        own_thread: job.own_thread,
+        algorithm,
+        own_thread,
         unpacker: &Unpacker::InProcess,
     };
     let input = BufReader::with_capacity(BUFFER_SIZE, File::from(data));

@@ -40,7 +40,7 @@ fn copy(from: &Path, to: ImageSource) -> Result<Digest> {
         source_options: RegistryOptions::default(),
         destination_options: RegistryOptions::default(),
     };
-    ImageCopier::new().copy(&request, &Heard::default()).map(|copied| copied.digest)
+    ImageCopier::new(crate::Unpacker::InProcess).copy(&request, &Heard::default()).map(|copied| copied.digest)
 }
 
 fn to_layout(directory: &Path, tag: &str) -> ImageSource {

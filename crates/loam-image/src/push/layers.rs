@@ -1,6 +1,9 @@
 //! The layers of an image on their way out, several at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use loam_model::{Digest, ErrorKind, Failure, LayerProgress, PullProgress, Result};
@@ -13,7 +16,9 @@ use super::kept::KeptBlob;
 use super::packed::PackedLayer;
 use crate::catalog::{self, parsed};
 use crate::document::{Descriptor, stays_away};
-use crate::save::damaged;
+use crate::hashing::is_digest_of;
+use crate::save::{damaged, measure};
+use crate::split::Reassembled;
 use crate::staging::open_directory;
 use crate::threads::share;
 use crate::{LayerStore, names};
@@ -115,15 +120,25 @@ impl LayerStore {
         if std::fs::metadata(&file).map_or(0, |found| found.len()) != *size {
             return Ok(None);
         }
+        let read = |file: &Path| File::open(file).and_then(|file| is_digest_of(file, digest));
+        match read(&file) {
+            Ok(true) => {}
+            Ok(false) => return Ok(damaged_blob(digest)),
+            Err(error) => {
+                return Err(crate::error::failed(
+                    format!("the blob `{}` can't be read", file.display()),
+                    error,
+                ));
+            }
+        }
         target.progress.layer(digest, LayerProgress::Started { size: *size });
         let kept = KeptBlob::new(file, digest, target.progress);
         let what = format!("layer {}", digest.short());
         let pushed = target.client.push_blob(target.reference, &kept, &what);
         let (found, _) = target.runtime.block_on(pushed).map_err(RegistryError::into_failure)?;
         if found != *digest {
-            // The registry has a blob that nothing names, and will collect it.
-            tracing::warn!(%digest, "the blob that was kept is damaged, the layer is packed from its files");
-            return Ok(None);
+            // It changed while it was sent. The registry has a blob that nothing names, and will collect it.
+            return Ok(damaged_blob(digest));
         }
         target.progress.layer(digest, LayerProgress::Done);
         Ok(Some(Sent::AsItCame))
@@ -157,9 +172,13 @@ impl LayerStore {
         let row = row.ok_or_else(|| gone(diff_id))?;
         let root = open_directory(&self.places.diff(&row.directory))
             .map_err(|error| crate::error::failed(format!("layer `{diff_id}` can't be opened"), error))?;
-        target.progress.layer(shown, LayerProgress::Started { size: layer.blob.size });
         let split = Some(self.places.split(&row.directory)).filter(|split| split.exists());
         let is_recorded = split.is_some();
+        if let Some(split) = &split {
+            // Before anything is sent: reading and hashing costs a small part of what compressing does.
+            check_tar(split, &root, diff_id)?;
+        }
+        target.progress.layer(shown, LayerProgress::Started { size: layer.blob.size });
         let packed = PackedLayer::new(root, split, diff_id.algorithm(), shown, target.progress);
         let what = format!("layer {}", shown.short());
         let pushed = target.client.push_blob(target.reference, &packed, &what);
@@ -197,6 +216,21 @@ impl LayerStore {
         })?;
         Ok(())
     }
+}
+
+/// Holds the tar that a layer is put together to against its diff id.
+fn check_tar(split: &Path, root: &OwnedFd, diff_id: &Digest) -> Result<()> {
+    let unreadable = |error| crate::error::failed(format!("layer `{diff_id}` can't be read"), error);
+    let record = File::open(split).map_err(unreadable)?;
+    let root = root.try_clone().map_err(unreadable)?;
+    let tar = Reassembled::new(record, root).map_err(unreadable)?;
+    measure(tar, diff_id).map(drop)
+}
+
+/// What becomes of a layer whose kept blob is damaged: nothing is sent of that.
+fn damaged_blob(digest: &Digest) -> Option<Sent> {
+    tracing::warn!(%digest, "the blob that was kept is damaged, the layer is packed from its files");
+    None
 }
 
 fn gone(diff_id: &Digest) -> Failure {

@@ -1,4 +1,5 @@
-//! btrfs: `snapshots/CONTAINER` is a subvolume, whose quota group is limited. Works with full and with simple quotas.
+//! btrfs: `snapshots/CONTAINER` is a subvolume, whose quota group counts it, and may be limited. Works with full and with
+//! simple quotas.
 //!
 //! Quotas are a switch of the whole file system (`btrfs quota enable`), and slow down what it does for others: they are
 //! never switched on here. The limit is set when `upper` and `work` are made, so that the least limit is no obstacle to
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use loam_model::Result;
 use loam_sys::btrfs;
 
-use super::{DiskQuota, LimitedSnapshot, above, open_named};
+use super::{CountedSnapshot, DiskQuota, above, open_named};
 use crate::error::failed;
 use crate::staging::{Places, make_directory, open_directory};
 
@@ -50,81 +51,85 @@ pub(super) fn is_enabled(on: BorrowedFd<'_>) -> bool {
 }
 
 /// Whether a subvolume is at this path.
-pub(super) fn is_subvolume_at(path: &Path) -> bool {
+pub(super) fn is_place(path: &Path) -> bool {
     let Ok(directory) = open_directory(path) else { return false };
     let kind = rustix::fs::fstatfs(&directory).map(|status| u64::try_from(status.f_type).unwrap_or(0));
     kind == Ok(super::BTRFS) && btrfs::is_subvolume(directory.as_fd())
 }
 
-fn name(snapshot: &LimitedSnapshot) -> CString {
-    let name = snapshot.path.file_name().unwrap_or_default();
+fn name(place: &CountedSnapshot) -> CString {
+    let name = place.path.file_name().unwrap_or_default();
     CString::new(name.as_bytes()).expect("an id of a container has no zero byte")
 }
 
-/// A figure of the quota group of the subvolume of a snapshot.
-fn figure(snapshot: &LimitedSnapshot, name: &str) -> io::Result<u64> {
-    let directory = open_directory(&snapshot.path)?;
+/// A figure of the quota group of the subvolume at a place.
+fn figure(place: &CountedSnapshot, name: &str) -> io::Result<u64> {
+    let directory = open_directory(&place.path)?;
     let id = btrfs::subvolume_of(directory.as_fd())?;
     let text = fs::read_to_string(groups(directory.as_fd())?.join(format!("0_{id}")).join(name))?;
     text.trim().parse().map_err(io::Error::other)
 }
 
 impl DiskQuota for BtrfsQuota {
-    fn make(&self, snapshot: &LimitedSnapshot) -> Result<OwnedFd> {
-        make_directory(above(snapshot))?;
-        let parent = open_named(above(snapshot))?;
-        btrfs::create_subvolume(parent.as_fd(), &name(snapshot)).map_err(|error| {
-            failed(format!("the subvolume `{}` can't be made", snapshot.path.display()), error)
+    fn make(&self, place: &CountedSnapshot) -> Result<OwnedFd> {
+        make_directory(above(place))?;
+        let parent = open_named(above(place))?;
+        btrfs::create_subvolume(parent.as_fd(), &name(place)).map_err(|error| {
+            failed(format!("the subvolume `{}` can't be made", place.path.display()), error)
         })?;
-        let directory = open_named(&snapshot.path)?;
+        let directory = open_named(&place.path)?;
         rustix::fs::fchmod(&directory, rustix::fs::Mode::RWXU)
-            .map_err(|error| failed(format!("`{}` can't be made", snapshot.path.display()), error))?;
+            .map_err(|error| failed(format!("`{}` can't be made", place.path.display()), error))?;
         Ok(directory)
     }
 
-    fn seal(&self, snapshot: &LimitedSnapshot, _sync: bool) -> Result<()> {
-        let directory = open_named(&snapshot.path)?;
+    fn seal(&self, place: &CountedSnapshot, _sync: bool) -> Result<()> {
+        let Some(bytes) = place.limit else { return Ok(()) };
+        let directory = open_named(&place.path)?;
         btrfs::subvolume_of(directory.as_fd())
-            .and_then(|id| btrfs::limit_subvolume(directory.as_fd(), id, snapshot.bytes))
-            .map_err(|error| failed(format!("`{}` can't be limited", snapshot.path.display()), error))
+            .and_then(|id| btrfs::limit_subvolume(directory.as_fd(), id, bytes))
+            .map_err(|error| failed(format!("`{}` can't be limited", place.path.display()), error))
     }
 
-    fn change(&self, snapshot: &LimitedSnapshot) -> Result<()> {
-        self.seal(snapshot, true)
+    fn change(&self, place: &CountedSnapshot) -> Result<()> {
+        self.seal(place, true)
     }
 
-    fn is_whole(&self, snapshot: &LimitedSnapshot) -> bool {
-        figure(snapshot, "max_referenced").is_ok_and(|limit| limit > 0)
+    fn is_whole(&self, place: &CountedSnapshot) -> bool {
+        match place.limit {
+            Some(_) => figure(place, "max_referenced").is_ok_and(|limit| limit > 0),
+            None => is_place(&place.path) && place.path.join("upper").is_dir(),
+        }
     }
 
-    fn disk(&self, _snapshot: &LimitedSnapshot) -> Option<PathBuf> {
+    fn disk(&self, _place: &CountedSnapshot) -> Option<PathBuf> {
         None
     }
 
-    fn used(&self, snapshot: &LimitedSnapshot) -> Result<Option<u64>> {
-        figure(snapshot, "referenced")
+    fn used(&self, place: &CountedSnapshot) -> Result<Option<u64>> {
+        figure(place, "referenced")
             .map(Some)
-            .map_err(|error| failed(format!("`{}` can't be counted", snapshot.path.display()), error))
+            .map_err(|error| failed(format!("`{}` can't be counted", place.path.display()), error))
     }
 
-    fn remove(&self, snapshot: &LimitedSnapshot) -> Result<()> {
+    fn remove(&self, place: &CountedSnapshot) -> Result<()> {
         let failure =
-            |error| failed(format!("the subvolume `{}` can't be removed", snapshot.path.display()), error);
-        let directory = match open_directory(&snapshot.path) {
+            |error| failed(format!("the subvolume `{}` can't be removed", place.path.display()), error);
+        let directory = match open_directory(&place.path) {
             Ok(directory) => directory,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(failure(error)),
         };
         if !btrfs::is_subvolume(directory.as_fd()) {
-            return self.places.discard(&snapshot.path);
+            return self.places.discard(&place.path);
         }
-        let parent = open_named(above(snapshot))?;
+        let parent = open_named(above(place))?;
         let id = btrfs::subvolume_of(directory.as_fd()).map_err(failure)?;
         if let Err(error) = btrfs::remove_quota_group(parent.as_fd(), id) {
             tracing::debug!(subvolume = id, %error, "the quota group is left to the kernel");
         }
         drop(directory);
-        match btrfs::destroy_subvolume(parent.as_fd(), &name(snapshot)) {
+        match btrfs::destroy_subvolume(parent.as_fd(), &name(place)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failure(error)),
             _ => Ok(()),
         }

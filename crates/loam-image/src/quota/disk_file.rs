@@ -20,7 +20,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use super::superblock::Superblock;
-use super::{DiskQuota, LimitedSnapshot, make_named, template};
+use super::{CountedSnapshot, DiskQuota, make_named, template};
 use crate::error::failed;
 use crate::staging::Places;
 
@@ -36,59 +36,66 @@ impl DiskFileQuota {
     }
 }
 
-fn unfinished(snapshot: &LimitedSnapshot) -> PathBuf {
-    snapshot.path.join("disk.new")
+/// The size of a place: there is no disk file without one.
+fn size(place: &CountedSnapshot) -> Result<u64> {
+    place
+        .limit
+        .ok_or_else(|| Failure::new(ErrorKind::Internal, format!("`{}` has no limit", place.path.display())))
 }
 
-fn finished(snapshot: &LimitedSnapshot) -> PathBuf {
-    snapshot.path.join("disk")
+fn unfinished(place: &CountedSnapshot) -> PathBuf {
+    place.path.join("disk.new")
+}
+
+fn finished(place: &CountedSnapshot) -> PathBuf {
+    place.path.join("disk")
 }
 
 impl DiskQuota for DiskFileQuota {
-    fn make(&self, snapshot: &LimitedSnapshot) -> Result<OwnedFd> {
-        drop(make_named(&snapshot.path)?);
-        let disk = unfinished(snapshot);
-        template::copy(&self.places, snapshot.bytes, &disk)?;
+    fn make(&self, place: &CountedSnapshot) -> Result<OwnedFd> {
+        drop(make_named(&place.path)?);
+        let disk = unfinished(place);
+        template::copy(&self.places, size(place)?, &disk)?;
         // What a power cut takes here has not been sealed.
         Ok(loam_sys::mount_disk(&disk, false)?)
     }
 
-    fn seal(&self, snapshot: &LimitedSnapshot, sync: bool) -> Result<()> {
-        let failure = |error| failed(format!("`{}` can't be made", snapshot.path.display()), error);
-        let disk = unfinished(snapshot);
+    fn seal(&self, place: &CountedSnapshot, sync: bool) -> Result<()> {
+        let failure = |error| failed(format!("`{}` can't be made", place.path.display()), error);
+        let disk = unfinished(place);
         if sync {
             File::open(&disk).and_then(|file| file.sync_all()).map_err(failure)?;
         }
-        fs::rename(&disk, finished(snapshot)).map_err(failure)
+        fs::rename(&disk, finished(place)).map_err(failure)
     }
 
-    fn change(&self, snapshot: &LimitedSnapshot) -> Result<()> {
-        let message = format!("the size of the disk file of `{}` can't be changed", snapshot.path.display());
+    fn change(&self, place: &CountedSnapshot) -> Result<()> {
+        let message = format!("`{}` is a disk file, whose size stays as it is", finished(place).display());
         Err(Failure::new(ErrorKind::Unsupported, message))
     }
 
-    fn is_whole(&self, snapshot: &LimitedSnapshot) -> bool {
-        finished(snapshot).is_file()
+    fn is_whole(&self, place: &CountedSnapshot) -> bool {
+        finished(place).is_file()
     }
 
-    fn disk(&self, snapshot: &LimitedSnapshot) -> Option<PathBuf> {
-        Some(finished(snapshot))
+    fn disk(&self, place: &CountedSnapshot) -> Option<PathBuf> {
+        Some(finished(place))
     }
 
-    fn used(&self, snapshot: &LimitedSnapshot) -> Result<Option<u64>> {
+    fn used(&self, place: &CountedSnapshot) -> Result<Option<u64>> {
         let failure =
-            |error: io::Error| failed(format!("`{}` can't be counted", snapshot.path.display()), error);
-        let file = File::open(finished(snapshot)).map_err(failure)?;
+            |error: io::Error| failed(format!("`{}` can't be counted", place.path.display()), error);
+        let file = File::open(finished(place)).map_err(failure)?;
         // While it is mounted, the kernel knows and the file does not.
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
             Err(Errno::WOULDBLOCK) => return Ok(None),
             locked => locked.map_err(|error| failure(error.into()))?,
         }
         let superblock = Superblock::read(&file).map_err(failure)?;
-        Ok(Some(snapshot.bytes.saturating_sub(superblock.available())))
+        Ok(Some(size(place)?.saturating_sub(superblock.available())))
     }
 
-    fn remove(&self, snapshot: &LimitedSnapshot) -> Result<()> {
-        self.places.discard(&snapshot.path)
+    fn remove(&self, place: &CountedSnapshot) -> Result<()> {
+        self.places.discard(&place.path)
     }
 }

@@ -2,7 +2,7 @@
 //! and limits what that takes.
 //!
 //! The id is given to the directory while it is empty; what is made in it inherits the id. It is set, and the limit with
-//! it, before anything can be written. When the snapshot goes, the limit is lifted, its tree is moved to
+//! it, if there is one, before anything can be written. When the snapshot goes, the limit is lifted, its tree is moved to
 //! `trash/quota-CONTAINER`, a name that a second attempt knows, and deleted there. The row with the id goes last, so that no
 //! id is given to another container while files have it. The limit that is lifted is that of the id which the tree has,
 //! not of the one in the row: a power cut can set a row back to an id that turned out to be somebody else's, and where
@@ -16,7 +16,7 @@ use loam_model::{ErrorKind, Failure, Result};
 use loam_sys::project_quota;
 use rustix::io::Errno;
 
-use super::{DiskQuota, LimitedSnapshot, make_named, open_named};
+use super::{CountedSnapshot, DiskQuota, make_named, open_named};
 use crate::error::failed;
 use crate::staging::{Places, open_directory};
 
@@ -32,9 +32,9 @@ impl ProjectQuota {
     }
 }
 
-fn project(snapshot: &LimitedSnapshot) -> Result<u32> {
-    snapshot.project.ok_or_else(|| {
-        Failure::new(ErrorKind::Internal, format!("`{}` has no project id", snapshot.path.display()))
+fn project(place: &CountedSnapshot) -> Result<u32> {
+    place.project.ok_or_else(|| {
+        Failure::new(ErrorKind::Internal, format!("`{}` has no project id", place.path.display()))
     })
 }
 
@@ -47,67 +47,72 @@ pub(crate) fn is_in_use(places: &Places, project: u32) -> Result<bool> {
 }
 
 impl DiskQuota for ProjectQuota {
-    fn make(&self, snapshot: &LimitedSnapshot) -> Result<OwnedFd> {
-        let project = project(snapshot)?;
-        let directory = make_named(&snapshot.path)?;
+    fn make(&self, place: &CountedSnapshot) -> Result<OwnedFd> {
+        let project = project(place)?;
+        let directory = make_named(&place.path)?;
         project_quota::set_project(directory.as_fd(), project).map_err(|error| {
-            failed(format!("`{}` can't be given a project id", snapshot.path.display()), error)
+            failed(format!("`{}` can't be given a project id", place.path.display()), error)
         })?;
-        project_quota::limit_project(directory.as_fd(), project, snapshot.bytes)
-            .map_err(|error| failed(format!("`{}` can't be limited", snapshot.path.display()), error))?;
+        if let Some(bytes) = place.limit {
+            project_quota::limit_project(directory.as_fd(), project, bytes)
+                .map_err(|error| failed(format!("`{}` can't be limited", place.path.display()), error))?;
+        }
         Ok(directory)
     }
 
-    fn seal(&self, _snapshot: &LimitedSnapshot, _sync: bool) -> Result<()> {
+    fn seal(&self, _place: &CountedSnapshot, _sync: bool) -> Result<()> {
         Ok(())
     }
 
-    fn change(&self, snapshot: &LimitedSnapshot) -> Result<()> {
-        let directory = open_named(&snapshot.path)?;
-        project_quota::limit_project(directory.as_fd(), project(snapshot)?, snapshot.bytes)
-            .map_err(|error| failed(format!("`{}` can't be limited", snapshot.path.display()), error))
+    fn change(&self, place: &CountedSnapshot) -> Result<()> {
+        let directory = open_named(&place.path)?;
+        project_quota::limit_project(directory.as_fd(), project(place)?, place.limit.unwrap_or(0))
+            .map_err(|error| failed(format!("`{}` can't be limited", place.path.display()), error))
     }
 
-    fn is_whole(&self, snapshot: &LimitedSnapshot) -> bool {
-        snapshot.path.join("upper").is_dir()
+    fn is_whole(&self, place: &CountedSnapshot) -> bool {
+        place.path.join("upper").is_dir()
     }
 
-    fn disk(&self, _snapshot: &LimitedSnapshot) -> Option<PathBuf> {
+    fn disk(&self, _place: &CountedSnapshot) -> Option<PathBuf> {
         None
     }
 
-    fn used(&self, snapshot: &LimitedSnapshot) -> Result<Option<u64>> {
-        let directory = open_named(&snapshot.path)?;
+    fn used(&self, place: &CountedSnapshot) -> Result<Option<u64>> {
+        let directory = open_named(&place.path)?;
         let usage = project_quota::project_of(directory.as_fd())
             .and_then(|project| project_quota::project_usage(directory.as_fd(), project))
-            .map_err(|error| failed(format!("`{}` can't be counted", snapshot.path.display()), error))?;
+            .map_err(|error| failed(format!("`{}` can't be counted", place.path.display()), error))?;
         Ok(Some(usage.bytes))
     }
 
-    fn remove(&self, snapshot: &LimitedSnapshot) -> Result<()> {
-        let name = snapshot.path.file_name().unwrap_or_default().to_string_lossy();
+    fn remove(&self, place: &CountedSnapshot) -> Result<()> {
+        let name = place.path.file_name().unwrap_or_default().to_string_lossy();
         let grave = format!("quota-{name}");
         let is_there = |path: &Path| path.symlink_metadata().is_ok();
-        if !is_there(&snapshot.path) && !is_there(&self.places.trash().join(&grave)) {
+        if !is_there(&place.path) && !is_there(&self.places.trash().join(&grave)) {
             return Ok(());
         }
-        lift(&snapshot.path)?;
+        lift(&place.path)?;
         lift(&self.places.trash().join(&grave))?;
         // What an attempt before this one left there stands in the way.
         self.places.delete_trash(&grave)?;
-        self.places.discard_as(&snapshot.path, &grave)
+        self.places.discard_as(&place.path, &grave)
     }
 }
 
 /// Lifts the limit of the project that a directory is the top of; one that has its project from above, or none, is none of
 /// ours. Success when there is nothing.
-pub(super) fn lift(path: &Path) -> Result<()> {
+pub(crate) fn lift(path: &Path) -> Result<()> {
     let Ok(directory) = open_directory(path) else { return Ok(()) };
     let above = path.parent().map(open_directory);
     let inherited = above.and_then(|above| project_quota::project_of(above.ok()?.as_fd()).ok());
     // File systems without projects know of none.
     let project = project_quota::project_of(directory.as_fd()).unwrap_or(0);
     if project == 0 || Some(project) == inherited {
+        return Ok(());
+    }
+    if project_quota::project_usage(directory.as_fd(), project).is_ok_and(|usage| usage.limit == 0) {
         return Ok(());
     }
     match project_quota::limit_project(directory.as_fd(), project, 0) {

@@ -1,4 +1,4 @@
-//! Snapshots on the disk that no row speaks of.
+//! Snapshots on the disk, and templates of disk files, that no row speaks of.
 //!
 //! A row comes before its directory and goes after it, but the rows of containers that are thrown away are not synced: a
 //! power cut can take one, and whatever was written after it, and leave the directory. What limits the directory is then
@@ -8,9 +8,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use loam_model::{ContainerId, Result};
+use loam_model::{ContainerId, QuotaMechanism, Result};
 use loam_state::Durability;
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
 use crate::error::failed;
 use crate::staging::{entries, make_directory, random_id, report};
@@ -51,6 +51,26 @@ impl LayerStore {
             Some(Ok(())) => Ok(Some(grave)),
             Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Some(Err(error)) => Err(failed(format!("`{}` can't be removed", path.display()), error)),
+        }
+    }
+
+    /// Removes the templates of limits that no snapshot has.
+    pub(crate) fn sweep_templates(&self) {
+        let templates = self.places.templates();
+        let Ok(entries) = fs::read_dir(&templates) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let bytes: Option<i64> = name.to_str().and_then(|name| name.parse().ok());
+            let used = self.database.read(|connection| {
+                connection
+                    .prepare_cached("SELECT 1 FROM snapshot WHERE quota = ?1 AND mechanism = ?2")?
+                    .exists(params![bytes, QuotaMechanism::DiskFile.as_str()])
+            });
+            if !used.unwrap_or(true)
+                && let Err(error) = fs::remove_file(entry.path())
+            {
+                tracing::debug!(path = %entry.path().display(), %error, "a template is left");
+            }
         }
     }
 }

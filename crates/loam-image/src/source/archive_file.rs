@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
 
 use loam_model::{ErrorKind, Failure, Result};
 
-use super::files::FileRange;
 use crate::archive::{Archive, Entry, EntryKind};
 use crate::blocks::Positioned;
+use crate::confined::{self, MEMBER_LIMIT, Unpacker};
 use crate::decompress::{Compression, decoder, sniff};
 use crate::error::{failed, invalid, unwrap_io};
 use crate::space::Space;
@@ -18,64 +18,89 @@ use crate::staging::make_directory;
 use crate::stream::wrap;
 use crate::unpack::UnpackError;
 
-/// The most members that an archive of an image may have: two or three a layer, and a few.
-const MEMBER_LIMIT: usize = 10_000;
 /// The longest name that is kept, in bytes: an image's parts have shorter ones, and all of them are held in memory.
 const NAME_LIMIT: usize = 1024;
 /// The longest chain of links between members.
 const LINK_LIMIT: usize = 4;
 
-/// The archive without compression: as it is, or unpacked into a file in `spool` that has no name.
-pub(super) fn plain(file: File, size: u64, path: &Path, spool: &Path) -> Result<File> {
-    let what = || format!("the archive `{}` can't be read", path.display());
-    let file = Arc::new(file);
+/// An archive on disk whose members are known.
+pub(super) struct Listed {
+    /// The archive without compression: as it is, or unpacked into a file that has no name.
+    pub(super) plain: File,
+    /// Offset and size by name.
+    pub(super) members: HashMap<String, (u64, u64)>,
+}
+
+/// Finds the members of an archive; one that is compressed is first unpacked into a nameless file in `spool`. Whoever unpacks
+/// layers does that as well.
+pub(super) fn open(file: File, path: &Path, spool: &Path, unpacker: &Unpacker) -> Result<Listed> {
+    let what = format!("the archive `{}` can't be read", path.display());
+    let compression = compression(&file).map_err(|failure| wrap(failure, &what))?;
+    make_directory(spool)?;
+    let mut plain = tempfile::tempfile_in(spool)
+        .map_err(|error| failed(format!("no file can be made in `{}`", spool.display()), error))?;
+    let members = match unpacker {
+        Unpacker::Confined(program) => {
+            confined::find_members(program, (&file, compression), (&plain, spool), &what)?
+        }
+        Unpacker::InProcess if compression == Compression::None => list(&file, &what)?,
+        Unpacker::InProcess => {
+            let free = Space::look(&plain).map_err(|error| failed(what.clone(), error))?.bytes;
+            let again = file.try_clone().map_err(|error| failed(what.clone(), error))?;
+            decompress(again, compression, (&mut plain, free), &what)?;
+            list(&plain, &what)?
+        }
+    };
+    Ok(Listed { plain: if compression == Compression::None { file } else { plain }, members })
+}
+
+/// How an archive is compressed, by its first bytes.
+fn compression(file: &File) -> Result<Compression> {
     let mut start = [0; 6];
     let mut length = 0;
-    let mut head = FileRange::new(file.clone(), 0, size);
     while length < start.len() {
-        match head.read(&mut start[length..]).map_err(|error| failed(what(), error))? {
-            0 => break,
-            count => length += count,
+        match file.read_at(&mut start[length..], length as u64) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed("it can't be read", error)),
         }
     }
-    let compression = sniff(&start[..length])?;
-    if compression == Compression::None {
-        return Arc::try_unwrap(file)
-            .or_else(|shared| shared.try_clone())
-            .map_err(|error| failed(what(), error));
+    sniff(&start[..length])
+}
+
+/// Decompresses a file into another one, of at most so many bytes, from whose beginning one can then read. `what` is the
+/// beginning of messages.
+pub(crate) fn decompress(
+    file: File,
+    compression: Compression,
+    (plain, most): (&mut File, u64),
+    what: &str,
+) -> Result<()> {
+    let input = BufReader::with_capacity(128 * 1024, file);
+    let reader = decoder(input, compression).map_err(|error| unwrap_io(error, || what.to_owned()))?;
+    let copied =
+        io::copy(&mut reader.take(most), plain).map_err(|error| unwrap_io(error, || what.to_owned()))?;
+    if copied == most {
+        let cause = format!("it needs more than the {most} bytes that are free in the image store");
+        return Err(Failure::new(ErrorKind::Exhausted, what).caused_by(io::Error::other(cause)));
     }
-    make_directory(spool)?;
-    let input = BufReader::with_capacity(128 * 1024, FileRange::new(file, 0, size));
-    let reader = decoder(input, compression).map_err(|error| unwrap_io(error, what))?;
-    let mut spooled = tempfile::tempfile_in(spool)
-        .map_err(|error| failed(format!("no file can be made in `{}`", spool.display()), error))?;
-    let free = Space::look(&spooled).map_err(|error| failed(what(), error))?.bytes;
-    let copied = io::copy(&mut reader.take(free), &mut spooled).map_err(|error| unwrap_io(error, what))?;
-    if copied == free {
-        let cause = format!("it needs more than the {free} bytes that are free in the image store");
-        return Err(Failure::new(ErrorKind::Exhausted, what()).caused_by(io::Error::other(cause)));
-    }
-    spooled.rewind().map_err(|error| failed(what(), error))?;
-    Ok(spooled)
+    plain.rewind().map_err(|error| failed(what, error))
 }
 
 /// Where the members of a tar are: offset and size by name. Links between members are resolved.
-pub(super) fn list(file: impl Read + Seek, path: &Path) -> Result<HashMap<String, (u64, u64)>> {
-    let what = || format!("the archive `{}` can't be read", path.display());
+pub(crate) fn list(file: impl Read + Seek, what: &str) -> Result<HashMap<String, (u64, u64)>> {
     let unreadable = |error| match error {
-        UnpackError::Source(failure) => wrap(failure, &what()),
-        other => other.into_failure(what()),
+        UnpackError::Source(failure) => wrap(failure, what),
+        other => other.into_failure(what.to_owned()),
     };
     let mut members = HashMap::new();
     let mut links: HashMap<String, String> = HashMap::new();
-    let mut archive = Archive::new(Positioned::new(file).map_err(|error| failed(what(), error))?);
+    let mut archive = Archive::new(Positioned::new(file).map_err(|error| failed(what, error))?);
     let mut entry = Entry::default();
     while archive.next_entry(&mut entry).map_err(unreadable)? {
         if members.len() + links.len() == MEMBER_LIMIT {
-            return Err(invalid(format!(
-                "the archive `{}` has more than {MEMBER_LIMIT} members",
-                path.display()
-            )));
+            return Err(invalid(what).caused_by(format!("it has more than {MEMBER_LIMIT} members")));
         }
         let Some(name) = member_name("", &entry.path) else { continue };
         // A symbolic link is relative to the directory it is in, a hard link to the archive.
@@ -130,7 +155,7 @@ mod tests {
     use crate::fixture::Tar;
 
     fn listed(tar: &[u8]) -> Result<HashMap<String, (u64, u64)>> {
-        list(io::Cursor::new(tar), Path::new("x"))
+        list(io::Cursor::new(tar), "the archive `x` can't be read")
     }
 
     #[test]

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use loam_model::{ArchivedImage, ErrorKind, Failure, ImageSource, Result};
 
 use super::{Files, Layout, TarFile, docker, layout};
+use crate::confined::Unpacker;
 
 /// The images in an archive. A compressed one is spooled into `spool` first.
-pub(crate) fn contents(file: &Path, spool: &Path) -> Result<Vec<ArchivedImage>> {
-    let files = TarFile::open(file, spool)?;
+pub(crate) fn contents(file: &Path, spool: &Path, unpacker: &Unpacker) -> Result<Vec<ArchivedImage>> {
+    let files = TarFile::open(file, spool, unpacker)?;
     let (source, images) = names_in(&files)?;
     let only = images.len() == 1;
     let mut found = Vec::with_capacity(images.len());

@@ -11,7 +11,8 @@ use loam_model::{ErrorKind, Failure, Result};
 use loam_registry::Bytes;
 use rustix::fs::{Mode, OFlags};
 
-use super::archive_file;
+use super::archive_file::{self, Listed};
+use crate::confined::Unpacker;
 use crate::error::failed;
 use crate::intake::{Blob, Promise, ReaderBlob, read_document};
 
@@ -145,13 +146,12 @@ pub(crate) struct TarFile {
 
 impl TarFile {
     /// Lists a tar; one that is compressed is first unpacked into a nameless file in `spool`.
-    pub(crate) fn open(path: &Path, spool: &Path) -> Result<Self> {
-        let (file, size) = open_regular(path)?.ok_or_else(|| {
+    pub(crate) fn open(path: &Path, spool: &Path, unpacker: &Unpacker) -> Result<Self> {
+        let (file, _) = open_regular(path)?.ok_or_else(|| {
             Failure::new(ErrorKind::NotFound, format!("the archive `{}` does not exist", path.display()))
         })?;
-        let file = archive_file::plain(file, size, path, spool)?;
-        let entries = archive_file::list(&file, path)?;
-        Ok(Self { path: path.to_owned(), file: Arc::new(file), entries })
+        let Listed { plain, members } = archive_file::open(file, path, spool, unpacker)?;
+        Ok(Self { path: path.to_owned(), file: Arc::new(plain), entries: members })
     }
 }
 
@@ -175,7 +175,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn open(bytes: &[u8]) -> Result<Self> {
-        let entries = archive_file::list(io::Cursor::new(bytes), Path::new("the built-in image"))?;
+        let entries = archive_file::list(io::Cursor::new(bytes), "the built-in image can't be read")?;
         Ok(Self { bytes: Bytes::copy_from_slice(bytes), entries })
     }
 }

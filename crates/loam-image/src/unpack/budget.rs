@@ -16,7 +16,7 @@ use super::cost::Cost;
 use crate::space::Space;
 
 /// After so many bytes, or entries, the file system is asked again.
-const LOOK_BYTES: u64 = 32 << 20;
+pub(crate) const LOOK_BYTES: u64 = 32 << 20;
 const LOOK_ENTRIES: u64 = 4096;
 
 /// What was used since space was last asked for.
@@ -53,6 +53,8 @@ struct State {
     read: u64,
     /// What entries were charged so far.
     written: Cost,
+    /// What the file system said last.
+    found: Space,
     /// What is free, less what is pending.
     left: Space,
     /// What was charged and is not on the disk yet.
@@ -83,6 +85,7 @@ impl Budget {
         let state = State {
             read: 0,
             written: none,
+            found: first,
             left: first,
             pending: none,
             recent: none,
@@ -112,6 +115,30 @@ impl Budget {
         let found = (self.look)(std::mem::take(&mut state.untold))?;
         state.look_again(found);
         Ok(found)
+    }
+
+    /// Asks the file system, whatever anybody has told; an error when nothing may be used any more.
+    pub(crate) fn look(&self) -> Result<(), UnpackError> {
+        let mut state = self.state();
+        let found = (self.look)(Spent::default())?;
+        state.look_again(found);
+        if found.bytes == 0 {
+            return Err(UnpackError::NoSpace { free: self.first.bytes });
+        }
+        match (self.first.inodes, found.inodes) {
+            (Some(free), Some(0) | None) => Err(UnpackError::NoInodes { free }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the file system has lost no more than was charged, give or take what is charged between two looks. Others may
+    /// have written to it, too.
+    pub(crate) fn is_told_of(&self) -> bool {
+        let state = self.state();
+        let lost = self.first.bytes.saturating_sub(state.found.bytes);
+        let lost_inodes = self.first.inodes.zip(state.found.inodes).map_or(0, |(a, b)| a.saturating_sub(b));
+        lost <= state.written.bytes.saturating_add(LOOK_BYTES)
+            && lost_inodes <= state.written.inodes.saturating_add(LOOK_ENTRIES)
     }
 
     /// Bytes of the file system's block.
@@ -187,6 +214,7 @@ impl State {
     }
 
     fn look_again(&mut self, found: Space) {
+        self.found = found;
         self.left.bytes = found.bytes.saturating_sub(self.pending.bytes);
         // A file system that counts inodes, and then gives none, has none left.
         let pending = self.pending.inodes;

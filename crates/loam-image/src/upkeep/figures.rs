@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use loam_model::{ErrorKind, ImageStore as _, LayerDetail, Result, StoreUsage};
+use loam_model::{ErrorKind, LayerDetail, Result, StoreUsage};
 use rusqlite::{Connection, params};
 
 use crate::LayerStore;
@@ -10,14 +10,15 @@ use crate::catalog::parsed;
 use crate::error::failed;
 
 impl LayerStore {
-    /// Sums everything up. What a container without a limit has written is walked.
+    /// Sums everything up. What nothing counts is walked.
     pub(super) fn measure(&self) -> Result<StoreUsage> {
         let mut usage = self.database.read(recorded)?;
-        for container in self.containers()? {
-            let limited = self.disk_usage(&container).map(|usage| usage.and_then(|usage| usage.used));
-            let bytes = limited.and_then(|used| used.map_or_else(|| self.snapshot_usage(&container), Ok));
-            match bytes {
-                Ok(bytes) => usage.snapshot_bytes += bytes,
+        for (container, counted) in self.counted_snapshots()? {
+            match self.written(&container, counted) {
+                Ok(written) => {
+                    usage.snapshot_bytes += written.bytes;
+                    usage.walked_snapshots += u64::from(written.is_walked);
+                }
                 // It was removed meanwhile.
                 Err(failure) if failure.kind() == ErrorKind::NotFound => {}
                 Err(failure) => return Err(failure),

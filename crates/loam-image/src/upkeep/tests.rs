@@ -262,3 +262,48 @@ fn damage_is_found_and_named() {
     assert!(changed.starts_with("its files have the digest `sha256:"), "{changed}");
     assert!(missing.starts_with("the layer's file `file` can't be read: "), "{missing}");
 }
+
+#[test]
+fn a_walk_is_remembered_for_a_while_and_each_snapshot_is_told_how_it_was_counted() {
+    if !is_root("a_walk_is_remembered_for_a_while_and_each_snapshot_is_told_how_it_was_counted") {
+        return;
+    }
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let store = store(root.path());
+    let image = import(&store, "i", 100);
+    let container = stand_on(&store, &image, 1);
+    // As on a file system that counts nothing, whatever this one does.
+    let execute = |sql: &str| {
+        let executed = store.database.write(Durability::Unsynced, |t| t.execute_batch(sql));
+        executed.expect("written");
+    };
+    execute("UPDATE snapshot SET mechanism = NULL, project = NULL");
+    let upper = root.path().join("snapshots").join(container.as_str()).join("upper");
+    fs::write(upper.join("file"), vec![7; 200_000]).expect("written");
+    let figures = || {
+        let usage = store.usage().expect("figures");
+        assert_eq!(usage.walked_snapshots, 1);
+        assert_eq!(usage.snapshot_bytes, store.snapshot_usage(&container).expect("counted"));
+        assert_eq!(store.snapshot(&container).expect("measured").written, Some(usage.snapshot_bytes));
+        assert_eq!(store.disk_usage(&container).expect("asked"), None);
+        usage.snapshot_bytes
+    };
+    assert!((200_000..300_000).contains(&figures()), "{}", figures());
+    let remember = |began: &str, took: i64| {
+        execute(&format!(
+            "REPLACE INTO walked_snapshot SELECT container, 12345, {began}, {took} FROM snapshot"
+        ));
+    };
+    remember("unixepoch() * 1000", 60_000);
+    assert_eq!(figures(), 12345, "a walk of a minute is good for twenty");
+    remember("(unixepoch() - 3600) * 1000", 60_000);
+    assert!(figures() >= 200_000, "not for an hour");
+    remember("(unixepoch() + 3600) * 1000", 60_000);
+    assert!(figures() >= 200_000, "nor before it was taken");
+    store.remove_snapshot(&container).expect("removed");
+    let left: i64 = store
+        .database
+        .read(|connection| connection.query_row("SELECT count(*) FROM walked_snapshot", [], |row| row.get(0)))
+        .expect("read");
+    assert_eq!(left, 0, "it goes with the snapshot");
+}

@@ -111,3 +111,23 @@ fn a_circle_of_redirects_ends() {
     assert!(told.contains("redirects more than 10 times"), "{told}");
     assert_eq!(registry.requests().len(), 11);
 }
+
+#[test]
+fn names_of_this_machine_need_no_resolver() {
+    let image = image(1000);
+    let (digest, size, bytes) = layer(&image);
+    let blob = bytes.clone();
+    let storage = Server::start(move |_| Answer::new(200).body(blob.clone()));
+    let port = |server: &Server| server.host().rsplit_once(':').expect("a port").1.to_owned();
+    let there = format!("storage.localhost:{}", port(&storage));
+    let registry = Server::start(move |request| match request.path.contains("/blobs/") {
+        true => Answer::new(307).header("Location", format!("http://{there}/blob")),
+        false => image.answer(request),
+    });
+    // No file and no server knows of such a name.
+    let from = reference(&format!("a.registry.localhost:{}", port(&registry)), "a:t");
+    let (client, _) = client(quick());
+    run(client.manifest(&from)).expect("a manifest, without TLS");
+    assert_eq!(run(read(&client, &from, &digest, size)).expect("the blob"), bytes);
+    assert_eq!(storage.paths(), ["/blob"]);
+}

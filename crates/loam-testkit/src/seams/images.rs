@@ -3,9 +3,9 @@
 use std::io::Read;
 
 use loam_model::{
-    ContainerId, Digest, DiskUsage, ErrorKind, Failure, IdMapping, Image, ImageConfig, ImageSource,
-    ImageStore, ImageSummary, PullOptions, PullProgress, PushedImage, RegistryOptions, RemovedImage, Result,
-    RootfsPlan, SnapshotRequest,
+    ContainerId, Digest, DiskLimit, DiskUsage, ErrorKind, Failure, IdMapping, Image, ImageConfig,
+    ImageSource, ImageStore, ImageSummary, PullOptions, PullProgress, PushedImage, RegistryOptions,
+    RemovedImage, Result, RootfsPlan, SnapshotRequest,
 };
 
 use super::{Step, World};
@@ -113,6 +113,9 @@ impl ImageStore for World {
     fn create_snapshot(&self, request: &SnapshotRequest<'_>) -> Result<()> {
         self.call(Step::CreateSnapshot, |state| {
             state.snapshots.insert(request.container.clone());
+            if let Some(limit) = request.limit {
+                state.limits.insert(request.container.clone(), limit.bytes);
+            }
             Ok(())
         })
     }
@@ -141,10 +144,21 @@ impl ImageStore for World {
         Ok(None)
     }
 
+    fn change_limit(&self, container: &ContainerId, limit: &DiskLimit) -> Result<()> {
+        self.call(Step::ChangeLimit, |state| {
+            if !state.snapshots.contains(container) {
+                return Err(Failure::new(ErrorKind::NotFound, format!("no snapshot `{container}`")));
+            }
+            state.limits.insert(container.clone(), limit.bytes);
+            Ok(())
+        })
+    }
+
     fn remove_snapshot(&self, container: &ContainerId) -> Result<()> {
         self.call(Step::RemoveSnapshot, |state| {
             assert!(!state.shims.contains_key(container), "a snapshot is removed under a live shim");
             state.snapshots.remove(container);
+            state.limits.remove(container);
             Ok(())
         })
     }

@@ -35,7 +35,7 @@ pub(super) fn size(text: &str) -> Parsed<u64> {
 }
 
 /// Parses one `--storage-opt`, of which there is `size=SIZE`.
-pub(super) fn storage_option(text: &str) -> Parsed<u64> {
+pub(crate) fn storage_option(text: &str) -> Parsed<u64> {
     match options::list(text).collect::<Vec<_>>()[..] {
         [("size", value)] => size(options::needed("size", value)?),
         [(key, _)] => options::unknown(key),

@@ -59,7 +59,7 @@ impl Copy {
         };
         let progress: Box<dyn PullProgress> =
             if self.quiet { Box::new(progress::Quiet) } else { progress::shown() };
-        let copied = wiring.copies().copy(&request, progress.as_ref())?;
+        let copied = wiring.copies()?.copy(&request, progress.as_ref())?;
         // Ends the bars' last line, before the digest has one.
         drop(progress);
         output::print_line(&copied.digest.to_string())?;

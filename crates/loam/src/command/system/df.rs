@@ -94,6 +94,11 @@ fn prometheus(usage: &StoreUsage) -> String {
         ("reclaimable_bytes", "Bytes of layers that nothing needs.", usage.reclaimable_bytes),
         ("snapshots", "Writable file systems of containers.", usage.snapshots),
         ("snapshot_bytes", "Bytes that containers have written.", usage.snapshot_bytes),
+        (
+            "walked_snapshots",
+            "Writable file systems that nothing counts, so that they are walked.",
+            usage.walked_snapshots,
+        ),
         ("limit_bytes", "Sum of the containers' disk limits.", usage.limit_bytes),
         ("committed_bytes", "Bytes of layers and disk limits.", usage.committed_bytes()),
         ("capacity_bytes", "Bytes of the store's file system.", usage.capacity_bytes),
@@ -120,6 +125,7 @@ mod tests {
             reclaimable_bytes: 100 << 20,
             snapshots: 2,
             snapshot_bytes: 5 << 20,
+            walked_snapshots: 1,
             limit_bytes: 2 << 30,
             capacity_bytes: 20 << 30,
             available_bytes: 15 << 30,
@@ -140,7 +146,7 @@ mod tests {
     #[test]
     fn prometheus_gets_a_gauge_for_each_figure() {
         let text = prometheus(&usage());
-        assert_eq!(text.lines().count(), 33);
+        assert_eq!(text.lines().count(), 36);
         assert!(
             text.ends_with(
                 "# TYPE loam_store_available_bytes gauge\nloam_store_available_bytes 16106127360\n"
