@@ -3,12 +3,12 @@
 use loam_sys::PacketSocket;
 
 use super::records::Record;
-use crate::plugins::dhcp::client::{Client, Moment, Outcome, Outgoing};
-use crate::plugins::dhcp::frame;
-use crate::plugins::dhcp::message::{MAX_MESSAGE, Message};
-use crate::plugins::dhcp::place::{Place, send};
-use crate::plugins::dhcp::wire::{Attachment, Granted};
-use crate::protocol::CniError;
+use crate::client::{Client, Moment, Outcome, Outgoing};
+use crate::frame;
+use crate::message::{MAX_MESSAGE, Message};
+use crate::place::{Place, send};
+use crate::refusal::Refusal;
+use crate::wire::{Attachment, Granted};
 
 /// How many packets are looked at before somebody else has a turn.
 const PACKETS: usize = 64;
@@ -52,13 +52,13 @@ impl Lease {
     }
 
     /// Sends a message, over a socket that is opened before.
-    pub(super) fn send(&mut self, outgoing: &Outgoing) -> Result<(), CniError> {
+    pub(super) fn send(&mut self, outgoing: &Outgoing) -> Result<(), Refusal> {
         let socket = match self.socket.take() {
             Some(socket) => socket,
             None => self.place.open_socket()?,
         };
         let sent = send(&socket, outgoing).map_err(|cause| {
-            CniError::io(format!("sending over `{}` failed", self.place.identity.name), &cause)
+            Refusal::io(format!("sending over `{}` failed", self.place.identity.name), &cause)
         });
         self.socket = Some(socket);
         sent

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::client::{Client, Identity, Outcome, Patience};
-use super::frame;
-use super::message::{Message, Sender, kind, option};
+use crate::client::{Client, Identity, Outcome, Patience};
+use crate::frame;
+use crate::message::{Message, Sender, kind};
+use crate::option;
 
 const HARDWARE: [u8; 6] = [2, 0, 0, 0, 0, 9];
 const SERVER: [u8; 6] = [2, 0, 0, 0, 0, 1];

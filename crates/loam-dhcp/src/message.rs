@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use crate::option;
+
 /// The longest message that is read: more than fits any link but those with jumbo frames.
 pub(crate) const MAX_MESSAGE: usize = 8192;
 /// The head, and with the cookie.
@@ -20,30 +22,6 @@ const BROADCAST_FLAG: u16 = 0x8000;
 /// The fields for names, which may hold options instead.
 const SERVER_NAME: std::ops::Range<usize> = 44..108;
 const BOOT_FILE: std::ops::Range<usize> = 108..236;
-
-/// Options by number (RFC 2132, RFC 3442).
-pub(crate) mod option {
-    pub(crate) const PAD: u8 = 0;
-    pub(crate) const SUBNET_MASK: u8 = 1;
-    pub(crate) const ROUTERS: u8 = 3;
-    pub(crate) const HOST_NAME: u8 = 12;
-    pub(crate) const STATIC_ROUTES: u8 = 33;
-    pub(crate) const REQUESTED_ADDRESS: u8 = 50;
-    pub(crate) const LEASE_TIME: u8 = 51;
-    pub(crate) const OVERLOAD: u8 = 52;
-    pub(crate) const MESSAGE_TYPE: u8 = 53;
-    pub(crate) const SERVER: u8 = 54;
-    pub(crate) const REQUEST_LIST: u8 = 55;
-    pub(crate) const MESSAGE: u8 = 56;
-    pub(crate) const MAX_SIZE: u8 = 57;
-    pub(crate) const RENEWAL_TIME: u8 = 58;
-    pub(crate) const REBINDING_TIME: u8 = 59;
-    pub(crate) const VENDOR_CLASS: u8 = 60;
-    pub(crate) const CLIENT_IDENTIFIER: u8 = 61;
-    pub(crate) const USER_CLASS: u8 = 77;
-    pub(crate) const CLASSLESS_ROUTES: u8 = 121;
-    pub(crate) const END: u8 = 255;
-}
 
 /// Types of messages (RFC 2132, section 9.6).
 pub(crate) mod kind {

@@ -5,11 +5,12 @@
 //! ```
 //!
 //! `DIGEST` is of the attachment. A lease is read from the server's own message again, and counts from the machine's start:
-//! files of an earlier start are removed. A file that is not understood is left where it is, and told of.
+//! files of an earlier start are removed. Files are written by [`loam_state_file`]. A file that is not understood is left
+//! where it is, and told of.
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::Read;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,28 +18,34 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::step;
-use crate::plugins::dhcp::client::Held;
-use crate::plugins::dhcp::message::Message;
-use crate::plugins::dhcp::place;
-use crate::plugins::dhcp::terms::Terms;
-use crate::plugins::dhcp::wire::Attachment;
+use crate::client::Held;
+use crate::message::Message;
+use crate::place;
+use crate::terms::Terms;
+use crate::wire::Attachment;
 
 const VERSION: u32 = 1;
 /// The longest file that is read.
 const MAX_RECORD: u64 = 256 << 10;
 
 /// The directory that belongs to a socket.
-pub(in crate::plugins::dhcp) fn directory(socket: &Path) -> PathBuf {
+pub(crate) fn directory(socket: &Path) -> PathBuf {
     let mut name = socket.as_os_str().to_owned();
     name.push(".leases");
     name.into()
+}
+
+/// Makes a directory of leases when it is missing.
+pub(super) fn make(directory: &Path) -> Result<(), String> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(|cause| step("making", directory, cause))
 }
 
 /// A lease as it lies on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     version: u32,
-    /// Which start of the machine the moment belongs to.
+    /// Which start of the machine the moment belongs to; filled in when it is written.
     boot: String,
     pub(super) attachment: Attachment,
     pub(super) place: place::Identity,
@@ -60,7 +67,7 @@ impl Record {
     ) -> Self {
         Self {
             version: VERSION,
-            boot: boot(),
+            boot: String::new(),
             attachment,
             place,
             options,
@@ -80,23 +87,24 @@ impl Record {
 }
 
 /// What tells this start of the machine from all others.
-fn boot() -> String {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    id.trim().to_owned()
+fn boot() -> Result<String, String> {
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    let id = fs::read_to_string(path).map_err(|cause| step("reading", path, cause))?;
+    Ok(id.trim().to_owned())
 }
 
 /// The directory of a keeper's files.
 #[derive(Debug)]
 pub(super) struct Records {
     directory: PathBuf,
+    boot: String,
 }
 
 impl Records {
     /// Makes the directory when it is missing.
     pub(super) fn open(directory: PathBuf) -> Result<Self, String> {
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory);
-        made.map_err(|cause| step("making", &directory, cause))?;
-        Ok(Self { directory })
+        make(&directory)?;
+        Ok(Self { directory, boot: boot()? })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -110,17 +118,11 @@ impl Records {
         self.directory.join(format!("{digits}.json"))
     }
 
-    /// Writes a lease, beside its place at first.
+    /// Writes a lease, in place of what was there.
     pub(super) fn write(&self, record: &Record) -> Result<(), String> {
         let path = self.file(&record.attachment);
-        let beside = path.with_extension("new");
-        let written = serde_json::to_vec(record).map_err(std::io::Error::other).and_then(|text| {
-            let mut options = fs::OpenOptions::new();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-            file.write_all(&text)?;
-            fs::rename(&beside, &path)
-        });
-        written.map_err(|cause| step("writing", &path, cause))
+        let record = Record { boot: self.boot.clone(), ..record.clone() };
+        loam_state_file::replace_json(&path, &record).map_err(|cause| step("writing", &path, cause))
     }
 
     /// Notes that a lease is over.
@@ -132,24 +134,17 @@ impl Records {
     /// Removes a lease, which may not be there.
     pub(super) fn remove(&self, attachment: &Attachment) -> Result<(), String> {
         let path = self.file(attachment);
-        match fs::remove_file(&path) {
-            Err(cause) if cause.kind() != ErrorKind::NotFound => Err(step("removing", &path, cause)),
-            _ => Ok(()),
-        }
+        loam_state_file::remove(&path).map_err(|cause| step("removing", &path, cause))
     }
 
     /// Reads all leases; those that can't be read are told of.
     pub(super) fn read(&self, mut tell: impl FnMut(&str)) -> Result<Vec<Record>, String> {
-        let failed = |cause| step("reading", &self.directory, cause);
-        let boot = boot();
+        let names = loam_state_file::names(&self.directory);
+        let names = names.map_err(|cause| step("reading", &self.directory, cause))?;
         let mut records = Vec::new();
-        for entry in fs::read_dir(&self.directory).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            if path.extension().is_none_or(|extension| extension != "json") {
-                continue;
-            }
-            match read(&path) {
-                Ok(record) if record.boot == boot => records.push(record),
+        for name in names.iter().filter(|name| name.ends_with(".json")) {
+            match read(&self.directory.join(name)) {
+                Ok(record) if record.boot == self.boot => records.push(record),
                 Ok(record) => self.remove(&record.attachment)?,
                 Err(told) => tell(&told),
             }

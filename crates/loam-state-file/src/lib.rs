@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Reads a file; `None` when there is none, or when it is no JSON of this type.
-pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     match fs::read(path) {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -28,12 +28,12 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T
 }
 
 /// Writes a value as JSON, in place of what was there.
-pub(crate) fn replace_json<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+pub fn replace_json<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     replace(path, &serde_json::to_vec(value)?)
 }
 
 /// Writes a file, in place of what was there; makes the directory when it is missing.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = beside(path);
     let mut file = match open_alone(&beside) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
@@ -68,7 +68,7 @@ fn open_alone(path: &Path) -> io::Result<File> {
 }
 
 /// Removes a file, and what a writer that was killed left beside; success when there is none.
-pub(crate) fn remove(path: &Path) -> io::Result<()> {
+pub fn remove(path: &Path) -> io::Result<()> {
     for path in [&beside(path), path] {
         match fs::remove_file(path) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
@@ -79,7 +79,7 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// The names of the files in a directory; none when there is no directory.
-pub(crate) fn names(directory: &Path) -> io::Result<Vec<String>> {
+pub fn names(directory: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(directory) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,

@@ -14,12 +14,13 @@ use rustix::time::{ClockId, clock_gettime};
 use super::arguments::Arguments;
 use super::connection::{Arrived, Connection};
 use super::lease::Lease;
-use super::listener::{Listener, Opened, handed_over};
+use super::listener::{Listener, Opened, Standing, handed_over};
 use super::log::Log;
-use super::records::Records;
+use super::records::{Record, Records};
 use super::step;
-use crate::plugins::dhcp::client::{Moment, Outcome};
-use crate::plugins::dhcp::wire::Attachment;
+use crate::client::{Moment, Outcome};
+use crate::place::Interfaces;
+use crate::wire::Attachment;
 
 /// How many callers are listened to at a time; more wait until it is their turn.
 const MOST_CALLERS: usize = 256;
@@ -52,6 +53,9 @@ pub(super) struct Keeper<'a> {
     pub(super) leases: BTreeMap<Attachment, Lease>,
     /// Leases that are over and have not been given back.
     pub(super) expired: BTreeSet<Attachment>,
+    /// Leases of earlier keepers whose namespaces can't be seen from here.
+    pub(super) unseen: BTreeMap<Attachment, Record>,
+    pub(super) interfaces: &'static dyn Interfaces,
     pub(super) connections: BTreeMap<u64, Connection>,
     listener: Listener,
     signals: SignalQueue,
@@ -66,6 +70,8 @@ pub(super) struct Keeper<'a> {
 /// What wakes a keeper.
 enum Event {
     Signal,
+    /// Something has happened to names beside the socket's.
+    Names,
     Caller,
     Said(u64),
     Heard(Attachment),
@@ -76,6 +82,7 @@ pub(super) fn daemon(
     arguments: &Arguments,
     variable: impl Fn(&str) -> Option<String>,
     errors: &mut dyn Write,
+    interfaces: &'static dyn Interfaces,
 ) -> Result<(), String> {
     let opened = match handed_over(variable) {
         0 => Listener::open(&arguments.socket)?,
@@ -85,7 +92,7 @@ pub(super) fn daemon(
     let Opened::Ours(listener, records) = opened else {
         return Err(format!("a daemon listens on `{}` already", arguments.socket.display()));
     };
-    let mut keeper = Keeper::new(arguments.clone(), listener, records, Log::Caller(errors))?;
+    let mut keeper = Keeper::new(arguments.clone(), listener, records, Log::Caller(errors), interfaces)?;
     if let Some(path) = &arguments.pid_file {
         fs::write(path, std::process::id().to_string()).map_err(|cause| step("writing", path, cause))?;
     }
@@ -103,6 +110,7 @@ impl<'a> Keeper<'a> {
         listener: Listener,
         records: Records,
         log: Log<'a>,
+        interfaces: &'static dyn Interfaces,
     ) -> Result<Self, String> {
         let signals = SignalQueue::block(&[Signal::TERM.as_raw(), Signal::INT.as_raw()])
             .map_err(|cause| format!("blocking signals failed: {cause}"))?;
@@ -113,6 +121,8 @@ impl<'a> Keeper<'a> {
             log,
             leases: BTreeMap::new(),
             expired: BTreeSet::new(),
+            unseen: BTreeMap::new(),
+            interfaces,
             connections: BTreeMap::new(),
             listener,
             signals,
@@ -125,9 +135,13 @@ impl<'a> Keeper<'a> {
         Ok(keeper)
     }
 
-    /// Works until a signal says to end, or unless `stay` until the last lease is gone. Leases that are held stay on disk.
+    /// Works until a signal says to end, until another socket has taken the place of the own one, or unless `stay` until the
+    /// last lease is gone. Leases that are held stay on disk.
     pub(super) fn run(&mut self, stay: bool) -> Result<(), String> {
         loop {
+            if self.next_look <= now() && !self.is_reachable() {
+                return Ok(());
+            }
             self.tick(now());
             let idle = !stay && self.leases.is_empty() && self.connections.is_empty();
             let events = self.wait(idle.then_some(self.patient_until))?;
@@ -141,6 +155,11 @@ impl<'a> Keeper<'a> {
                             return Ok(());
                         }
                     }
+                    Event::Names => {
+                        if !self.is_reachable() {
+                            return Ok(());
+                        }
+                    }
                     Event::Caller => self.accept(),
                     Event::Said(caller) => self.said(caller),
                     Event::Heard(attachment) => {
@@ -150,6 +169,27 @@ impl<'a> Keeper<'a> {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// Whether callers come to this keeper. When its socket's name is gone it listens under it anew.
+    fn is_reachable(&mut self) -> bool {
+        match self.listener.stand() {
+            Ok(Standing::Firm) => true,
+            Ok(Standing::Anew) => {
+                self.write_again();
+                self.log.line("the socket was taken away, listening anew");
+                true
+            }
+            Ok(Standing::Lost) => {
+                self.log.line("another socket has taken the place of this keeper's, leaving leases to whoever listens there");
+                false
+            }
+            // Tried again with the next look.
+            Err(told) => {
+                self.log.line(&told);
+                true
             }
         }
     }
@@ -191,6 +231,10 @@ impl<'a> Keeper<'a> {
     fn wait(&self, limit: Option<Moment>) -> Result<Vec<Event>, String> {
         let mut events = vec![Event::Signal];
         let mut descriptors = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
+        if let Some(names) = self.listener.names() {
+            events.push(Event::Names);
+            descriptors.push(PollFd::from_borrowed_fd(names, PollFlags::IN));
+        }
         let is_deaf = self.deaf_until > now();
         if self.connections.len() < MOST_CALLERS && !is_deaf {
             events.push(Event::Caller);

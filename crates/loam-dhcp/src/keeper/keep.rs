@@ -3,10 +3,10 @@
 use super::lease::Lease;
 use super::random::random;
 use super::run::{Keeper, now};
-use crate::plugins::dhcp::client::Client;
-use crate::plugins::dhcp::place::Place;
-use crate::plugins::dhcp::wire::{Answer, Attachment};
-use crate::protocol::{CniError, code};
+use crate::client::Client;
+use crate::place::{Found, Place};
+use crate::refusal::{Refusal, code};
+use crate::wire::{Answer, Attachment};
 
 impl Keeper<'_> {
     /// An attachment, for people.
@@ -18,7 +18,8 @@ impl Keeper<'_> {
         self.log.line(&format!("{}: {what}", Self::name(attachment)));
     }
 
-    /// Goes on with what lies on disk. What belongs to an interface that is gone is forgotten.
+    /// Goes on with what lies on disk. What belongs to an interface that is gone is forgotten; what can't be seen from here is
+    /// left to a keeper that can.
     pub(super) fn resume(&mut self) -> Result<(), String> {
         let mut told = Vec::new();
         let records = self.records.read(|text| told.push(text.to_owned()))?;
@@ -29,25 +30,50 @@ impl Keeper<'_> {
                 self.expired.insert(attachment);
                 continue;
             }
+            let prefix = self.arguments.host_prefix.as_deref();
             let found = record.held().and_then(|held| {
-                Ok((held, Place::find_again(record.place).map_err(|error| error.to_string())?))
+                let found = Place::find_again(self.interfaces, record.place.clone(), prefix);
+                Ok((held, found.map_err(|error| error.to_string())?))
             });
             match found {
-                Ok((held, Some(place))) => {
+                Ok((held, Found::Same(place))) => {
+                    self.tell(&attachment, "going on with a lease");
+                    let is_seen_anew = place.identity.seen != record.place.seen;
                     let identity = self.identity(&place, &record.options);
                     let patience = self.arguments.patience;
                     let client = Client::resume(identity, patience, random, now(), held);
-                    self.tell(&attachment, "going on with a lease");
-                    self.leases.insert(attachment, Lease::new(client, place, record.options, None));
+                    let lease = Lease::new(client, place, record.options, None);
+                    if let Some(record) = lease.record(&attachment).filter(|_| is_seen_anew) {
+                        self.records.write(&record)?;
+                    }
+                    self.leases.insert(attachment, lease);
                 }
-                Ok((_, None)) => {
+                Ok((_, Found::Gone)) => {
                     self.tell(&attachment, "the interface is gone, and the lease is left to the server");
                     self.records.remove(&attachment)?;
+                }
+                Ok((_, Found::Unseen)) => {
+                    self.tell(
+                        &attachment,
+                        "the namespace can't be seen from here, and the lease is left on disk",
+                    );
+                    self.unseen.insert(attachment, record);
                 }
                 Err(error) => self.tell(&attachment, &error),
             }
         }
         Ok(())
+    }
+
+    /// Writes down again all that was on disk, after the directory was taken away.
+    pub(super) fn write_again(&mut self) {
+        let held = self.leases.iter().filter_map(|(attachment, lease)| lease.record(attachment));
+        let records: Vec<_> = held.chain(self.unseen.values().cloned()).collect();
+        for record in records {
+            if let Err(told) = self.records.write(&record) {
+                self.tell(&record.attachment, &told);
+            }
+        }
     }
 
     /// A lease is held, newly or longer. What can't be written down is not held: nobody would give it back.
@@ -65,7 +91,7 @@ impl Keeper<'_> {
         };
         if let Err(told) = written {
             self.release(attachment);
-            self.answer(caller, &Answer::Refused(CniError::new(code::IO, told)));
+            self.answer(caller, &Answer::Refused(Refusal::new(code::IO, told)));
             return;
         }
         self.tell(attachment, "lease acquired");
@@ -82,7 +108,7 @@ impl Keeper<'_> {
         let caller = self.leases.remove(attachment).and_then(|lease| lease.caller);
         if let Some(caller) = caller {
             let message = format!("dhcp: no lease for {}: {reason}", Self::name(attachment));
-            self.answer(caller, &Answer::Refused(CniError::new(code::INTERNAL, message)));
+            self.answer(caller, &Answer::Refused(Refusal::new(code::INTERNAL, message)));
         }
     }
 
@@ -102,6 +128,7 @@ impl Keeper<'_> {
     /// Gives a lease back, whatever has become of it; gives where it was. Whoever waits for it is told.
     pub(super) fn release(&mut self, attachment: &Attachment) -> Option<Place> {
         self.expired.remove(attachment);
+        self.unseen.remove(attachment);
         let mut place = None;
         if let Some(mut lease) = self.leases.remove(attachment) {
             if let Some(outgoing) = lease.client.release(now()) {
@@ -115,7 +142,7 @@ impl Keeper<'_> {
             if let Some(caller) = lease.caller {
                 let message =
                     format!("dhcp: the lease for {} was given back meanwhile", Self::name(attachment));
-                self.answer(caller, &Answer::Refused(CniError::new(code::TRY_AGAIN, message)));
+                self.answer(caller, &Answer::Refused(Refusal::new(code::TRY_AGAIN, message)));
             }
             place = Some(lease.place);
         }

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 /// The ports of servers and clients (RFC 2131, section 4.1).
 const SERVER_PORT: u16 = 67;
-const CLIENT_PORT: u16 = 68;
+pub(crate) const CLIENT_PORT: u16 = 68;
 const IPV4_HEADER: usize = 20;
 const UDP_HEADER: usize = 8;
 const UDP: u8 = 17;

@@ -3,10 +3,11 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
 
-use super::message::{Message, option};
-use crate::protocol::Route;
+use crate::message::Message;
+use crate::option;
 
 /// The lease time when the server names none.
 const DEFAULT_LEASE: Duration = Duration::from_secs(3600);
@@ -14,8 +15,6 @@ const DEFAULT_LEASE: Duration = Duration::from_secs(3600);
 const SHORTEST_LEASE: Duration = Duration::from_secs(2);
 /// The lease time that never ends (RFC 2131, section 3.3).
 const FOREVER: u32 = u32::MAX;
-/// `RT_SCOPE_LINK`.
-const SCOPE_LINK: u8 = 253;
 
 /// Why an acknowledgement can't be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +31,15 @@ pub(crate) enum TermsError {
 
 /// The shortest prefix of an interface's subnet: that of the largest networks there ever were (RFC 791, section 3.2).
 const SHORTEST_PREFIX: u8 = 8;
+
+/// A route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// Where to.
+    pub destination: Ipv4Net,
+    /// By way of; `None` when it is on the link itself.
+    pub gateway: Option<Ipv4Addr>,
+}
 
 /// When a lease must be renewed, and ends, counted from when it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,9 +124,9 @@ fn routes(message: &Message, gateway: Option<Ipv4Addr>) -> Vec<Route> {
     let pairs: Vec<Ipv4Addr> = addresses(message, option::STATIC_ROUTES).collect();
     let classful = pairs.chunks_exact(2).filter_map(|pair| {
         let destination = Ipv4Net::new(pair[0], class(pair[0])?).ok()?.trunc();
-        Some(Route::new(destination.into(), Some(pair[1].into())))
+        Some(Route { destination, gateway: Some(pair[1]) })
     });
-    let default = gateway.map(|gateway| Route::new(IpNet::V4(Ipv4Net::default()), Some(gateway.into())));
+    let default = gateway.map(|_| Route { destination: Ipv4Net::default(), gateway });
     classful.chain(default).collect()
 }
 
@@ -143,9 +151,7 @@ fn classless_routes(mut bytes: &[u8]) -> Option<Vec<Route>> {
         destination.get_mut(..significant.len())?.copy_from_slice(significant);
         let destination = Ipv4Net::new(destination.into(), length).ok()?.trunc();
         let router = Ipv4Addr::from(*router);
-        let mut route = Route::new(destination.into(), Some(router.into()));
-        route.scope = router.is_unspecified().then_some(SCOPE_LINK);
-        routes.push(route);
+        routes.push(Route { destination, gateway: (!router.is_unspecified()).then_some(router) });
         bytes = rest;
     }
     Some(routes)
@@ -154,7 +160,7 @@ fn classless_routes(mut bytes: &[u8]) -> Option<Vec<Route>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugins::dhcp::message::{Sender, kind};
+    use crate::message::{Sender, kind};
 
     fn acknowledgement(options: &[(u8, &[u8])]) -> Message {
         let mut message = Message::of_client(kind::ACK, 1, [2; 6]);
@@ -168,12 +174,10 @@ mod tests {
         message
     }
 
-    fn routes_of(options: &[(u8, &[u8])]) -> Vec<(String, String, Option<u8>)> {
+    fn routes_of(options: &[(u8, &[u8])]) -> Vec<(String, Option<String>)> {
         let terms = Terms::read(&acknowledgement(options)).expect("usable");
-        let shown = |route: &Route| {
-            let gateway = route.gw.map(|gateway| gateway.to_string()).unwrap_or_default();
-            (route.dst.to_string(), gateway, route.scope)
-        };
+        let shown =
+            |route: &Route| (route.destination.to_string(), route.gateway.map(|gateway| gateway.to_string()));
         terms.routes.iter().map(shown).collect()
     }
 
@@ -183,7 +187,7 @@ mod tests {
         let terms = Terms::read(&acknowledgement(&options)).expect("usable");
         assert_eq!(terms.address.to_string(), "10.5.0.9/24");
         assert_eq!(terms.gateway, Some(Ipv4Addr::new(10, 5, 0, 1)));
-        assert_eq!(routes_of(&options), [("0.0.0.0/0".into(), "10.5.0.1".into(), None)]);
+        assert_eq!(routes_of(&options), [("0.0.0.0/0".into(), Some("10.5.0.1".into()))]);
         assert_eq!(routes_of(&[]), []);
     }
 
@@ -194,10 +198,10 @@ mod tests {
         assert_eq!(
             routes_of(&[(33, static_routes), (3, &[10, 5, 0, 1])]),
             [
-                ("10.0.0.0/8".into(), "10.5.0.3".into(), None),
-                ("192.168.7.0/24".into(), "10.5.0.4".into(), None),
-                ("172.16.0.0/16".into(), "10.5.0.6".into(), None),
-                ("0.0.0.0/0".into(), "10.5.0.1".into(), None),
+                ("10.0.0.0/8".into(), Some("10.5.0.3".into())),
+                ("192.168.7.0/24".into(), Some("10.5.0.4".into())),
+                ("172.16.0.0/16".into(), Some("10.5.0.6".into())),
+                ("0.0.0.0/0".into(), Some("10.5.0.1".into())),
             ]
         );
     }
@@ -210,16 +214,16 @@ mod tests {
         assert_eq!(
             routes_of(&all),
             [
-                ("0.0.0.0/0".into(), "10.5.0.5".into(), None),
-                ("172.16.0.0/12".into(), "10.5.0.6".into(), None),
-                ("192.0.2.7/32".into(), "0.0.0.0".into(), Some(253)),
+                ("0.0.0.0/0".into(), Some("10.5.0.5".into())),
+                ("172.16.0.0/12".into(), Some("10.5.0.6".into())),
+                ("192.0.2.7/32".into(), None),
             ]
         );
         // A broken option counts as none.
         for broken in [&[33, 1, 2, 3, 4, 5, 1, 1, 1, 1][..], &[24, 10, 5], &[0, 10, 5, 0], &[255; 40], &[]] {
             assert_eq!(
                 routes_of(&[(121, broken), (3, &[10, 5, 0, 1])]),
-                [("0.0.0.0/0".into(), "10.5.0.1".into(), None)]
+                [("0.0.0.0/0".into(), Some("10.5.0.1".into()))]
             );
         }
     }

@@ -4,12 +4,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::plugins::dhcp::client::Moment;
-use crate::plugins::dhcp::wire::{
+use crate::client::Moment;
+use crate::refusal::{Refusal, code};
+use crate::wire::{
     Answer, Attachment, Call, Incoming, Progress, REFERENCE_ANSWER, REFERENCE_CALL, Request, VERSION,
     send_line,
 };
-use crate::protocol::{CniError, code};
 
 /// How long a request may be on its way.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -79,7 +79,7 @@ impl Connection {
             ),
             Err(cause) => format!("the keeper of DHCP leases does not understand the request: {cause}"),
         };
-        self.answer(&Answer::Refused(CniError::new(code::INTERNAL, told)));
+        self.answer(&Answer::Refused(Refusal::new(code::INTERNAL, told)));
         Arrived::End
     }
 

@@ -13,9 +13,10 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::delays::Delays;
-use super::message::{Message, Sender, kind, option};
-use super::terms::{Terms, is_host};
+use crate::delays::Delays;
+use crate::message::{Message, Sender, kind};
+use crate::option;
+use crate::terms::{Terms, is_host};
 
 /// The size of messages that a server may send us (RFC 2132, section 9.10).
 const MAX_SIZE: u16 = 1500;

@@ -22,86 +22,105 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{CniError, Route};
+use crate::refusal::Refusal;
+use crate::terms::Route;
 
 /// The protocol's version.
-pub(super) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 /// The longest line.
-pub(super) const MAX_LINE: usize = 4 << 20;
+pub(crate) const MAX_LINE: usize = 4 << 20;
 /// How the reference plugin begins a call (Go's net/rpc over HTTP).
-pub(super) const REFERENCE_CALL: &[u8] = b"CONNECT ";
+pub(crate) const REFERENCE_CALL: &[u8] = b"CONNECT ";
 /// The answer to it, whose first line the reference plugin shows.
-pub(super) const REFERENCE_ANSWER: &[u8] =
+pub(crate) const REFERENCE_ANSWER: &[u8] =
     b"HTTP/1.0 501 this keeper of DHCP leases is Loam's and serves its dhcp plugin alone\r\n\r\n";
 
 /// Whose lease it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Attachment {
-    pub(super) container: String,
-    pub(super) network: String,
-    pub(super) interface: String,
+pub struct Attachment {
+    /// The container's id.
+    pub container: String,
+    /// The network's name.
+    pub network: String,
+    /// The interface's name in the container.
+    pub interface: String,
 }
 
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Request {
+pub(crate) struct Request {
     #[serde(rename = "loam-dhcp")]
-    pub(super) version: u32,
+    pub(crate) version: u32,
     #[serde(flatten)]
-    pub(super) call: Call,
+    pub(crate) call: Call,
 }
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
-pub(super) enum Call {
+pub enum Call {
     /// A lease, which is kept from then on. The namespace comes along.
     Take(Take),
     /// The lease as it is held.
-    Look { attachment: Attachment },
+    Look {
+        /// Whose it is.
+        attachment: Attachment,
+    },
     /// The end of a lease, held or not.
-    Release { attachment: Attachment },
+    Release {
+        /// Whose it is.
+        attachment: Attachment,
+    },
     /// The end of all leases of a network but those of these containers and interfaces.
-    Retain { network: String, valid: Vec<(String, String)> },
+    Retain {
+        /// The network's name.
+        network: String,
+        /// Containers and interfaces.
+        valid: Vec<(String, String)>,
+    },
     /// Whether somebody is there.
     Status,
 }
 
 /// A lease that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Take {
-    pub(super) attachment: Attachment,
+pub struct Take {
+    /// Whose it will be.
+    pub attachment: Attachment,
     /// The path of the namespace, which is gone when the container is.
-    pub(super) namespace: PathBuf,
+    pub namespace: PathBuf,
     /// Options of all requests to the server.
-    pub(super) options: Vec<(u8, Vec<u8>)>,
+    pub options: Vec<(u8, Vec<u8>)>,
     /// How long a server is waited for, in milliseconds.
-    pub(super) patience: u64,
+    pub patience: u64,
 }
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Answer {
+pub enum Answer {
     /// The lease.
     Lease(Granted),
     /// It is done.
     Done,
     /// It can't be done.
-    Refused(CniError),
+    Refused(Refusal),
 }
 
 /// A lease as the plugin needs it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Granted {
-    pub(super) address: Ipv4Net,
-    pub(super) gateway: Option<Ipv4Addr>,
-    pub(super) routes: Vec<Route>,
+pub struct Granted {
+    /// The address, and the length of its network's prefix.
+    pub address: Ipv4Net,
+    /// The first router.
+    pub gateway: Option<Ipv4Addr>,
+    /// What is to be reached over the link.
+    pub routes: Vec<Route>,
 }
 
 /// Writes a line, with a descriptor beside its first byte. On a socket that does not wait, a line that does not fit is an
 /// error.
-pub(super) fn send_line(
+pub(crate) fn send_line(
     socket: BorrowedFd<'_>,
     line: &[u8],
     descriptor: Option<BorrowedFd<'_>>,
@@ -127,14 +146,14 @@ pub(super) fn send_line(
 
 /// A line that is on its way.
 #[derive(Debug, Default)]
-pub(super) struct Incoming {
-    pub(super) bytes: Vec<u8>,
-    pub(super) descriptor: Option<OwnedFd>,
+pub(crate) struct Incoming {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) descriptor: Option<OwnedFd>,
 }
 
 /// How far a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     /// It is whole.
     Whole,
     /// More must come.
@@ -147,7 +166,7 @@ pub(super) enum Progress {
 
 impl Incoming {
     /// Reads what there is, once.
-    pub(super) fn read(&mut self, socket: BorrowedFd<'_>) -> Result<Progress, Errno> {
+    pub(crate) fn read(&mut self, socket: BorrowedFd<'_>) -> Result<Progress, Errno> {
         let mut buffer = [0; 16 << 10];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
         let mut control = RecvAncillaryBuffer::new(&mut space);

@@ -9,6 +9,7 @@ use super::arguments::Arguments;
 use super::listener::{Listener, Opened};
 use super::log::Log;
 use super::run::Keeper;
+use crate::place::Interfaces;
 
 /// What a keeper says when it can be asked.
 const READY: &str = "ready";
@@ -42,14 +43,14 @@ pub(super) fn start(arguments: &Arguments) -> Result<(), String> {
 }
 
 /// The keeper in the background.
-pub(super) fn background(arguments: &Arguments) -> Result<(), String> {
+pub(super) fn background(arguments: &Arguments, interfaces: &'static dyn Interfaces) -> Result<(), String> {
     // Standard output is told the one word, and then closed like the rest.
     let opened = leave_the_caller().and_then(|()| Listener::open(&arguments.socket));
     let made = match opened {
         Ok(Opened::Taken) => return say(READY),
         Ok(Opened::Ours(listener, records)) => {
             let log = Log::File(records.path().join("log"));
-            Keeper::new(arguments.clone(), listener, records, log)
+            Keeper::new(arguments.clone(), listener, records, log, interfaces)
         }
         Err(told) => Err(told),
     };

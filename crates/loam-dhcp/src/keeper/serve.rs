@@ -6,14 +6,13 @@ use std::time::Duration;
 use super::lease::Lease;
 use super::random::random;
 use super::run::{Keeper, now};
-use crate::namespace::Namespace;
-use crate::plugins::dhcp::client::{Client, Identity, Patience};
-use crate::plugins::dhcp::place::Place;
-use crate::plugins::dhcp::wire::{Answer, Attachment, Call, Take};
-use crate::protocol::{CniError, code};
+use crate::client::{Client, Identity, Patience};
+use crate::place::Place;
+use crate::refusal::{Refusal, code};
+use crate::wire::{Answer, Attachment, Call, Take};
 
 fn refusal(message: impl Into<String>) -> Answer {
-    Answer::Refused(CniError::new(code::INTERNAL, message))
+    Answer::Refused(Refusal::new(code::INTERNAL, message))
 }
 
 impl Keeper<'_> {
@@ -50,19 +49,15 @@ impl Keeper<'_> {
         caller: u64,
         take: Take,
         namespace: Option<OwnedFd>,
-    ) -> Result<Option<Answer>, CniError> {
+    ) -> Result<Option<Answer>, Refusal> {
         let Take { attachment, namespace: path, options, patience } = take;
         let namespace = namespace.ok_or_else(|| {
-            CniError::new(code::INTERNAL, "the request for a DHCP lease came without its namespace")
-        })?;
-        let namespace = Namespace::from_file(namespace.into()).map_err(|cause| {
-            CniError::new(code::INVALID_NAMESPACE, "the namespace of a DHCP lease can't be used")
-                .because(&cause)
+            Refusal::new(code::INTERNAL, "the request for a DHCP lease came without its namespace")
         })?;
         if let Some(lease) = self.leases.get(&attachment) {
             if lease.caller.is_some() {
                 let message = format!("a lease for {} is just being asked for", Self::name(&attachment));
-                return Err(CniError::new(code::TRY_AGAIN, message));
+                return Err(Refusal::new(code::TRY_AGAIN, message));
             }
             if lease.place.is(&namespace, &attachment.interface) && lease.place.link()?.is_some() {
                 return Ok(lease.granted().map(Answer::Lease));
@@ -70,11 +65,8 @@ impl Keeper<'_> {
         }
         // Of an earlier life of the container, if there is one.
         self.release(&attachment);
-        let path = match &self.arguments.host_prefix {
-            Some(prefix) => super::arguments::beneath(prefix, &path),
-            None => path,
-        };
-        let place = Place::find(namespace, path, &attachment.interface)?;
+        let prefix = self.arguments.host_prefix.as_deref();
+        let place = Place::find(self.interfaces, namespace, path, prefix, &attachment.interface)?;
         let identity = self.identity(&place, &options);
         let lease = self.arguments.patience.lease.min(Duration::from_millis(patience));
         let patience = Patience { lease, ..self.arguments.patience };
@@ -109,6 +101,10 @@ impl Keeper<'_> {
             None if self.expired.contains(attachment) => {
                 refusal(format!("dhcp: the lease of {name} is over: no DHCP server has renewed it"))
             }
+            None if self.unseen.contains_key(attachment) => refusal(format!(
+                "dhcp: the lease of {name} is not renewed: its namespace was seen by an earlier keeper, and can't be seen \
+                 from where this one is"
+            )),
             None => refusal(format!("dhcp: no lease is held for {name}")),
         }
     }
@@ -121,7 +117,7 @@ impl Keeper<'_> {
                 })
         };
         let held = self.leases.iter().filter(|(_, lease)| lease.caller.is_none());
-        let held = held.map(|(attachment, _)| attachment).chain(&self.expired);
+        let held = held.map(|(attachment, _)| attachment).chain(&self.expired).chain(self.unseen.keys());
         let gone: Vec<Attachment> = held.filter(|attachment| !is_valid(attachment)).cloned().collect();
         for attachment in gone {
             self.release(&attachment);

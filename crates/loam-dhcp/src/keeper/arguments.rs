@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::plugins::dhcp::client::Patience;
+use crate::client::Patience;
+use crate::place::View;
 
 /// What there is to say about it.
 pub(super) const HELP: &str = "\
@@ -90,9 +91,7 @@ impl Arguments {
             let value = value.ok_or_else(|| format!("option `{shown}` needs a value"))?;
             arguments.set(name, value)?;
         }
-        if let Some(prefix) = &arguments.host_prefix {
-            arguments.socket = beneath(prefix, &arguments.socket);
-        }
+        arguments.socket = View::beneath(arguments.host_prefix.as_deref(), &arguments.socket);
         if !arguments.socket.is_absolute() {
             return Err(format!("`-socketpath` `{}` is not an absolute path", arguments.socket.display()));
         }
@@ -125,13 +124,6 @@ impl Arguments {
         }
         Ok(())
     }
-}
-
-/// A path of the host as it is seen from here: the prefix and the path, simply joined.
-pub(super) fn beneath(prefix: &std::path::Path, path: &std::path::Path) -> PathBuf {
-    let mut joined = prefix.as_os_str().to_owned();
-    joined.push(path.as_os_str());
-    joined.into()
 }
 
 /// As Go's `strconv.ParseBool` reads it.
