@@ -84,8 +84,10 @@ impl Records {
         Ok(found)
     }
 
-    /// The attachments of a network that have a record.
+    /// The attachments of a network that have a record, for GC; with them goes what writers that were killed left beside.
     pub(crate) fn owners<T: OwnedRecord>(&self, network: &str) -> Result<Vec<Attachment>, RecordError> {
+        let directory = self.directory.join(T::DIRECTORY);
+        loam_state_file::sweep(&directory).map_err(|cause| RecordError::Remove(directory, cause))?;
         let all = self.all::<T>()?.into_iter();
         Ok(all.filter(|(_, record)| record.network() == network).map(|(owner, _)| owner).collect())
     }

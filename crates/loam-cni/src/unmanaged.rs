@@ -54,7 +54,8 @@ pub(crate) fn collect(context: &Context<'_>, what: &str) -> Result<(), CniError>
         valid.owners().map(|known| format!("{what}:{}:{}", known.container, known.interface)).collect();
     let header = format!("# network {}\n", context.config.name);
     let directory = directory(context);
-    let names = loam_state_file::names(&directory)
+    let names = loam_state_file::sweep(&directory)
+        .and_then(|()| loam_state_file::names(&directory))
         .map_err(|cause| CniError::io(format!("reading `{}` failed", directory.display()), &cause))?;
     let of_kind = |name: &&String| name.split(':').next() == Some(what);
     for name in names.iter().filter(of_kind).filter(|name| !valid.contains(name)) {

@@ -7,7 +7,7 @@
 //!
 //! A file is written beside its place and renamed, so that whoever reads has the old one or the new one, and a writer
 //! that is killed leaves the old one. What such a writer left beside is taken over by the next one, and goes with the
-//! file. Nothing is synced: after a restart of the machine a file may be empty, which is for the reader to bear.
+//! file, or when somebody tidies up ([`sweep`]). Nothing is synced: after a restart of the machine a file may be empty, which is for the reader to bear.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -91,6 +91,38 @@ pub fn names(directory: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
+/// Removes what killed writers have left beside files of a directory. Files that are being written stay.
+pub fn sweep(directory: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let is_file = entry.file_type()?.is_file();
+        if !is_file || !entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        let path = entry.path();
+        let file = match File::open(&path) {
+            // It has its name by now.
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
+            file => file?,
+        };
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => continue,
+            locked => locked?,
+        }
+        // A writer that has just opened the file waits for the lock, and then looks whether the file is still there. One that
+        // was just before us has given it its name.
+        let own = file.metadata()?;
+        if fs::metadata(&path).is_ok_and(|found| (found.dev(), found.ino()) == (own.dev(), own.ino())) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
 fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}"))
@@ -119,12 +151,33 @@ mod tests {
     }
 
     #[test]
+    fn what_killed_writers_left_is_swept_and_what_is_written_stays() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        sweep(&directory.path().join("nowhere")).expect("nothing to do");
+        let path = directory.path().join("name");
+        replace_json(&path, &1_u32).expect("writable");
+        fs::write(directory.path().join(".killed"), "12").expect("writable");
+        let writer = open_alone(&beside(&path)).expect("writable");
+        sweep(directory.path()).expect("swept");
+        assert!(!directory.path().join(".killed").exists() && beside(&path).exists());
+        drop(writer);
+        sweep(directory.path()).expect("swept");
+        assert!(!beside(&path).exists());
+        assert_eq!(read_json::<u32>(&path).expect("readable"), Some(1));
+    }
+
+    #[test]
     fn whoever_reads_while_many_write_sees_a_whole_one() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("name");
         let text = |number: usize| number.to_string().repeat(5_000);
         replace_json(&path, &text(0)).expect("writable");
         std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..500 {
+                    sweep(directory.path()).expect("swept");
+                }
+            });
             for number in 1..5 {
                 let path = &path;
                 scope.spawn(move || {

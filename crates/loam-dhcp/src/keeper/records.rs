@@ -139,7 +139,8 @@ impl Records {
 
     /// Reads all leases; those that can't be read are told of.
     pub(super) fn read(&self, mut tell: impl FnMut(&str)) -> Result<Vec<Record>, String> {
-        let names = loam_state_file::names(&self.directory);
+        let names =
+            loam_state_file::sweep(&self.directory).and_then(|()| loam_state_file::names(&self.directory));
         let names = names.map_err(|cause| step("reading", &self.directory, cause))?;
         let mut records = Vec::new();
         for name in names.iter().filter(|name| name.ends_with(".json")) {
