@@ -29,6 +29,9 @@
 pub mod conntrack;
 pub mod delegate;
 pub mod firewall;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod interface;
 pub mod iptables;
 pub(crate) mod masquerade;

@@ -6,6 +6,9 @@ use std::io::Read;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use loam_garden_wire::{
+    BulkNetOutInputs, MappedPort, NetIn, NetInInputs, NetOutInputs, NetOutRule, UpInputs, UpOutputs, property,
+};
 use loam_model::{
     AttachExtras, AttachRequest, Attachment, ContainerMetadata, DetachRequest, ErrorKind, Failure,
     NetworkChoice, NetworkRules,
@@ -15,9 +18,7 @@ use crate::Host;
 use crate::arguments::{Action, Arguments};
 use crate::error::NetworkerError;
 use crate::handles::{HandleFile, HandleRecord, Handles, container_id};
-use crate::messages::{
-    BulkNetOutInputs, MappedPort, NetIn, NetInInputs, NetOutInputs, NetOutRule, UpInputs, UpOutputs, read,
-};
+use crate::messages::read;
 use crate::policy::{allowed, policy};
 use crate::ports::{choose, is_busy, mappings};
 
@@ -41,7 +42,7 @@ pub(crate) fn run(
         }
         Action::BulkNetOut => {
             let inputs: BulkNetOutInputs = read("bulk-net-out", input)?;
-            session.net_out(inputs.netout_rules.unwrap_or_default()).map(|()| None)
+            session.net_out(inputs.netout_rules).map(|()| None)
         }
     }
 }
@@ -72,7 +73,7 @@ impl Session<'_> {
 
     fn up(&self, inputs: UpInputs) -> Result<UpOutputs, NetworkerError> {
         let handle = &self.arguments.handle;
-        let rules = inputs.netout_rules.unwrap_or_default();
+        let rules = inputs.netout_rules;
         let servers = &self.arguments.dns_servers;
         let policy = policy(handle, &rules, &self.arguments.policy, servers)?;
         let allowed = allowed(&rules)?;
@@ -85,15 +86,12 @@ impl Session<'_> {
         if file.read()?.is_some() {
             return Err(NetworkerError::Up(handle.clone()));
         }
-        let wanted = inputs.netin.unwrap_or_default();
+        let wanted = inputs.netin;
         let mut record = HandleRecord { ports: Vec::new(), rules, namespace, pid: inputs.pid };
         let container = container_id(handle);
         // For networks that have such plugins; all others are told nothing of it.
-        let metadata = ContainerMetadata {
-            handle: Some(handle.clone()),
-            properties: inputs.properties.unwrap_or_default(),
-            rules: allowed,
-        };
+        let metadata =
+            ContainerMetadata { handle: Some(handle.clone()), properties: inputs.properties, rules: allowed };
         let attached = self.with_ports(&wanted, |ports, lock| {
             record.ports = ports.to_vec();
             file.write(&record)?;
@@ -167,11 +165,11 @@ impl Session<'_> {
             .map(|port| MappedPort { host_port: port.host_port, container_port: port.container_port })
             .collect();
         let known = [
-            ("garden.network.container-ip", address(true)),
-            ("garden.network.container-ipv6", address(false)),
-            ("garden.network.host-ip", gateway),
-            ("garden.network.mapped-ports", Some(json(&mapped))),
-            ("garden.network.interface", interfaces.map(|interface| interface.name.clone())),
+            (property::CONTAINER_IP, address(true)),
+            (property::CONTAINER_IPV6, address(false)),
+            (property::HOST_IP, gateway),
+            (property::MAPPED_PORTS, Some(json(&mapped))),
+            (property::INTERFACE, interfaces.map(|interface| interface.name.clone())),
         ];
         let properties: BTreeMap<_, _> =
             known.into_iter().filter_map(|(key, value)| value.map(|value| (key, value))).collect();

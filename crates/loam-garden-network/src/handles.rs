@@ -7,13 +7,13 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use loam_garden_wire::{NetIn, NetOutRule};
 use loam_model::ContainerId;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::NetworkerError;
-use crate::messages::{NetIn, NetOutRule};
 
 /// What is kept of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

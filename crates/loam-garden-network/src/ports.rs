@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use loam_model::{PortMapping, Protocol};
+use loam_garden_wire::NetIn;
+use loam_model::PortMapping;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 
 use crate::arguments::PortOptions;
 use crate::error::NetworkerError;
-use crate::messages::NetIn;
 
 /// Chooses the numbers that are left open. `taken` are the host ports of all containers; those that programs have,
 /// `is_busy` tells.
@@ -64,13 +64,7 @@ fn binds(address: SocketAddr) -> Result<(), Errno> {
 
 /// The ports as the network seam's. Garden publishes TCP.
 pub(crate) fn mappings(ports: &[NetIn], options: &PortOptions) -> Vec<PortMapping> {
-    let mapping = |port: &NetIn| PortMapping {
-        host_address: options.external_ip,
-        host_port: port.host_port,
-        container_port: port.container_port,
-        protocol: Protocol::Tcp,
-    };
-    ports.iter().map(mapping).collect()
+    ports.iter().map(|port| port.to_mapping(options.external_ip)).collect()
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ impl CniNetwork {
             }
             Ok((ports, reservations, self.choose_subnets(&mut dry)?))
         });
-        let (ports, reservations, subnets) = match prepared {
+        let (ports, reservations, (subnets, claims)) = match prepared {
             Ok(prepared) => prepared,
             Err(failure) => {
                 file.remove().map_err(|error| of_files("forgetting the attachment failed", error))?;
@@ -69,7 +69,7 @@ impl CniNetwork {
         };
         let failure = reservation::name_owner(failure, &attachment.ports, &self.host);
         // The file is read again from its beginning, as a later process would.
-        drop(file);
+        drop((file, claims));
         let detach =
             DetachRequest { container: request.container, namespace: Some(request.namespace.clone()) };
         if let Err(second) = self.detach(&detach) {

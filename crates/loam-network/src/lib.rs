@@ -39,6 +39,9 @@ mod default_network;
 mod describe;
 mod external;
 mod failure;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod garden;
 mod lock;
 mod loopback;
