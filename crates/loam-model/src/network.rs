@@ -54,7 +54,7 @@ pub struct PortMapping {
     pub host_address: Option<IpAddr>,
     /// The host's port; 0 takes a free one.
     pub host_port: u16,
-    /// The container's port, 1 to 65535.
+    /// The container's port; 0 is the host port's number.
     pub container_port: u16,
     /// The protocol.
     pub protocol: Protocol,

@@ -2,9 +2,11 @@
 //!
 //! Packets for a published port are redirected before any socket sees them; the socket is there so that nobody else can
 //! bind the port, and so that a port that somebody has is noticed. It is not set to reuse addresses: two such sockets
-//! could share a port.
+//! could share a port. Where there is a pool, ports are chosen from it that no attachment has either, see [`open_ports`].
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 
 use loam_cni::Host;
@@ -12,17 +14,58 @@ use loam_cni::firewall::{Firewall, Mapping, TransportProtocol};
 use loam_model::{ErrorKind, Failure, PortMapping, Protocol, Result};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with, sockopt};
+use serde_json::Value;
 
+use crate::failure::of_files;
+use crate::lock::NetworkLock;
+use crate::network::CniNetwork;
+use crate::plan::PORT_MAPPINGS;
+
+/// The lock of those who choose ports of a pool. No network is called so.
+const LOCK: &str = "@host-ports";
 /// How often another free port is tried when the first is free for one family only.
 const ATTEMPTS: u32 = 16;
 
+/// Which host ports are for requests that leave them open.
+#[derive(Debug, Default)]
+pub(crate) struct OpenPorts {
+    /// Where they are from; anywhere when absent.
+    pool: Option<RangeInclusive<u16>>,
+    /// Those that attachments have.
+    taken: HashSet<u16>,
+    /// Held until the choice is written down, so that nobody else makes the same one.
+    _lock: Option<NetworkLock>,
+}
+
+impl CniNetwork {
+    /// What host ports can be chosen from, for ports that are asked for. Where there is a pool and something to choose, choices
+    /// exclude each other as long as this is held: programs that end at once hold no sockets for their containers, and
+    /// what attachments have is then only in their files. Whoever has this lock takes none but that of subnets.
+    pub(crate) fn open_ports(&self, ports: &[PortMapping]) -> Result<OpenPorts> {
+        let Some(pool) = self.config.port_pool.clone() else { return Ok(OpenPorts::default()) };
+        if ports.iter().all(|port| port.host_port != 0) {
+            return Ok(OpenPorts::default());
+        }
+        let lock = self.locks.alone(LOCK)?;
+        let all = self.attachments.all().map_err(|error| of_files("listing attachments failed", error))?;
+        let published = all
+            .iter()
+            .flat_map(|(_, intents)| intents)
+            .filter_map(|intent| intent.capability_args.get(PORT_MAPPINGS)?.as_array())
+            .flatten();
+        let number = |mapping: &Value| mapping.get("hostPort").and_then(Value::as_u64)?.try_into().ok();
+        Ok(OpenPorts { pool: Some(pool), taken: published.filter_map(number).collect(), _lock: Some(lock) })
+    }
+}
+
 /// Reserves the host ports of mappings; gives the mappings with the ports that were taken, and the sockets.
-pub(crate) fn reserve(ports: &[PortMapping], host: &Host) -> Result<(Vec<PortMapping>, Vec<OwnedFd>)> {
+pub(crate) fn reserve(
+    ports: &[PortMapping],
+    host: &Host,
+    open: &OpenPorts,
+) -> Result<(Vec<PortMapping>, Vec<OwnedFd>)> {
     let (mut taken, mut sockets) = (Vec::with_capacity(ports.len()), Vec::new());
     for (index, port) in ports.iter().enumerate() {
-        if port.container_port == 0 {
-            return Err(Failure::new(ErrorKind::Invalid, "container port 0 can't be published"));
-        }
         let same = |other: &PortMapping| {
             (other.host_address, other.host_port, other.protocol)
                 == (port.host_address, port.host_port, port.protocol)
@@ -33,12 +76,18 @@ pub(crate) fn reserve(ports: &[PortMapping], host: &Host) -> Result<(Vec<PortMap
                 format!("host port `{}` is published twice", name(port)),
             ));
         }
-        let number = if port.host_port == 0 {
-            reserve_any(port, &mut sockets)?
-        } else {
-            reserve_number(port, port.host_port, &mut sockets).map_err(|errno| refused(port, errno, host))?
+        let asked = |number: u16| ports.iter().any(|other| other.host_port == number);
+        let number = match &open.pool {
+            _ if port.host_port != 0 => reserve_number(port, port.host_port, &mut sockets)
+                .map_err(|errno| refused(port, errno, host))?,
+            Some(pool) => {
+                let is_had = |number: u16| open.taken.contains(&number) || asked(number);
+                reserve_of(pool, is_had, port, host, &mut sockets)?
+            }
+            None => reserve_any(port, &mut sockets)?,
         };
-        taken.push(PortMapping { host_port: number, ..*port });
+        let container_port = if port.container_port == 0 { number } else { port.container_port };
+        taken.push(PortMapping { host_port: number, container_port, ..*port });
     }
     Ok((taken, sockets))
 }
@@ -77,6 +126,28 @@ fn reserve_any(port: &PortMapping, sockets: &mut Vec<OwnedFd>) -> Result<u16> {
         }
     }
     Err(none(Errno::ADDRINUSE))
+}
+
+/// The first port of a pool that nobody has: no attachment, no container of the kernel's table, and no program.
+fn reserve_of(
+    pool: &RangeInclusive<u16>,
+    is_had: impl Fn(u16) -> bool,
+    port: &PortMapping,
+    host: &Host,
+    sockets: &mut Vec<OwnedFd>,
+) -> Result<u16> {
+    for number in pool.clone().filter(|number| *number > 0 && !is_had(*number)) {
+        let candidate = PortMapping { host_port: number, ..*port };
+        if owner(&candidate, host).is_some() {
+            continue;
+        }
+        match reserve_number(port, number, sockets) {
+            Err(Errno::ADDRINUSE) => {}
+            reserved => return reserved.map_err(|errno| refused(&candidate, errno, host)),
+        }
+    }
+    let message = format!("port pool is exhausted: ports {} to {} are all taken", pool.start(), pool.end());
+    Err(Failure::new(ErrorKind::Exhausted, message))
 }
 
 fn reserve_number(
@@ -215,17 +286,21 @@ mod tests {
     fn a_reserved_port_can_t_be_had_by_others() {
         let host = Host::default();
         let loopback = Some("127.0.0.1");
-        let (taken, sockets) = reserve(&[port(loopback, 0, Protocol::Tcp)], &host).expect("a free port");
+        let (taken, sockets) =
+            reserve(&[port(loopback, 0, Protocol::Tcp)], &host, &OpenPorts::default()).expect("a free port");
         let number = taken[0].host_port;
         assert!(number > 0 && sockets.len() == 1);
         std::net::TcpListener::bind(("127.0.0.1", number)).expect_err("the port is reserved");
-        let failure = reserve(&[port(loopback, number, Protocol::Tcp)], &host).expect_err("it is reserved");
+        let failure = reserve(&[port(loopback, number, Protocol::Tcp)], &host, &OpenPorts::default())
+            .expect_err("it is reserved");
         assert_eq!(failure.kind(), ErrorKind::AlreadyExists);
         let expected = format!("host port `127.0.0.1:{number}/tcp` is taken by another program");
         assert_eq!(failure.to_string(), expected);
-        reserve(&[port(loopback, number, Protocol::Udp)], &host).expect("UDP is another matter");
+        reserve(&[port(loopback, number, Protocol::Udp)], &host, &OpenPorts::default())
+            .expect("UDP is another matter");
         drop(sockets);
-        reserve(&[port(loopback, number, Protocol::Tcp)], &host).expect("it is free again");
+        reserve(&[port(loopback, number, Protocol::Tcp)], &host, &OpenPorts::default())
+            .expect("it is free again");
     }
 
     #[test]
@@ -234,22 +309,59 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let number = listener.local_addr().expect("bound").port();
         let wanted = [port(Some("127.0.0.1"), number, Protocol::Tcp)];
-        assert_eq!(reserve(&wanted, &host).expect_err("taken").kind(), ErrorKind::AlreadyExists);
+        assert_eq!(
+            reserve(&wanted, &host, &OpenPorts::default()).expect_err("taken").kind(),
+            ErrorKind::AlreadyExists
+        );
         let client = std::net::TcpStream::connect(("127.0.0.1", number)).expect("it listens");
         let (server, _) = listener.accept().expect("connected");
         // The side that closes first keeps the connection in TIME_WAIT.
         drop(server);
         drop(client);
         drop(listener);
-        reserve(&wanted, &host).expect("only a memory is left");
+        reserve(&wanted, &host, &OpenPorts::default()).expect("only a memory is left");
+    }
+
+    #[test]
+    fn ports_of_a_pool_are_given_that_nobody_has() {
+        let host = Host::default();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let first = listener.local_addr().expect("bound").port();
+        let last = first.saturating_add(40);
+        let open = |taken: &[u16]| OpenPorts {
+            pool: Some(first..=last),
+            taken: taken.iter().copied().collect(),
+            _lock: None,
+        };
+        let any = port(Some("127.0.0.1"), 0, Protocol::Tcp);
+        let like = PortMapping { container_port: 0, ..any };
+        let (given, sockets) = reserve(&[any, like], &host, &open(&[first + 1])).expect("some are free");
+        let numbers: Vec<u16> = given.iter().map(|port| port.host_port).collect();
+        assert!(first + 1 < numbers[0] && numbers[0] < numbers[1] && numbers[1] <= last, "{numbers:?}");
+        assert_eq!((given[0].container_port, given[1].container_port), (80, numbers[1]));
+        drop(sockets);
+        let asked = PortMapping { host_port: numbers[0], ..any };
+        let (given, _sockets) = reserve(&[any, asked], &host, &open(&[first + 1])).expect("some are free");
+        assert_ne!(given[0].host_port, numbers[0], "what is asked for is not given away");
+        let all: Vec<u16> = (first..=last).collect();
+        let failure = reserve(&[any], &host, &open(&all)).expect_err("none is left");
+        assert_eq!(failure.kind(), ErrorKind::Exhausted);
+        let said = format!("port pool is exhausted: ports {first} to {last} are all taken");
+        assert_eq!(failure.to_string(), said);
     }
 
     #[test]
     fn contradictory_requests_are_refused() {
         let host = Host::default();
         let twice = [port(None, 4711, Protocol::Tcp), port(None, 4711, Protocol::Tcp)];
-        assert_eq!(reserve(&twice, &host).expect_err("twice").kind(), ErrorKind::Invalid);
+        assert_eq!(
+            reserve(&twice, &host, &OpenPorts::default()).expect_err("twice").kind(),
+            ErrorKind::Invalid
+        );
         let foreign = [port(Some("192.0.2.77"), 4711, Protocol::Tcp)];
-        assert_eq!(reserve(&foreign, &host).expect_err("not ours").kind(), ErrorKind::Invalid);
+        assert_eq!(
+            reserve(&foreign, &host, &OpenPorts::default()).expect_err("not ours").kind(),
+            ErrorKind::Invalid
+        );
     }
 }

@@ -34,7 +34,12 @@ impl NetworkRules for CniNetwork {
         set.map_err(|error| refused(container, error))
     }
 
-    fn publish(&self, container: &ContainerId, namespace: &Path, ports: &[PortMapping]) -> Result<()> {
+    fn publish(
+        &self,
+        container: &ContainerId,
+        namespace: &Path,
+        ports: &[PortMapping],
+    ) -> Result<Vec<PortMapping>> {
         match self.by_networker(container)? {
             Some(held) => self.networker_publish(held, container, ports),
             None => self.publish_more(container, namespace, ports),

@@ -105,12 +105,12 @@ impl CniNetwork {
         held: Held,
         container: &ContainerId,
         ports: &[PortMapping],
-    ) -> Result<()> {
+    ) -> Result<Vec<PortMapping>> {
         let Held { mut file, mut intents, networker, address } = held;
         let intent = &mut intents[0];
         let port = match ports {
-            [] => return Ok(()),
-            [port] => port,
+            [] => return Ok(Vec::new()),
+            [port] => *port,
             _ => {
                 let message = format!(
                     "network `{}` has an external networker, which publishes one port at a time",
@@ -120,7 +120,7 @@ impl CniNetwork {
             }
         };
         // Here the contract has a word for the host's address.
-        let without_address = PortMapping { host_address: None, ..*port };
+        let without_address = PortMapping { host_address: None, ..port };
         Networker::check_ports(&intent.network, &[without_address])?;
         let host = port.host_address.or(networker.external_address).unwrap_or_else(own_address);
         let inputs = json!(NetInInputs {
@@ -133,20 +133,23 @@ impl CniNetwork {
             let answer =
                 self.calls.call(&networker, caller(intent, container.as_str()), "net-in", &inputs)?;
             match host_port(answer.as_ref()).map_err(form("net-in"))? {
-                given if given == port.host_port => Ok(()),
+                given if given == port.host_port || port.host_port == 0 => Ok(given),
                 given => {
                     let what = format!("host port {given} was not asked for, but {}", port.host_port);
                     Err(NetworkerError::Form { action: "net-in", what })
                 }
             }
         };
-        publish().map_err(|error| error.on("publishing a port on", &intent.network, &networker))?;
+        let given =
+            publish().map_err(|error| error.on("publishing a port on", &intent.network, &networker))?;
+        let port = PortMapping { host_port: given, ..port };
         let published =
             intent.capability_args.entry(PORT_MAPPINGS).or_insert_with(|| Value::Array(Vec::new()));
         if let Value::Array(published) = published {
-            published.push(port_value(port));
+            published.push(port_value(&port));
         }
-        file.replace(&intents).map_err(|error| of_files("writing the attachment failed", error))
+        file.replace(&intents).map_err(|error| of_files("writing the attachment failed", error))?;
+        Ok(vec![port])
     }
 }
 

@@ -72,6 +72,19 @@ fn plugins_pass_the_suite_of_the_seam() {
 }
 
 #[test]
+fn ports_of_a_pool_pass_the_suite_of_the_seam() {
+    inside("conformance::ports_of_a_pool_pass_the_suite_of_the_seam", || {
+        let mut engine = Engine::new();
+        let pool = Some(61_001..=61_009);
+        let config =
+            loam_network::NetworkConfig { port_pool: pool, ..Engine::config(engine.directory.path()) };
+        engine.network = loam_network::CniNetwork::new(config);
+        create(&engine, "other", NetworkSpec::default());
+        run(&Machine { engine, names: ["loam", "other"], taken_port: ErrorKind::AlreadyExists });
+    });
+}
+
+#[test]
 fn a_subnet_for_each_container_passes_the_suite_of_the_seam() {
     inside("conformance::a_subnet_for_each_container_passes_the_suite_of_the_seam", || {
         let engine = Engine::new();
@@ -112,7 +125,10 @@ const KEEPER: &str = r#"case $action in
             rm -r ${place%/handle}
         done; exit 0;;
     net-in) number=$(jq .HostPort $HERE/stdin-$handle)
-        mkdir -p $HERE/ports; mkdir $HERE/ports/$number || exit 1; echo $handle > $HERE/ports/$number/handle
+        mkdir -p $HERE/ports
+        if [ $number = 0 ]; then number=61001; while ! mkdir $HERE/ports/$number 2> /dev/null; do number=$((number+1)); done
+        else mkdir $HERE/ports/$number || exit 1; fi
+        echo $handle > $HERE/ports/$number/handle
         echo "{\"host_port\":$number,\"container_port\":80}";;
     esac"#;
 

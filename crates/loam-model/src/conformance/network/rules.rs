@@ -25,7 +25,15 @@ pub(super) fn end_with_the_attachment(ground: &dyn Ground) {
             rules.restrict(&id(1), &allowing(80, 90)).expect("set");
         }
         rules.publish(&id(1), &container.namespace(), &[]).expect("nothing to do");
-        rules.publish(&id(1), &container.namespace(), &[port]).expect("published");
+        let published = rules.publish(&id(1), &container.namespace(), &[port]).expect("published");
+        assert_eq!(published, [port]);
+        let any = PortMapping { host_port: 0, container_port: 81, ..port };
+        let published = rules.publish(&id(1), &container.namespace(), &[any]).expect("one is free");
+        assert!(
+            published.len() == 1 && ![0, port.host_port].contains(&published[0].host_port),
+            "{published:?}"
+        );
+        assert_eq!(published[0].container_port, 81);
         check(ground, &id(1), &*container);
         detach(ground, &id(1), Some(&*container));
     }
