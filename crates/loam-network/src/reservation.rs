@@ -2,11 +2,11 @@
 //!
 //! Packets for a published port are redirected before any socket sees them; the socket is there so that nobody else can
 //! bind the port, and so that a port that somebody has is noticed. It is not set to reuse addresses: two such sockets
-//! could share a port. Where there is a pool, ports are chosen from it that no attachment has either, see [`open_ports`].
+//! could share a port. Where there is a pool, ports are chosen from it that no attachment has either, see [`pool`].
 
-use std::collections::HashSet;
+mod pool;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 
 use loam_cni::Host;
@@ -14,49 +14,11 @@ use loam_cni::firewall::{Firewall, Mapping, TransportProtocol};
 use loam_model::{ErrorKind, Failure, PortMapping, Protocol, Result};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with, sockopt};
-use serde_json::Value;
 
-use crate::failure::of_files;
-use crate::lock::NetworkLock;
-use crate::network::CniNetwork;
-use crate::plan::PORT_MAPPINGS;
+pub(crate) use pool::OpenPorts;
 
-/// The lock of those who choose ports of a pool. No network is called so.
-const LOCK: &str = "@host-ports";
 /// How often another free port is tried when the first is free for one family only.
 const ATTEMPTS: u32 = 16;
-
-/// Which host ports are for requests that leave them open.
-#[derive(Debug, Default)]
-pub(crate) struct OpenPorts {
-    /// Where they are from; anywhere when absent.
-    pool: Option<RangeInclusive<u16>>,
-    /// Those that attachments have.
-    taken: HashSet<u16>,
-    /// Held until the choice is written down, so that nobody else makes the same one.
-    _lock: Option<NetworkLock>,
-}
-
-impl CniNetwork {
-    /// What host ports can be chosen from, for ports that are asked for. Where there is a pool and something to choose, choices
-    /// exclude each other as long as this is held: programs that end at once hold no sockets for their containers, and
-    /// what attachments have is then only in their files. Whoever has this lock takes none but that of subnets.
-    pub(crate) fn open_ports(&self, ports: &[PortMapping]) -> Result<OpenPorts> {
-        let Some(pool) = self.config.port_pool.clone() else { return Ok(OpenPorts::default()) };
-        if ports.iter().all(|port| port.host_port != 0) {
-            return Ok(OpenPorts::default());
-        }
-        let lock = self.locks.alone(LOCK)?;
-        let all = self.attachments.all().map_err(|error| of_files("listing attachments failed", error))?;
-        let published = all
-            .iter()
-            .flat_map(|(_, intents)| intents)
-            .filter_map(|intent| intent.capability_args.get(PORT_MAPPINGS)?.as_array())
-            .flatten();
-        let number = |mapping: &Value| mapping.get("hostPort").and_then(Value::as_u64)?.try_into().ok();
-        Ok(OpenPorts { pool: Some(pool), taken: published.filter_map(number).collect(), _lock: Some(lock) })
-    }
-}
 
 /// Reserves the host ports of mappings; gives the mappings with the ports that were taken, and the sockets.
 pub(crate) fn reserve(
@@ -82,7 +44,7 @@ pub(crate) fn reserve(
                 .map_err(|errno| refused(port, errno, host))?,
             Some(pool) => {
                 let is_had = |number: u16| open.taken.contains(&number) || asked(number);
-                reserve_of(pool, is_had, port, host, &mut sockets)?
+                pool::reserve_of(pool, is_had, port, host, &mut sockets)?
             }
             None => reserve_any(port, &mut sockets)?,
         };
@@ -126,28 +88,6 @@ fn reserve_any(port: &PortMapping, sockets: &mut Vec<OwnedFd>) -> Result<u16> {
         }
     }
     Err(none(Errno::ADDRINUSE))
-}
-
-/// The first port of a pool that nobody has: no attachment, no container of the kernel's table, and no program.
-fn reserve_of(
-    pool: &RangeInclusive<u16>,
-    is_had: impl Fn(u16) -> bool,
-    port: &PortMapping,
-    host: &Host,
-    sockets: &mut Vec<OwnedFd>,
-) -> Result<u16> {
-    for number in pool.clone().filter(|number| *number > 0 && !is_had(*number)) {
-        let candidate = PortMapping { host_port: number, ..*port };
-        if owner(&candidate, host).is_some() {
-            continue;
-        }
-        match reserve_number(port, number, sockets) {
-            Err(Errno::ADDRINUSE) => {}
-            reserved => return reserved.map_err(|errno| refused(&candidate, errno, host)),
-        }
-    }
-    let message = format!("port pool is exhausted: ports {} to {} are all taken", pool.start(), pool.end());
-    Err(Failure::new(ErrorKind::Exhausted, message))
 }
 
 fn reserve_number(
@@ -320,34 +260,6 @@ mod tests {
         drop(client);
         drop(listener);
         reserve(&wanted, &host, &OpenPorts::default()).expect("only a memory is left");
-    }
-
-    #[test]
-    fn ports_of_a_pool_are_given_that_nobody_has() {
-        let host = Host::default();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let first = listener.local_addr().expect("bound").port();
-        let last = first.saturating_add(40);
-        let open = |taken: &[u16]| OpenPorts {
-            pool: Some(first..=last),
-            taken: taken.iter().copied().collect(),
-            _lock: None,
-        };
-        let any = port(Some("127.0.0.1"), 0, Protocol::Tcp);
-        let like = PortMapping { container_port: 0, ..any };
-        let (given, sockets) = reserve(&[any, like], &host, &open(&[first + 1])).expect("some are free");
-        let numbers: Vec<u16> = given.iter().map(|port| port.host_port).collect();
-        assert!(first + 1 < numbers[0] && numbers[0] < numbers[1] && numbers[1] <= last, "{numbers:?}");
-        assert_eq!((given[0].container_port, given[1].container_port), (80, numbers[1]));
-        drop(sockets);
-        let asked = PortMapping { host_port: numbers[0], ..any };
-        let (given, _sockets) = reserve(&[any, asked], &host, &open(&[first + 1])).expect("some are free");
-        assert_ne!(given[0].host_port, numbers[0], "what is asked for is not given away");
-        let all: Vec<u16> = (first..=last).collect();
-        let failure = reserve(&[any], &host, &open(&all)).expect_err("none is left");
-        assert_eq!(failure.kind(), ErrorKind::Exhausted);
-        let said = format!("port pool is exhausted: ports {first} to {last} are all taken");
-        assert_eq!(failure.to_string(), said);
     }
 
     #[test]
