@@ -1,4 +1,4 @@
-//! Fuzz targets: for each parser of what comes from strangers by way of an image or a network, a function that takes any bytes and
+//! Fuzz targets: for each parser of what comes from strangers by way of an image, a network or another program, a function that takes any bytes and
 //! panics when a promise is broken.
 //!
 //! | target | what it feeds | what must hold, beside that nothing panics, hangs or fills the memory |
@@ -11,6 +11,8 @@
 //! | [`names`](targets::names) | references, digests, sources | a whole name is read as itself, and fits into a URL |
 //! | [`answers`](targets::answers) | headers and bodies of registries and credential helpers | addresses stay on the registry, numbers fit |
 //! | [`leases`](targets::leases) | packets of DHCP servers, and a client that hears them | addresses can be used, each message is answered once at most |
+//! | [`plugins`](targets::plugins) | answers of CNI plugins and external networkers, lists of plugins, tables of iptables | a result of the newest version is written as it was read, a list reads as itself |
+//! | [`bus`](targets::bus) | messages over D-Bus | no message is longer than two mebibytes |
 //! | [`settings`](targets::settings) | `registries.conf`, `hosts.toml`, `auth.json`, `config.json` | no message quotes a secret |
 //!
 //! And every refusal is a sentence that is fit for a terminal ([`sentence`]).

@@ -2,18 +2,20 @@
 
 pub mod answers;
 pub mod archive;
+pub mod bus;
 pub mod compression;
 pub mod documents;
 pub mod image_files;
 pub mod leases;
 pub mod names;
+pub mod plugins;
 pub mod settings;
 pub mod unpack;
 
 use crate::Target;
 
 /// All targets. Those that take longest to find their way begin first.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 11] = [
     unpack::TARGET,
     archive::TARGET,
     documents::TARGET,
@@ -23,6 +25,8 @@ pub const TARGETS: [Target; 9] = [
     answers::TARGET,
     names::TARGET,
     leases::TARGET,
+    plugins::TARGET,
+    bus::TARGET,
 ];
 
 /// The first byte, which selects one of several ways, and the rest. Nothing when there is none.

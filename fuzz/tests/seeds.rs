@@ -40,3 +40,17 @@ fn seeds_are_written_where_libfuzzer_looks_for_them() {
         assert!(words.lines().all(|line| line.starts_with("\"\\x") && line.ends_with('"')), "{words}");
     }
 }
+
+#[test]
+fn crates_that_open_parsers_for_targets_are_instrumented() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| std::fs::read_to_string(directory.join(name)).expect("readable");
+    let wrapper = read("instrument");
+    let manifest = read("Cargo.toml");
+    let opened = manifest.lines().filter(|line| line.contains("\"fuzzing\""));
+    let names: Vec<String> =
+        opened.filter_map(|line| line.split(' ').next()).map(|name| name.replace('-', "_")).collect();
+    assert!(names.len() > 4, "{names:?}");
+    let missing: Vec<&String> = names.iter().filter(|name| !wrapper.contains(&format!(" {name} "))).collect();
+    assert!(missing.is_empty(), "libFuzzer sees nothing of {missing:?}: name them in fuzz/instrument");
+}

@@ -12,6 +12,8 @@ mod bridge_vlan;
 #[allow(dead_code, reason = "the suite needs more of it")]
 #[path = "../../crates/loam-cni/tests/conformance/case.rs"]
 mod case;
+#[path = "../../crates/loam-cni/tests/conformance/dhcp_ipvlan.rs"]
+mod dhcp_ipvlan;
 #[path = "../../crates/loam-cni/tests/conformance/dummy.rs"]
 mod dummy;
 #[path = "../../crates/loam-cni/tests/conformance/ipvlan.rs"]
@@ -75,6 +77,11 @@ fn dummy_links_for_addresses() {
 #[test]
 fn ipvlan_links_in_mode_l2() {
     run("cni_links::ipvlan_links_in_mode_l2", Need::IpvlanLinks, &ipvlan::cases());
+}
+
+#[test]
+fn leases_on_ipvlan_links() {
+    run("cni_links::leases_on_ipvlan_links", Need::IpvlanLinks, &dhcp_ipvlan::cases());
 }
 
 #[test]

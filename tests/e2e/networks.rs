@@ -256,6 +256,9 @@ fn a_container_whose_namespace_went_with_its_shim_is_collected() {
     let pid = host.pid("lost");
     let shim = host.sh(&format!("cut -d' ' -f4 /proc/{pid}/stat")).ok().to_owned();
     host.sh(&format!("kill -9 {shim} {pid}")).ok();
+    // Killed is not gone: as long as the shim dies it has its lock.
+    let lives = format!("grep -s '^State:.[^ZX]' /proc/{shim}/status /proc/{pid}/status");
+    until("both are gone", || host.sh(&lives).stdout.is_empty().then_some(()));
     host.loam(&["network", "gc"]).ok();
     let leases = host.sh(&format!("find {}/network/addresses/db -name '10.*'", host.root().display()));
     assert_eq!(leases.ok(), "");

@@ -13,6 +13,9 @@
 mod body;
 mod connection;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod message;
 mod socket;
 mod values;

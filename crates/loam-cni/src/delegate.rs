@@ -11,6 +11,8 @@ use serde_json::Value;
 
 pub(crate) use execution::run;
 pub use execution::{Limits, Output, run_reading};
+#[cfg(feature = "fuzzing")]
+pub(crate) use versions::read as read_versions;
 pub use versions::supported_versions;
 
 use crate::plugins::{Plugin, Role, dhcp};
@@ -85,7 +87,8 @@ pub fn execute(
     read_output(program, command, context.config.version, &output)
 }
 
-fn read_output(
+/// What came of a plugin's program.
+pub(crate) fn read_output(
     program: &Path,
     command: Command,
     version: Version,

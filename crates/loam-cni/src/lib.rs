@@ -20,11 +20,11 @@
 //!   iptables.lock               locked by whoever changes rules of iptables: iptables
 //!   unmanaged/WHAT:CONTAINER:IFNAME   rules that are left to the administrator: unmanaged
 //!   devices/CONTAINER:IFNAME    links of the host that are lent: plugins::host_device
-//! SOCKET.leases/…               DHCP leases, beside their keeper's socket: plugins::dhcp
+//! SOCKET.leases/…               DHCP leases, beside their keeper's socket: loam_dhcp
 //! DATADIR/CONTAINER_IFNAME.json what a link was before it was tuned; by default /run/cni/tuning: plugins::tuning
 //! ```
 //!
-//! Files of state are written beside their place, as `.NAME`, and renamed; a writer that is killed leaves the old one.
+//! Files of state are written by [`loam_state_file`]; a writer that is killed leaves the old one.
 
 pub mod conntrack;
 pub mod delegate;
@@ -43,7 +43,6 @@ pub mod program;
 pub mod protocol;
 mod records;
 mod removals;
-mod state_file;
 mod sysctl;
 mod unmanaged;
 

@@ -43,8 +43,10 @@ pub fn run<V: Fn(&str) -> Option<String>>(
         return Ok(64);
     };
     let rest = arguments.as_slice();
-    if plugin.name == dhcp::PLUGIN.name && dhcp::keeper::is_meant(rest.first().map(String::as_str)) {
-        return dhcp::keeper::main(rest, &call.variable, errors);
+    if plugin.name == dhcp::PLUGIN.name
+        && let Some(ended) = dhcp::keep(rest, &call.variable, errors)
+    {
+        return ended;
     }
     match answer(plugin, call, input) {
         Ok(Answer::About) => {

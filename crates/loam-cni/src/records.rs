@@ -1,7 +1,7 @@
 //! Records of attachments: what one has that must be found again without the kernel's help, one small JSON file each.
 //!
 //! ```text
-//! STATE_DIRECTORY/KIND/CONTAINER:IFNAME   see [`crate::state_file`] for how they are written
+//! STATE_DIRECTORY/KIND/CONTAINER:IFNAME   see [`loam_state_file`] for how they are written
 //! ```
 
 use std::io;
@@ -11,7 +11,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::protocol::{Attachment, Owner};
-use crate::state_file;
 
 /// A record that belongs to an attachment.
 pub(crate) trait OwnedRecord: Serialize + DeserializeOwned {
@@ -85,8 +84,10 @@ impl Records {
         Ok(found)
     }
 
-    /// The attachments of a network that have a record.
+    /// The attachments of a network that have a record, for GC; with them goes what writers that were killed left beside.
     pub(crate) fn owners<T: OwnedRecord>(&self, network: &str) -> Result<Vec<Attachment>, RecordError> {
+        let directory = self.directory.join(T::DIRECTORY);
+        loam_state_file::sweep(&directory).map_err(|cause| RecordError::Remove(directory, cause))?;
         let all = self.all::<T>()?.into_iter();
         Ok(all.filter(|(_, record)| record.network() == network).map(|(owner, _)| owner).collect())
     }
@@ -94,20 +95,20 @@ impl Records {
 
 /// The names of the records in a directory; none when there is no directory.
 pub(crate) fn names(directory: &Path) -> Result<Vec<String>, RecordError> {
-    state_file::names(directory).map_err(|cause| RecordError::Read(directory.to_owned(), cause))
+    loam_state_file::names(directory).map_err(|cause| RecordError::Read(directory.to_owned(), cause))
 }
 
 /// Reads a record. One that is gone, or that a crash of the machine left empty, is none.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordError> {
-    state_file::read_json(path).map_err(|cause| RecordError::Read(path.to_owned(), cause))
+    loam_state_file::read_json(path).map_err(|cause| RecordError::Read(path.to_owned(), cause))
 }
 
 /// Writes a record in place of the one before.
 pub(crate) fn replace<T: Serialize>(path: &Path, record: &T) -> Result<(), RecordError> {
-    state_file::replace_json(path, record).map_err(|cause| RecordError::Write(path.to_owned(), cause))
+    loam_state_file::replace_json(path, record).map_err(|cause| RecordError::Write(path.to_owned(), cause))
 }
 
 /// Removes a record; success when there is none.
 pub(crate) fn remove(path: &Path) -> Result<(), RecordError> {
-    state_file::remove(path).map_err(|cause| RecordError::Remove(path.to_owned(), cause))
+    loam_state_file::remove(path).map_err(|cause| RecordError::Remove(path.to_owned(), cause))
 }

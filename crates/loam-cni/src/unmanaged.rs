@@ -11,7 +11,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::protocol::{CniError, Context};
-use crate::state_file;
 
 fn directory(context: &Context<'_>) -> PathBuf {
     context.host.state_directory.join("unmanaged")
@@ -30,7 +29,7 @@ pub(crate) fn note(context: &Context<'_>, what: &str, rules: &[String]) -> Resul
         text.push_str(rule);
         text.push('\n');
     }
-    state_file::replace(&path, text.as_bytes()).map_err(failed)
+    loam_state_file::replace(&path, text.as_bytes()).map_err(failed)
 }
 
 /// Whether that was written for the attachment.
@@ -44,7 +43,7 @@ pub(crate) fn forget(context: &Context<'_>, what: &str) -> Result<(), CniError> 
 }
 
 fn remove(path: &Path) -> Result<(), CniError> {
-    state_file::remove(path)
+    loam_state_file::remove(path)
         .map_err(|cause| CniError::io(format!("removing `{}` failed", path.display()), &cause))
 }
 
@@ -55,7 +54,8 @@ pub(crate) fn collect(context: &Context<'_>, what: &str) -> Result<(), CniError>
         valid.owners().map(|known| format!("{what}:{}:{}", known.container, known.interface)).collect();
     let header = format!("# network {}\n", context.config.name);
     let directory = directory(context);
-    let names = state_file::names(&directory)
+    let names = loam_state_file::sweep(&directory)
+        .and_then(|()| loam_state_file::names(&directory))
         .map_err(|cause| CniError::io(format!("reading `{}` failed", directory.display()), &cause))?;
     let of_kind = |name: &&String| name.split(':').next() == Some(what);
     for name in names.iter().filter(of_kind).filter(|name| !valid.contains(name)) {

@@ -1,28 +1,24 @@
 //! The actions.
 
-use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use loam_garden_wire::{
+    BulkNetOutInputs, MappedPort, NetIn, NetInInputs, NetOutInputs, NetOutRule, UpInputs, UpOutputs, property,
+};
 use loam_model::{
-    AttachExtras, AttachRequest, Attachment, ContainerMetadata, DetachRequest, ErrorKind, Failure,
-    NetworkChoice, NetworkRules,
+    AttachExtras, AttachRequest, Attachment, ContainerMetadata, DetachRequest, NetworkChoice, NetworkRules,
+    PortMapping,
 };
 
 use crate::Host;
 use crate::arguments::{Action, Arguments};
 use crate::error::NetworkerError;
 use crate::handles::{HandleFile, HandleRecord, Handles, container_id};
-use crate::messages::{
-    BulkNetOutInputs, MappedPort, NetIn, NetInInputs, NetOutInputs, NetOutRule, UpInputs, UpOutputs, read,
-};
+use crate::messages::read;
 use crate::policy::{allowed, policy};
-use crate::ports::{choose, is_busy, mappings};
-
-/// How often ports are chosen when somebody else was faster.
-const ATTEMPTS: usize = 4;
 
 /// Does what the words say; gives what goes to standard output.
 pub(crate) fn run(
@@ -41,7 +37,7 @@ pub(crate) fn run(
         }
         Action::BulkNetOut => {
             let inputs: BulkNetOutInputs = read("bulk-net-out", input)?;
-            session.net_out(inputs.netout_rules.unwrap_or_default()).map(|()| None)
+            session.net_out(inputs.netout_rules).map(|()| None)
         }
     }
 }
@@ -72,7 +68,7 @@ impl Session<'_> {
 
     fn up(&self, inputs: UpInputs) -> Result<UpOutputs, NetworkerError> {
         let handle = &self.arguments.handle;
-        let rules = inputs.netout_rules.unwrap_or_default();
+        let rules = inputs.netout_rules;
         let servers = &self.arguments.dns_servers;
         let policy = policy(handle, &rules, &self.arguments.policy, servers)?;
         let allowed = allowed(&rules)?;
@@ -85,38 +81,29 @@ impl Session<'_> {
         if file.read()?.is_some() {
             return Err(NetworkerError::Up(handle.clone()));
         }
-        let wanted = inputs.netin.unwrap_or_default();
-        let mut record = HandleRecord { ports: Vec::new(), rules, namespace, pid: inputs.pid };
+        let record = HandleRecord { rules, namespace, pid: inputs.pid };
         let container = container_id(handle);
         // For networks that have such plugins; all others are told nothing of it.
-        let metadata = ContainerMetadata {
-            handle: Some(handle.clone()),
-            properties: inputs.properties.unwrap_or_default(),
-            rules: allowed,
-        };
-        let attached = self.with_ports(&wanted, |ports, lock| {
-            record.ports = ports.to_vec();
-            file.write(&record)?;
-            drop(lock);
-            Ok(network.attach(&AttachRequest {
-                container: &container,
-                name: handle,
-                namespace: namespace_of(record.pid),
-                networks: &[NetworkChoice::from(self.arguments.network.network.clone())],
-                ports: &mappings(ports, &self.arguments.ports),
-                extras: AttachExtras { metadata: Some(&metadata), ..AttachExtras::default() },
-            }))
+        let metadata =
+            ContainerMetadata { handle: Some(handle.clone()), properties: inputs.properties, rules: allowed };
+        file.write(&record)?;
+        let external = self.arguments.ports.external_ip;
+        let ports: Vec<PortMapping> =
+            inputs.netin.into_iter().map(|port| port.to_mapping(external)).collect();
+        let attached = network.attach(&AttachRequest {
+            container: &container,
+            name: handle,
+            namespace: namespace_of(record.pid),
+            networks: &[NetworkChoice::from(self.arguments.network.network.clone())],
+            ports: &ports,
+            extras: AttachExtras { metadata: Some(&metadata), ..AttachExtras::default() },
         });
-        let attached = match attached {
-            Ok((_, attached)) => attached,
-            Err(error) => return Err(after(error, file.remove())),
-        };
         let restricted = match &attached {
             Ok(_) => network.restrict(&container, &policy),
             Err(_) => Ok(()),
         };
         match (attached, restricted) {
-            (Ok(attachment), Ok(())) => Ok(self.outputs(&attachment, &record.ports)),
+            (Ok(attachment), Ok(())) => Ok(self.outputs(&attachment)),
             // The seam has undone what it made, or tried to: what it could not undo `down` has to find.
             (Err(failure), _) | (_, Err(failure)) => {
                 let undone = self.detach(&*network, &record).and_then(|()| file.remove());
@@ -125,53 +112,24 @@ impl Session<'_> {
         }
     }
 
-    /// Chooses the ports that are left open, and does something with them; chooses others when somebody has taken one of
-    /// those meanwhile. `publish` writes them down before it gives the lock back, so that nobody else chooses them.
-    fn with_ports<T>(
-        &self,
-        wanted: &[NetIn],
-        mut publish: impl FnMut(&[NetIn], File) -> Result<Result<T, Failure>, NetworkerError>,
-    ) -> Result<(Vec<NetIn>, Result<T, Failure>), NetworkerError> {
-        let options = &self.arguments.ports;
-        let mut refused = HashSet::new();
-        for attempt in 1.. {
-            let (lock, mut taken) = self.handles.lock_ports()?;
-            taken.extend(&refused);
-            let ports = choose(wanted, &taken, options, |port| is_busy(port, options))?;
-            let published = publish(&ports, lock)?;
-            let open = wanted.iter().zip(&ports).filter(|(wanted, _)| wanted.host_port == 0);
-            let open: Vec<u16> = open.map(|(_, port)| port.host_port).collect();
-            match published {
-                Err(failure)
-                    if failure.kind() == ErrorKind::AlreadyExists
-                        && attempt < ATTEMPTS
-                        && !open.is_empty() =>
-                {
-                    refused.extend(open);
-                }
-                published => return Ok((ports, published)),
-            }
-        }
-        unreachable!("the last attempt returns")
-    }
-
-    fn outputs(&self, attachment: &Attachment, ports: &[NetIn]) -> UpOutputs {
+    fn outputs(&self, attachment: &Attachment) -> UpOutputs {
         let interfaces = attachment.interfaces.first();
         let address = |four: bool| {
             let mut addresses = interfaces.iter().flat_map(|interface| &interface.addresses);
             addresses.find(|net| net.addr().is_ipv4() == four).map(|net| net.addr().to_string())
         };
         let gateway = interfaces.and_then(|interface| interface.gateways.first()).map(IpAddr::to_string);
-        let mapped: Vec<MappedPort> = ports
+        let mapped: Vec<MappedPort> = attachment
+            .ports
             .iter()
             .map(|port| MappedPort { host_port: port.host_port, container_port: port.container_port })
             .collect();
         let known = [
-            ("garden.network.container-ip", address(true)),
-            ("garden.network.container-ipv6", address(false)),
-            ("garden.network.host-ip", gateway),
-            ("garden.network.mapped-ports", Some(json(&mapped))),
-            ("garden.network.interface", interfaces.map(|interface| interface.name.clone())),
+            (property::CONTAINER_IP, address(true)),
+            (property::CONTAINER_IPV6, address(false)),
+            (property::HOST_IP, gateway),
+            (property::MAPPED_PORTS, Some(json(&mapped))),
+            (property::INTERFACE, interfaces.map(|interface| interface.name.clone())),
         ];
         let properties: BTreeMap<_, _> =
             known.into_iter().filter_map(|(key, value)| value.map(|value| (key, value))).collect();
@@ -216,31 +174,19 @@ impl Session<'_> {
         record.rules.splice(0..0, more);
         let servers = &self.arguments.dns_servers;
         let policy = policy(&self.arguments.handle, &record.rules, &self.arguments.policy, servers)?;
-        self.rewrite(&mut file, &record)?;
+        file.write(&record)?;
         let set = self.network()?.restrict(&container_id(&self.arguments.handle), &policy);
-        set.map_err(|failure| after(failure.into(), self.rewrite(&mut file, &before)))
+        set.map_err(|failure| after(failure.into(), file.write(&before)))
     }
 
     fn net_in(&self, inputs: &NetInInputs) -> Result<NetIn, NetworkerError> {
-        let (mut file, before) = self.opened()?;
+        let (_file, record) = self.opened()?;
         let wanted = NetIn { host_port: inputs.host_port, container_port: inputs.container_port };
+        let port = wanted.to_mapping(self.arguments.ports.external_ip);
         let container = container_id(&self.arguments.handle);
-        let network = self.network()?;
-        let published = self.with_ports(&[wanted], |chosen, lock| {
-            let mut record = before.clone();
-            record.ports.extend(chosen);
-            file.write(&record)?;
-            drop(lock);
-            let mappings = mappings(chosen, &self.arguments.ports);
-            Ok(network.publish(&container, &namespace_of(before.pid), &mappings))
-        });
-        let published = published.and_then(|(chosen, published)| Ok(published.map(|()| chosen[0])?));
-        published.map_err(|error| after(error, self.rewrite(&mut file, &before)))
-    }
-
-    fn rewrite(&self, file: &mut HandleFile, record: &HandleRecord) -> Result<(), NetworkerError> {
-        let _lock = self.handles.lock()?;
-        file.write(record)
+        let published = self.network()?.publish(&container, &namespace_of(record.pid), &[port])?;
+        let given = published.first().unwrap_or(&port);
+        Ok(NetIn { host_port: given.host_port, container_port: given.container_port })
     }
 }
 

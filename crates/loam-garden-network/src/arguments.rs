@@ -74,6 +74,19 @@ pub struct NetworkOptions {
     /// The MTU of the network when it is made
     #[arg(long, value_name = "BYTES")]
     pub mtu: Option<u32>,
+    /// The first host port that is given to who asks for any
+    #[arg(long, value_name = "PORT", default_value_t = 61001)]
+    pub port_pool_start: u16,
+    /// How many there are
+    #[arg(long, value_name = "NUMBER", default_value_t = 4534, value_parser = clap::value_parser!(u16).range(1..))]
+    pub port_pool_size: u16,
+}
+
+impl NetworkOptions {
+    /// The host ports that are given to who asks for any.
+    pub fn port_pool(&self) -> std::ops::RangeInclusive<u16> {
+        self.port_pool_start..=self.port_pool_start.saturating_add(self.port_pool_size.saturating_sub(1))
+    }
 }
 
 /// What containers may reach.
@@ -102,15 +115,9 @@ pub(crate) struct PolicyOptions {
     pub(crate) logs_per_second: Option<u32>,
 }
 
-/// Which host ports are given out.
+/// Where ports are published.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PortOptions {
-    /// The first host port that is given to who asks for any
-    #[arg(long, value_name = "PORT", default_value_t = 61001)]
-    pub(crate) port_pool_start: u16,
-    /// How many there are
-    #[arg(long, value_name = "NUMBER", default_value_t = 4534)]
-    pub(crate) port_pool_size: u16,
     /// The host's address at which ports are published; all when absent
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) external_ip: Option<IpAddr>,

@@ -47,17 +47,6 @@ pub(crate) enum NetworkerError {
     /// The container is not up.
     #[error("cannot find container [{0}]")]
     Unknown(String),
-    /// No host port is left.
-    #[error("port pool is exhausted: ports {first} to {last} are all taken")]
-    PortsExhausted {
-        /// The first port of the pool.
-        first: u16,
-        /// The last.
-        last: u32,
-    },
-    /// A port is named twice.
-    #[error("host port {0} is asked for twice")]
-    PortTwice(u16),
     /// What is kept can't be read or written.
     #[error("`{0}` can't be kept")]
     State(PathBuf, #[source] io::Error),

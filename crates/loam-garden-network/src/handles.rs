@@ -1,25 +1,22 @@
 //! What is kept of each container that is up; see the crate's page.
 
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use loam_garden_wire::NetOutRule;
 use loam_model::ContainerId;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::NetworkerError;
-use crate::messages::{NetIn, NetOutRule};
 
 /// What is kept of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HandleRecord {
-    /// Its ports, with the numbers that were chosen.
-    pub(crate) ports: Vec<NetIn>,
     /// Its rules.
     pub(crate) rules: Vec<NetOutRule>,
     /// Device and inode of its network namespace: the number of a process may come to be another one's.
@@ -93,31 +90,6 @@ impl Handles {
             }
         }
     }
-
-    /// Locks what is written of all handles, until the file is dropped.
-    pub(crate) fn lock(&self) -> Result<File, NetworkerError> {
-        let path = self.directory.join("lock");
-        let failed = state(&path);
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = file.map_err(&failed)?;
-        lock(&file).map_err(&failed)?;
-        Ok(file)
-    }
-
-    /// Locks the choice of host ports, and gives those that are taken.
-    pub(crate) fn lock_ports(&self) -> Result<(File, HashSet<u16>), NetworkerError> {
-        let file = self.lock()?;
-        let failed = state(&self.directory);
-        let mut taken = HashSet::new();
-        for entry in fs::read_dir(self.directory.join("handles")).map_err(&failed)? {
-            let path = entry.map_err(&failed)?.path();
-            // One that goes away meanwhile needs its ports no more.
-            let record =
-                fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<HandleRecord>(&bytes).ok());
-            taken.extend(record.into_iter().flat_map(|record| record.ports).map(|port| port.host_port));
-        }
-        Ok((file, taken))
-    }
 }
 
 impl HandleFile {
@@ -130,7 +102,7 @@ impl HandleFile {
         Ok(serde_json::from_slice(&bytes).ok())
     }
 
-    /// Writes the record. All that write have the lock of all handles, so that whoever chooses ports sees none half written.
+    /// Writes the record.
     pub(crate) fn write(&mut self, record: &HandleRecord) -> Result<(), NetworkerError> {
         let failed = state(&self.path);
         let bytes = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;

@@ -6,9 +6,8 @@
 //! here is translation, and what Guardian does not keep for us:
 //!
 //! ```text
-//! STATE/lock            flock'ed while a handle's file is written, and host ports are chosen
 //! STATE/writing-HASH    a handle's file before it has its name
-//! STATE/handles/HANDLE  one for each container that is up: its ports and rules; flock'ed by each action on the handle
+//! STATE/handles/HANDLE  one for each container that is up: its rules; flock'ed by each action on the handle
 //! ```
 //!
 //! A handle's file is written before the first effect and removed after the last one is undone, so that `down` finds what a
@@ -20,7 +19,6 @@ mod error;
 mod handles;
 mod messages;
 mod policy;
-mod ports;
 
 use std::ffi::OsString;
 use std::io::{Read, Write};

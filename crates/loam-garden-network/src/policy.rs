@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
+use loam_garden_wire::NetOutRule;
 use loam_model::{
     AddressRange, ConnectionRate, EgressAction, EgressList, EgressPolicy, EgressProtocol, EgressRule,
-    IcmpMessages, PortRange,
+    PortRange,
 };
 
 use crate::arguments::PolicyOptions;
 use crate::error::NetworkerError;
-use crate::messages::{IpRange, NetOutRule};
 
 /// How much of a handle a line of the kernel's log begins with, as in Guardian.
 const LOGGED_HANDLE: usize = 28;
@@ -19,7 +19,9 @@ const DNS: PortRange = PortRange { first: 53, last: 53 };
 /// What rules of a container allow.
 pub(crate) fn allowed(rules: &[NetOutRule]) -> Result<Vec<EgressRule>, NetworkerError> {
     let numbered = rules.iter().zip(1..);
-    numbered.map(|(rule, number)| allow(rule).map_err(|why| NetworkerError::Rule { number, why })).collect()
+    numbered
+        .map(|(rule, number)| rule.to_egress().map_err(|why| NetworkerError::Rule { number, why }))
+        .collect()
 }
 
 /// What a container may reach: its rules first, then what the operator refuses, then all or nothing.
@@ -69,51 +71,10 @@ fn to_name_server(server: IpAddr) -> [EgressRule; 2] {
     })
 }
 
-fn allow(rule: &NetOutRule) -> Result<EgressRule, String> {
-    let ports = rule.ports.as_deref().unwrap_or_default();
-    let ranges = || ports.iter().map(|range| PortRange { first: range.start, last: range.end }).collect();
-    let messages = || rule.icmps.map(|icmp| IcmpMessages { kind: icmp.kind, code: icmp.code });
-    let protocol = match rule.protocol {
-        0 => EgressProtocol::All,
-        1 => EgressProtocol::Tcp(ranges()),
-        2 => EgressProtocol::Udp(ranges()),
-        3 => EgressProtocol::Icmp(messages()),
-        4 => EgressProtocol::IcmpV6(messages()),
-        other => return Err(format!("invalid protocol: {other}")),
-    };
-    let without_ports = match rule.protocol {
-        0 => Some("ALL"),
-        3 => Some("ICMP"),
-        4 => Some("ICMPv6"),
-        _ => None,
-    };
-    if let Some(name) = without_ports.filter(|_| !ports.is_empty()) {
-        return Err(format!("Ports cannot be specified for Protocol {name}"));
-    }
-    let networks = rule.networks.as_deref().unwrap_or_default();
-    let networks = networks.iter().filter_map(|range| addresses(range).transpose());
-    Ok(EgressRule {
-        protocol,
-        networks: networks.collect::<Result<_, _>>()?,
-        log: rule.log,
-        ..EgressRule::default()
-    })
-}
-
-/// `None` for a range without ends, which is everywhere.
-fn addresses(range: &IpRange) -> Result<Option<AddressRange>, String> {
-    let Some(first) = range.start.or(range.end) else { return Ok(None) };
-    let last = range.end.unwrap_or(first);
-    // Go writes IPv4 addresses in IPv6's form now and then.
-    let (first, last) = (first.to_canonical(), last.to_canonical());
-    if first.is_ipv4() != last.is_ipv4() || first > last {
-        return Err(format!("`{first}-{last}` is no range of addresses"));
-    }
-    Ok(Some(AddressRange { first, last }))
-}
-
 #[cfg(test)]
 mod tests {
+    use loam_model::IcmpMessages;
+
     use super::*;
 
     fn rules(text: &str) -> Result<EgressPolicy, NetworkerError> {

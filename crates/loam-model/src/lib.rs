@@ -7,10 +7,13 @@
 //! where a binary wires them to the engine.
 //!
 //! What comes in: nothing; what goes out: plain types, most of them with serde, so that they can be written to the
-//! state database or sent to a shim. This crate does no input or output.
+//! state database or sent to a shim. This crate does no input or output. Behind the feature `conformance` it has what every
+//! implementation of a seam must pass.
 
 mod archives;
 mod cgroup;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod container;
 mod copy;
 mod disk;

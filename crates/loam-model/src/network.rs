@@ -54,7 +54,7 @@ pub struct PortMapping {
     pub host_address: Option<IpAddr>,
     /// The host's port; 0 takes a free one.
     pub host_port: u16,
-    /// The container's port, 1 to 65535.
+    /// The container's port; 0 is the host port's number.
     pub container_port: u16,
     /// The protocol.
     pub protocol: Protocol,
@@ -163,7 +163,8 @@ pub struct DetachRequest<'a> {
 /// undone. [`detach`](Self::detach) and [`disconnect`](Self::disconnect) are idempotent and work from what the adapter
 /// itself keeps on disk: after a crash at any point, and when the namespace is gone, they leave nothing behind, and are
 /// success when there is nothing. Different containers may be attached and detached at once by different processes; the
-/// caller never runs two operations for one container at once.
+/// caller never runs two operations for one container at once. What every implementation must pass is
+/// `conformance::network`, behind the feature of that name.
 pub trait Network: Send + Sync {
     /// Attaches a container's network namespace to networks and publishes its ports. The default network is made when
     /// it does not exist. A host port that another program or container has is [`crate::ErrorKind::AlreadyExists`];
@@ -179,7 +180,7 @@ pub trait Network: Send + Sync {
     /// Takes a container off one network; the others stay.
     fn disconnect(&self, request: &DisconnectRequest<'_>) -> Result<()>;
 
-    /// Verifies that a container's attachments are as they were made. The namespace must exist.
+    /// Verifies that a container's attachments are as they were made; one that has none passes. The namespace must exist.
     fn check(&self, request: &DetachRequest<'_>) -> Result<()>;
 
     /// The containers that have attachments, whole or half made.

@@ -18,6 +18,7 @@ use crate::lock::NetworkLock;
 use crate::loopback::loopback_up;
 use crate::network::{CniNetwork, unknown};
 use crate::plan::{self, Found, Planned, Wishes};
+use crate::reservation::OpenPorts;
 use crate::{external, reservation, result};
 
 impl CniNetwork {
@@ -40,16 +41,19 @@ impl CniNetwork {
         // An external networker has the ports, and maybe a program that listens at them.
         let is_networker_s = found.get(owner).is_some_and(|owner| owner.list.networker.is_some());
         let reserved = match is_networker_s {
-            true => Ok((request.ports.to_vec(), Vec::new())),
-            false => reservation::reserve(request.ports, &self.host),
+            true => Ok((request.ports.to_vec(), Vec::new(), OpenPorts::default())),
+            false => self.open_ports(request.ports).and_then(|open| {
+                let (ports, sockets) = reservation::reserve(request.ports, &self.host, &open)?;
+                Ok((ports, sockets, open))
+            }),
         };
-        let prepared = reserved.and_then(|(ports, reservations)| {
+        let prepared = reserved.and_then(|(ports, reservations, open)| {
             if !ports.is_empty() {
                 dry = self.plan(request, &found, owner, &ports)?;
             }
-            Ok((ports, reservations, self.choose_subnets(&mut dry)?))
+            Ok((ports, reservations, open, self.choose_subnets(&mut dry)?))
         });
-        let (ports, reservations, subnets) = match prepared {
+        let (ports, reservations, open, (subnets, claims)) = match prepared {
             Ok(prepared) => prepared,
             Err(failure) => {
                 file.remove().map_err(|error| of_files("forgetting the attachment failed", error))?;
@@ -58,7 +62,7 @@ impl CniNetwork {
         };
         let intents: Vec<Intent> = dry.iter().map(|planned| planned.intent.clone()).collect();
         file.write(&intents).map_err(|error| of_files("writing the attachment failed", error))?;
-        drop(subnets);
+        drop((subnets, open));
         let mut attachment = Attachment { ports, reservations, ..Attachment::default() };
         let Err(failure) = self.attach_all(request, &dry, &mut attachment) else {
             // The one with the default route first.
@@ -69,7 +73,7 @@ impl CniNetwork {
         };
         let failure = reservation::name_owner(failure, &attachment.ports, &self.host);
         // The file is read again from its beginning, as a later process would.
-        drop(file);
+        drop((file, claims));
         let detach =
             DetachRequest { container: request.container, namespace: Some(request.namespace.clone()) };
         if let Err(second) = self.detach(&detach) {

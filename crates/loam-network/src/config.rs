@@ -1,5 +1,6 @@
 //! Where the adapter keeps things.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct NetworkConfig {
     pub time_limit: Duration,
     /// The program `loam-cni`, which keeps the leases of the `dhcp` plugin; without it somebody must have started one.
     pub plugin_program: Option<PathBuf>,
+    /// The host ports for requests that leave them open; any that is free when absent.
+    pub port_pool: Option<RangeInclusive<u16>>,
     /// How long a network that others are working on is waited for.
     pub patience: Duration,
 }
@@ -45,6 +48,7 @@ impl NetworkConfig {
             run_dir: run.join("cni"),
             time_limit: TIME_LIMIT,
             plugin_program: None,
+            port_pool: None,
             patience: PATIENCE,
         }
     }

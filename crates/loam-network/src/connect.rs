@@ -31,7 +31,7 @@ impl CniNetwork {
             let subnets = self.choose_subnets(std::slice::from_mut(&mut planned))?;
             Ok((planned, subnets))
         });
-        let (planned, subnets) = match planned {
+        let (planned, (subnets, claims)) = match planned {
             Ok(planned) => planned,
             Err(failure) => {
                 if is_new {
@@ -55,6 +55,7 @@ impl CniNetwork {
             }
             Err(failure) => failure,
         };
+        drop(claims);
         let undone =
             self.undo_one(&planned.intent, request.container, Some(&request.namespace)).and_then(|()| {
                 let shrunk = if before.is_empty() { file.remove() } else { file.replace(&before) };

@@ -7,8 +7,10 @@
 //! Nothing else is written down: which subnets and addresses are taken is what the attachments' files say, so they are
 //! taken as long as there is an attachment, over restarts, too. Whoever chooses, and whoever removes the bridge of a subnet
 //! that nobody is in any more, has the lock `locks/@container-subnets` alone, reads all attachments, and writes its own
-//! before it lets go. Whoever has it takes no other lock.
+//! before it lets go. Whoever has it takes no other lock. Other state directories of the host have attachments and locks of
+//! their own; what they have, and are just about to have, is found as [`claim`] says.
 
+mod claim;
 mod select;
 
 use ipnet::{IpNet, Ipv4Net};
@@ -25,6 +27,7 @@ use crate::network::CniNetwork;
 use crate::plan::Planned;
 use crate::remove::remove_bridge;
 use crate::subnets;
+use claim::Claim;
 use select::{Existing, gateway, select};
 
 /// The key of a pattern.
@@ -81,10 +84,14 @@ fn compose(
 
 impl CniNetwork {
     /// Replaces patterns in a plan by lists of the container's own. What is chosen is to be written while the lock is
-    /// held.
-    pub(crate) fn choose_subnets(&self, plan: &mut [Planned<'_>]) -> Result<Option<NetworkLock>> {
+    /// held, and attached while the claims are.
+    pub(crate) fn choose_subnets(
+        &self,
+        plan: &mut [Planned<'_>],
+    ) -> Result<(Option<NetworkLock>, Vec<Claim>)> {
+        let mut claims = Vec::new();
         if !plan.iter().any(|planned| planned.list.pool.is_some()) {
-            return Ok(None);
+            return Ok((None, claims));
         }
         let lock = self.locks.alone(LOCK)?;
         let all = self.attachments.all().map_err(|error| of_files("listing attachments failed", error))?;
@@ -95,14 +102,28 @@ impl CniNetwork {
             if planned.choice.options.subnet.is_some() {
                 existing.theirs.extend(of_host(&intents)?);
             }
-            let chosen = select(pool, &existing, planned.choice.options.subnet);
-            let (subnet, address) = chosen.map_err(|error| Failure::new(error.kind(), error.to_string()))?;
+            let (subnet, address) = loop {
+                let chosen = select(pool, &existing, planned.choice.options.subnet);
+                let (subnet, address) =
+                    chosen.map_err(|error| Failure::new(error.kind(), error.to_string()))?;
+                if existing.ours.iter().any(|(ours, _)| *ours == subnet) {
+                    break (subnet, address);
+                }
+                match Claim::take(&bridge(subnet))? {
+                    Some(claim) => claims.push(claim),
+                    None => {
+                        existing.theirs.push(subnet);
+                        continue;
+                    }
+                }
+                break (subnet, address);
+            };
             planned.list = compose(&planned.list, subnet, address)
                 .map_err(|error| of_files("the container's own configuration can't be made", error))?;
             planned.intent.config = planned.list.text.clone();
             intents.push(planned.intent.clone());
         }
-        Ok(Some(lock))
+        Ok((Some(lock), claims))
     }
 
     /// What others have, from where a network stands.

@@ -123,6 +123,20 @@ fn external_address(plugin: &Map<String, Value>) -> std::result::Result<Option<I
     }
 }
 
+/// Reads what `up` gave, as the target of fuzzing does: where the container can be reached, and by which ports.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read_up(answer: Option<&Value>) -> std::result::Result<usize, String> {
+    let answer = answer::up(answer).map_err(|error| error.to_string())?;
+    answer.address(loam_garden_wire::property::CONTAINER_IP)?;
+    Ok(answer.mapped_ports()?.len())
+}
+
+/// Reads what `net-in` gave.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read_net_in(answer: Option<&Value>) -> std::result::Result<u16, String> {
+    loam_garden_wire::host_port(answer)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

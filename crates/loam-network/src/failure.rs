@@ -5,7 +5,7 @@ use std::io;
 
 use loam_cni::protocol::code;
 use loam_cni::{CniError, Command};
-use loam_model::{ErrorKind, Failure};
+use loam_model::{ErrorKind, Failure, escaped};
 
 use crate::chain::CallError;
 
@@ -32,11 +32,27 @@ pub(crate) fn of_plugin(doing: &str, network: &str, plugin: &str, error: CniErro
         Failure::new(kind(error.code), format!("{doing} network `{network}` failed in plugin `{plugin}`"));
     let hint = (error.code == code::ADDRESSES_EXHAUSTED)
         .then_some("remove containers that are no longer needed, or give the network a larger range");
-    let failure = failure.caused_by(error);
+    let failure = failure.caused_by(readable(error));
     match hint {
         Some(hint) => failure.hint(hint),
         None => failure,
     }
+}
+
+/// How much of what a plugin says is told, in characters.
+const SAID: usize = 1000;
+
+/// A plugin's error as people may read it: plugins are anybody's programs.
+fn readable(error: CniError) -> CniError {
+    let readable = |text: String| match text.char_indices().nth(SAID) {
+        Some((end, _)) => format!("{}…", escaped(&text[..end])),
+        None => escaped(&text).into_owned(),
+    };
+    let said = match error.message.trim().is_empty() {
+        true => "it does not say why".to_owned(),
+        false => error.message,
+    };
+    CniError { message: readable(said), details: readable(error.details), ..error }
 }
 
 impl From<CallError> for Failure {
@@ -65,6 +81,18 @@ pub(crate) fn of_files(doing: &str, error: impl Error + Send + Sync + 'static) -
 mod tests {
     use super::*;
     use crate::cache::CacheError;
+
+    #[test]
+    fn what_a_plugin_says_is_cut_and_does_nothing_to_a_terminal() {
+        let told = |message: &str| {
+            let error = CniError::new(code::INTERNAL, message).because(&std::io::Error::other("a\nb"));
+            of_plugin("attaching to", "n", "x", error).chain()
+        };
+        let begin = "attaching to network `n` failed in plugin `x`: ";
+        assert_eq!(told("no\u{1b}[2J"), format!("{begin}no\\u{{1b}}[2J: a\\nb"));
+        assert_eq!(told(" "), format!("{begin}it does not say why: a\\nb"));
+        assert_eq!(told(&"ü".repeat(2000)), format!("{begin}{}…: a\\nb", "ü".repeat(SAID)));
+    }
 
     #[test]
     fn a_full_disk_is_named_as_such_below_the_step_that_failed() {

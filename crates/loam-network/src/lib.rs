@@ -13,7 +13,7 @@
 //! CACHE_DIR/
 //!   attachments/CONTAINER[@OWNER]   the intent: what an attachment consists of, written before its first effect
 //!   results/NETWORK-CONTAINER-IFNAME   the result, in the format of libcni's cache
-//!   locks/NETWORK, locks/@container-subnets   nothing in them; see below
+//!   locks/{NETWORK,@container-subnets,@host-ports}   nothing in them; see below
 //!   calls/CONTAINER-IFNAME      the call of an external networker that runs
 //! DATA_DIR/                     addresses, see `loam_cni::plugins::host_local`
 //! RUN_DIR/                      what the firewall must hold, see `loam_cni::firewall`
@@ -39,6 +39,9 @@ mod default_network;
 mod describe;
 mod external;
 mod failure;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod garden;
 mod lock;
 mod loopback;

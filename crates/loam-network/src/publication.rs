@@ -22,10 +22,11 @@ impl CniNetwork {
         container: &ContainerId,
         namespace: &Path,
         ports: &[PortMapping],
-    ) -> Result<()> {
+    ) -> Result<Vec<PortMapping>> {
         let mut file = self.open(container, false)?.ok_or_else(|| unattached(container))?;
         // What a program of the host has is refused, and none can take it until the plugins have it.
-        let (_, _reserved) = reserve(ports, &self.host)?;
+        let open = self.open_ports(ports)?;
+        let (ports, _reserved) = reserve(ports, &self.host, &open)?;
         let intents = file.read().map_err(|error| of_files("reading the attachment failed", error))?;
         let before = intents.ok_or_else(|| unattached(container))?;
         let (index, list) = publisher(&before)?;
@@ -41,13 +42,14 @@ impl CniNetwork {
         let cached = self.cache.read(key).ok_or_else(|| unattached(container))?;
         let written = |error| of_files("writing the attachment failed", error);
         file.replace(&intents).map_err(written)?;
+        drop(open);
         let _lock = self.locks.shared(&intent.network)?;
         let call = Call { namespace: Some(namespace), ..self.call(intent, &list, container.as_str()) };
         for plugin in list.plugins.iter().filter(|plugin| has_capability(plugin, PORT_MAPPINGS)) {
             if let Err(error) = call.one(Command::Add, plugin, Some(&cached.result)) {
                 file.replace(&before).map_err(written)?;
                 let failure = of_plugin("publishing ports on", &list.name, kind(plugin), error);
-                return Err(name_owner(failure, ports, &self.host));
+                return Err(name_owner(failure, &ports, &self.host));
             }
         }
         let value = cached.result.to_value(list.version);
@@ -56,7 +58,8 @@ impl CniNetwork {
         let (capability_args, arguments) = (&intent.capability_args, intent.arguments.as_slice());
         self.cache
             .keep(key, Made { namespace, config, capability_args, arguments }, value)
-            .map_err(|error| of_files("keeping the network's result failed", error))
+            .map_err(|error| of_files("keeping the network's result failed", error))?;
+        Ok(ports)
     }
 }
 

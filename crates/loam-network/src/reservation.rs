@@ -2,7 +2,9 @@
 //!
 //! Packets for a published port are redirected before any socket sees them; the socket is there so that nobody else can
 //! bind the port, and so that a port that somebody has is noticed. It is not set to reuse addresses: two such sockets
-//! could share a port.
+//! could share a port. Where there is a pool, ports are chosen from it that no attachment has either, see [`pool`].
+
+mod pool;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -13,16 +15,19 @@ use loam_model::{ErrorKind, Failure, PortMapping, Protocol, Result};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with, sockopt};
 
+pub(crate) use pool::OpenPorts;
+
 /// How often another free port is tried when the first is free for one family only.
 const ATTEMPTS: u32 = 16;
 
 /// Reserves the host ports of mappings; gives the mappings with the ports that were taken, and the sockets.
-pub(crate) fn reserve(ports: &[PortMapping], host: &Host) -> Result<(Vec<PortMapping>, Vec<OwnedFd>)> {
+pub(crate) fn reserve(
+    ports: &[PortMapping],
+    host: &Host,
+    open: &OpenPorts,
+) -> Result<(Vec<PortMapping>, Vec<OwnedFd>)> {
     let (mut taken, mut sockets) = (Vec::with_capacity(ports.len()), Vec::new());
     for (index, port) in ports.iter().enumerate() {
-        if port.container_port == 0 {
-            return Err(Failure::new(ErrorKind::Invalid, "container port 0 can't be published"));
-        }
         let same = |other: &PortMapping| {
             (other.host_address, other.host_port, other.protocol)
                 == (port.host_address, port.host_port, port.protocol)
@@ -33,12 +38,18 @@ pub(crate) fn reserve(ports: &[PortMapping], host: &Host) -> Result<(Vec<PortMap
                 format!("host port `{}` is published twice", name(port)),
             ));
         }
-        let number = if port.host_port == 0 {
-            reserve_any(port, &mut sockets)?
-        } else {
-            reserve_number(port, port.host_port, &mut sockets).map_err(|errno| refused(port, errno, host))?
+        let asked = |number: u16| ports.iter().any(|other| other.host_port == number);
+        let number = match &open.pool {
+            _ if port.host_port != 0 => reserve_number(port, port.host_port, &mut sockets)
+                .map_err(|errno| refused(port, errno, host))?,
+            Some(pool) => {
+                let is_had = |number: u16| open.taken.contains(&number) || asked(number);
+                pool::reserve_of(pool, is_had, port, host, &mut sockets)?
+            }
+            None => reserve_any(port, &mut sockets)?,
         };
-        taken.push(PortMapping { host_port: number, ..*port });
+        let container_port = if port.container_port == 0 { number } else { port.container_port };
+        taken.push(PortMapping { host_port: number, container_port, ..*port });
     }
     Ok((taken, sockets))
 }
@@ -215,17 +226,21 @@ mod tests {
     fn a_reserved_port_can_t_be_had_by_others() {
         let host = Host::default();
         let loopback = Some("127.0.0.1");
-        let (taken, sockets) = reserve(&[port(loopback, 0, Protocol::Tcp)], &host).expect("a free port");
+        let (taken, sockets) =
+            reserve(&[port(loopback, 0, Protocol::Tcp)], &host, &OpenPorts::default()).expect("a free port");
         let number = taken[0].host_port;
         assert!(number > 0 && sockets.len() == 1);
         std::net::TcpListener::bind(("127.0.0.1", number)).expect_err("the port is reserved");
-        let failure = reserve(&[port(loopback, number, Protocol::Tcp)], &host).expect_err("it is reserved");
+        let failure = reserve(&[port(loopback, number, Protocol::Tcp)], &host, &OpenPorts::default())
+            .expect_err("it is reserved");
         assert_eq!(failure.kind(), ErrorKind::AlreadyExists);
         let expected = format!("host port `127.0.0.1:{number}/tcp` is taken by another program");
         assert_eq!(failure.to_string(), expected);
-        reserve(&[port(loopback, number, Protocol::Udp)], &host).expect("UDP is another matter");
+        reserve(&[port(loopback, number, Protocol::Udp)], &host, &OpenPorts::default())
+            .expect("UDP is another matter");
         drop(sockets);
-        reserve(&[port(loopback, number, Protocol::Tcp)], &host).expect("it is free again");
+        reserve(&[port(loopback, number, Protocol::Tcp)], &host, &OpenPorts::default())
+            .expect("it is free again");
     }
 
     #[test]
@@ -234,22 +249,31 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let number = listener.local_addr().expect("bound").port();
         let wanted = [port(Some("127.0.0.1"), number, Protocol::Tcp)];
-        assert_eq!(reserve(&wanted, &host).expect_err("taken").kind(), ErrorKind::AlreadyExists);
+        assert_eq!(
+            reserve(&wanted, &host, &OpenPorts::default()).expect_err("taken").kind(),
+            ErrorKind::AlreadyExists
+        );
         let client = std::net::TcpStream::connect(("127.0.0.1", number)).expect("it listens");
         let (server, _) = listener.accept().expect("connected");
         // The side that closes first keeps the connection in TIME_WAIT.
         drop(server);
         drop(client);
         drop(listener);
-        reserve(&wanted, &host).expect("only a memory is left");
+        reserve(&wanted, &host, &OpenPorts::default()).expect("only a memory is left");
     }
 
     #[test]
     fn contradictory_requests_are_refused() {
         let host = Host::default();
         let twice = [port(None, 4711, Protocol::Tcp), port(None, 4711, Protocol::Tcp)];
-        assert_eq!(reserve(&twice, &host).expect_err("twice").kind(), ErrorKind::Invalid);
+        assert_eq!(
+            reserve(&twice, &host, &OpenPorts::default()).expect_err("twice").kind(),
+            ErrorKind::Invalid
+        );
         let foreign = [port(Some("192.0.2.77"), 4711, Protocol::Tcp)];
-        assert_eq!(reserve(&foreign, &host).expect_err("not ours").kind(), ErrorKind::Invalid);
+        assert_eq!(
+            reserve(&foreign, &host, &OpenPorts::default()).expect_err("not ours").kind(),
+            ErrorKind::Invalid
+        );
     }
 }

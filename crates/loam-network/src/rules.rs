@@ -18,15 +18,15 @@ use crate::network::{CniNetwork, unattached};
 
 impl NetworkRules for CniNetwork {
     fn restrict(&self, container: &ContainerId, policy: &EgressPolicy) -> Result<()> {
-        if let Some(held) = self.by_networker(container)? {
-            return self.networker_restrict(held, container, policy);
-        }
         let invalid = |error: egress::InvalidRules| {
             Failure::new(ErrorKind::Invalid, "the rules can't be used").caused_by(error)
         };
         let (to_others, to_host) = (list(&policy.to_others), list(&policy.to_host));
         to_others.validate().map_err(invalid)?;
         to_host.validate().map_err(invalid)?;
+        if let Some(held) = self.by_networker(container)? {
+            return self.networker_restrict(held, container, policy);
+        }
         let (ends, _held) = self.ends(container)?;
         let guarded = if policy.guarded { ends.links } else { Vec::new() };
         let record = EgressRecord { addresses: ends.addresses, to_others, to_host, guarded };
@@ -34,7 +34,12 @@ impl NetworkRules for CniNetwork {
         set.map_err(|error| refused(container, error))
     }
 
-    fn publish(&self, container: &ContainerId, namespace: &Path, ports: &[PortMapping]) -> Result<()> {
+    fn publish(
+        &self,
+        container: &ContainerId,
+        namespace: &Path,
+        ports: &[PortMapping],
+    ) -> Result<Vec<PortMapping>> {
         match self.by_networker(container)? {
             Some(held) => self.networker_publish(held, container, ports),
             None => self.publish_more(container, namespace, ports),

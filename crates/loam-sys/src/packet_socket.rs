@@ -1,12 +1,10 @@
-//! Packet sockets (packet(7)) for DHCP clients: what a link carries to the port of clients, before the link has an address.
+//! Packet sockets (packet(7)): what a link carries to one port of UDP, be it before the link has an address.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// IPv4 in frames (if_ether.h, `ETH_P_IP`).
 const ETH_P_IP: u16 = 0x0800;
-/// The port of DHCP clients (RFC 2131, section 4.1).
-const CLIENT_PORT: u32 = 68;
 
 const LOAD_BYTE: u16 = 0x30; // BPF_LD | BPF_B | BPF_ABS
 const LOAD_HALF: u16 = 0x28; // BPF_LD | BPF_H | BPF_ABS
@@ -28,20 +26,22 @@ const fn step(code: u16, yes: u8, no: u8, value: u32) -> libc::sock_filter {
     libc::sock_filter { code, jt: yes, jf: no, k: value }
 }
 
-/// Whole datagrams of UDP to the port of clients; nothing else that passes wakes anybody up.
-const FILTER: [libc::sock_filter; 9] = [
-    step(LOAD_BYTE, 0, 0, PROTOCOL),
-    step(JUMP_IF_EQUAL, 0, 6, UDP),
-    step(LOAD_HALF, 0, 0, FRAGMENT),
-    step(JUMP_IF_SET, 4, 0, IS_FRAGMENT),
-    step(LOAD_HEADER_LENGTH, 0, 0, 0),
-    step(LOAD_HALF_INDEXED, 0, 0, DESTINATION_PORT),
-    step(JUMP_IF_EQUAL, 0, 1, CLIENT_PORT),
-    step(RETURN, 0, 0, u32::MAX),
-    step(RETURN, 0, 0, 0),
-];
+/// Whole datagrams of UDP to a port; nothing else that passes wakes anybody up.
+fn filter(port: u16) -> [libc::sock_filter; 9] {
+    [
+        step(LOAD_BYTE, 0, 0, PROTOCOL),
+        step(JUMP_IF_EQUAL, 0, 6, UDP),
+        step(LOAD_HALF, 0, 0, FRAGMENT),
+        step(JUMP_IF_SET, 4, 0, IS_FRAGMENT),
+        step(LOAD_HEADER_LENGTH, 0, 0, 0),
+        step(LOAD_HALF_INDEXED, 0, 0, DESTINATION_PORT),
+        step(JUMP_IF_EQUAL, 0, 1, port.into()),
+        step(RETURN, 0, 0, u32::MAX),
+        step(RETURN, 0, 0, 0),
+    ]
+}
 
-/// A packet socket on one link that hears IPv4 packets for DHCP clients. Packets are without the link's own header.
+/// A packet socket on one link that hears IPv4 packets with whole datagrams of UDP to one port. Packets are without the link's own header.
 #[derive(Debug)]
 pub struct PacketSocket {
     socket: OwnedFd,
@@ -49,8 +49,8 @@ pub struct PacketSocket {
 }
 
 impl PacketSocket {
-    /// Opens a socket (close-on-exec, non-blocking) on a link of the calling thread's network namespace.
-    pub fn open(link: u32) -> io::Result<Self> {
+    /// Opens a socket (close-on-exec, non-blocking) on a link of the calling thread's network namespace, for a port of UDP.
+    pub fn open(link: u32, port: u16) -> io::Result<Self> {
         let link = i32::try_from(link).map_err(io::Error::other)?;
         let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         // Of no protocol at first, so that nothing is heard before the filter is there.
@@ -61,7 +61,7 @@ impl PacketSocket {
         }
         // SAFETY: socket has just given us this descriptor, nobody else owns it.
         let socket = unsafe { OwnedFd::from_raw_fd(raw) };
-        let mut filter = FILTER;
+        let mut filter = filter(port);
         let length = u16::try_from(filter.len()).map_err(io::Error::other)?;
         let program = libc::sock_fprog { len: length, filter: filter.as_mut_ptr() };
         // SAFETY: SO_ATTACH_FILTER reads a `sock_fprog`, whose pointer leads to `len` instructions that live on.

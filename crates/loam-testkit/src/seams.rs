@@ -111,6 +111,8 @@ struct State {
     attachments: BTreeMap<ContainerId, Attached>,
     /// Networks that were made; the default one is always there.
     networks: BTreeSet<NetworkName>,
+    /// Networks that were removed.
+    removed: BTreeSet<NetworkName>,
     shims: BTreeMap<ContainerId, ShimState>,
     directories: BTreeMap<ContainerId, PathBuf>,
     cgroups: BTreeSet<String>,
@@ -131,6 +133,8 @@ struct State {
 /// What a container is attached to.
 #[derive(Debug, Default)]
 struct Attached {
+    /// The last part of its addresses, which no other container has.
+    number: u8,
     ports: Vec<PortMapping>,
     networks: Vec<NetworkName>,
 }

@@ -1,6 +1,6 @@
 //! What DHCP servers send to a container's network, to which anybody on it can send too.
 
-use loam_cni::fuzzing;
+use loam_dhcp::fuzzing;
 
 use super::{seed, selected};
 use crate::{Target, sentence};

@@ -30,7 +30,7 @@ pub fn supported_versions(program: &Path, limit: Duration) -> Result<Vec<String>
 }
 
 /// A program of before version 0.2.0 does not know the verb; one of 0.2.0 may leave the list out.
-fn read(program: &Path, output: &Output) -> Result<Vec<String>, CniError> {
+pub(crate) fn read(program: &Path, output: &Output) -> Result<Vec<String>, CniError> {
     let wrong = |what: &str| {
         CniError::new(code::DECODE, format!("the versions of plugin `{}` {what}", program.display()))
     };

@@ -13,7 +13,7 @@ pub struct Table {
 
 impl Table {
     /// Reads what `iptables-save` says of a table.
-    pub(super) fn parse(name: &str, text: &str) -> Self {
+    pub(crate) fn parse(name: &str, text: &str) -> Self {
         let mut table = Self::default();
         let mut inside = false;
         for line in text.lines() {

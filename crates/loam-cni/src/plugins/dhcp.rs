@@ -1,47 +1,26 @@
 //! The `dhcp` plugin: addresses from a DHCP server on the network that the interface is on (RFC 2131), IPv4 only.
 //!
 //! An address is leased, and must be renewed as long as the container lives. That is the work of one small process for all
-//! containers, the *keeper* ([`keeper`]): it listens on a socket, asks servers through packet sockets in the containers'
-//! namespaces, renews leases, and gives them back. The verbs are questions to it ([`wire`]). When nobody listens, ADD
-//! starts it from the program `loam-cni`; it ends with the last lease. `loam-cni dhcp daemon` is the same process started
-//! by an administrator or by systemd, as the reference plugin's daemon is.
-//!
-//! State on disk, so that a keeper that was killed is followed by one that goes on:
-//!
-//! ```text
-//! SOCKET.leases/            beside the socket; on a file system that is empty after a restart of the machine
-//!   lock                    flock'ed by the keeper as long as it lives
-//!   log                     what a keeper did that nobody listens to, at most twice 64 KiB (log, log.old)
-//!   DIGEST.json             a lease: format version 1, see `keeper::records`
-//! ```
-//!
-//! Files are written beside and renamed. A keeper that is killed leaves leases that the next verb of any container finds,
-//! and addresses in use; between them nothing is renewed. One that is killed between the server's acknowledgement and the
-//! file leaves the lease to the server, which gives it to the same client again.
-//!
-//! The keeper holds the namespaces of its leases open, so that it can give leases back when containers have died. When the
-//! path of a namespace is gone, which is looked at once a minute and before each renewal, it gives the lease back by itself.
+//! containers, the *keeper* ([`loam_dhcp`]): it listens on a socket, asks servers through packet sockets in the containers'
+//! namespaces, renews leases, and gives them back. The verbs are questions to it. When nobody listens, ADD starts it from the
+//! program `loam-cni`; it ends with the last lease. `loam-cni dhcp daemon` is the same process started by an administrator or
+//! by systemd, as the reference plugin's daemon is.
 
 mod caller;
-mod client;
 mod config;
-mod delays;
-mod frame;
-#[cfg(feature = "fuzzing")]
-pub(crate) mod fuzzing;
-pub(crate) mod keeper;
-mod message;
-mod place;
-mod terms;
-mod wire;
+mod links;
 
+use std::io::Write;
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 
+use loam_dhcp::{Answer, Attachment, Call, Granted, Take};
+
 use crate::plugins::{Plugin, Role};
-use crate::protocol::{CniError, CniResult, Context, IpConfig, Version, code};
+use crate::protocol::{CniError, CniResult, Context, IpConfig, Route, Version, code};
 use caller::{Start, ask};
 use config::Config;
-use wire::{Answer, Attachment, Call, Granted, Take};
+use links::Links;
 
 /// The plugin.
 pub const PLUGIN: Plugin =
@@ -49,6 +28,19 @@ pub const PLUGIN: Plugin =
 
 /// The `type` of an address plugin that asks over the link, which must be there first and last.
 pub(crate) const KIND: &str = "dhcp";
+
+/// `RT_SCOPE_LINK`.
+const SCOPE_LINK: u8 = 253;
+
+/// Runs a keeper, when the words after the plugin's name ask for one rather than for the plugin.
+pub(crate) fn keep(
+    words: &[String],
+    variable: impl Fn(&str) -> Option<String>,
+    errors: &mut dyn Write,
+) -> Option<std::io::Result<u8>> {
+    let is_meant = loam_dhcp::keeper::is_meant(words.first().map(String::as_str));
+    is_meant.then(|| loam_dhcp::keeper::main(words, variable, errors, &Links))
+}
 
 fn attachment(context: &Context<'_>) -> Attachment {
     Attachment {
@@ -68,19 +60,23 @@ fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
     let patience = u64::try_from(leases.patience.as_millis()).unwrap_or(u64::MAX);
     let take = Take { attachment: attachment(context), namespace: path, options: config.options, patience };
     let answer = ask(&config.socket, leases, Call::Take(take), Some(namespace.as_fd()), Start::Always)?;
-    let mut granted = lease(answer)?;
-    for route in &mut granted.routes {
-        route.priority = config.priority;
-    }
+    let granted = lease(answer)?;
+    let routes = granted.routes.into_iter().map(|route| Route {
+        priority: config.priority,
+        // The unspecified address keeps the gateway of the family from being taken.
+        scope: route.gateway.is_none().then_some(SCOPE_LINK),
+        ..Route::new(route.destination.into(), Some(route.gateway.unwrap_or(Ipv4Addr::UNSPECIFIED).into()))
+    });
+    let routes = routes.collect();
     let gateway = granted.gateway.map(Into::into);
     let ips = vec![IpConfig { address: granted.address.into(), gateway, interface: None }];
-    Ok(CniResult { ips, routes: granted.routes, ..CniResult::default() })
+    Ok(CniResult { ips, routes, ..CniResult::default() })
 }
 
 fn lease(answer: Option<Answer>) -> Result<Granted, CniError> {
     match answer {
         Some(Answer::Lease(granted)) => Ok(granted),
-        Some(Answer::Refused(error)) => Err(error),
+        Some(Answer::Refused(refusal)) => Err(refusal.into()),
         Some(Answer::Done) => {
             Err(CniError::new(code::INTERNAL, "the keeper of DHCP leases answered something else"))
         }
@@ -90,7 +86,7 @@ fn lease(answer: Option<Answer>) -> Result<Granted, CniError> {
 
 fn done(answer: Option<Answer>) -> Result<(), CniError> {
     match answer {
-        Some(Answer::Refused(error)) => Err(error),
+        Some(Answer::Refused(refusal)) => Err(refusal.into()),
         _ => Ok(()),
     }
 }

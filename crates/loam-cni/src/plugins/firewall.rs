@@ -9,6 +9,7 @@
 //! kernel is told to (`bridge-nf-call-iptables`); so that it is dropped all the same, the bridge's port is isolated.
 
 mod backend;
+mod elsewhere;
 mod firewalld;
 mod iptables;
 
@@ -21,6 +22,7 @@ use crate::plugins::{Plugin, Role};
 use crate::protocol::{CniError, CniResult, Context, Version, check_interface_name, code};
 use crate::unmanaged;
 use backend::{Backend, Config, Policy};
+use elsewhere::{outdated, take_back, without};
 
 /// The plugin.
 pub const PLUGIN: Plugin =
@@ -71,6 +73,7 @@ fn record(
         bridge: bridge.filter(|_| in_table),
         within: config.policy == Policy::SameBridge,
         elsewhere,
+        outdated: Vec::new(),
     })
 }
 
@@ -79,10 +82,13 @@ fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
     let config = Config::read(context)?;
     let previous = context.config.require_previous()?.clone();
     let backend = config.choose(context)?;
-    let record = record(context, &config, backend, &previous)?;
+    let mut record = record(context, &config, backend, &previous)?;
     let addresses = addresses(&previous);
     let mut table = Firewall::open(context.host).map_err(refused)?;
     let before = table.admission(&context.owner()).map_err(refused)?;
+    // It is found by DEL and GC until it is gone.
+    record.outdated =
+        before.as_ref().map(|before| outdated(before, record.elsewhere.as_ref())).unwrap_or_default();
     table.admit(&context.owner(), &record).map_err(refused)?;
     let set = match backend {
         Backend::Nftables => Ok(()),
@@ -95,12 +101,19 @@ fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
     if let Err(error) = set {
         // The error that is told is the one that led here.
         if let Some(before) = before {
-            // What an earlier ADD let through is not this one's to take back.
+            // What an earlier ADD let through is not this one's to take back, but what it did not.
+            let own = record.elsewhere.as_ref().and_then(|own| without(own, before.elsewhere.as_ref()));
+            drop(take_back(context, &own));
             drop(table.admit(&context.owner(), &before));
             return Err(error);
         }
         drop(withdraw(context, &mut table, &context.owner(), Some(&previous)));
         return Err(error);
+    }
+    if !record.outdated.is_empty() {
+        take_back(context, &record.outdated)?;
+        record.outdated.clear();
+        table.admit(&context.owner(), &record).map_err(refused)?;
     }
     Ok(previous)
 }
@@ -145,23 +158,18 @@ fn withdraw(
 ) -> Result<(), CniError> {
     let kept = table.admission(owner).map_err(refused)?;
     let known = match kept {
-        Some(record) => record.elsewhere,
+        Some(record) => record.elsewhere.into_iter().chain(record.outdated).collect(),
         // Somebody else made it, or the records are lost: only the configuration tells.
         None => {
             let named = Config::read(context).ok().filter(|config| config.backend != Some(Backend::Nftables));
-            named.zip(result).and_then(|(config, result)| {
+            let told = named.zip(result).and_then(|(config, result)| {
                 let backend = config.backend?.as_str().to_owned();
                 Some(Elsewhere { backend, zone: config.zone, addresses: addresses(result) })
-            })
+            });
+            Vec::from_iter(told)
         }
     };
-    if let Some(known) = known {
-        match Backend::parse(&known.backend) {
-            Some(Backend::Iptables) => iptables::remove(context, &known.addresses)?,
-            Some(Backend::Firewalld) => firewalld::remove(&known.zone, &known.addresses)?,
-            _ => {}
-        }
-    }
+    take_back(context, &known)?;
     table.dismiss(owner).map_err(refused)
 }
 

@@ -301,3 +301,75 @@ fn a_second_add_that_fails_leaves_what_the_first_let_through() {
         assert!(!std::path::Path::new("/run/loam/cni/admissions/one:eth0").exists());
     });
 }
+
+#[test]
+fn a_second_add_with_another_backend_leaves_nothing_of_the_first() {
+    inside("firewall::a_second_add_with_another_backend_leaves_nothing_of_the_first", || {
+        let sources = Arc::new(Mutex::new(Vec::new()));
+        play_firewalld(&sources);
+        let machine = Machine::new(None);
+        let previous = machine.attach();
+        let config = |backend: &str| Machine::chained("firewall", &previous, &json!({ "backend": backend }));
+        // Who lets the container through: iptables, firewalld, our table, a note.
+        let backends = || {
+            let note = std::path::Path::new("/run/loam/cni/unmanaged/firewall:one:eth0").exists();
+            let ruleset = machine.host.command(&["nft", "list", "ruleset"]);
+            let table = ruleset.split("table inet loam").nth(1).unwrap_or_default();
+            let mut found = Vec::new();
+            for (name, is_there) in [
+                ("iptables", rules(&machine, "iptables").concat().contains("10.5.0.2")),
+                ("ip6tables", rules(&machine, "ip6tables").concat().contains("fd05::2")),
+                ("firewalld", !sources.lock().expect("not poisoned").is_empty()),
+                ("nftables", table.contains("10.5.0.2")),
+                ("none", note),
+            ] {
+                found.extend(is_there.then_some(name));
+            }
+            found
+        };
+        let order = [
+            "iptables",
+            "nftables",
+            "firewalld",
+            "iptables",
+            "none",
+            "firewalld",
+            "nftables",
+            "none",
+            "iptables",
+        ];
+        for backend in order {
+            machine.call("ADD", "firewall", &config(backend)).expect("let through");
+            let wanted = if backend == "iptables" { vec!["iptables", "ip6tables"] } else { vec![backend] };
+            assert_eq!(backends(), wanted);
+            machine.call("CHECK", "firewall", &config(backend)).expect("let through");
+        }
+        // One address less is one less with the same backend, too.
+        let mut less = previous.clone();
+        less["ips"].as_array_mut().expect("addresses").pop();
+        let only_four = Machine::chained("firewall", &less, &json!({ "backend": "iptables" }));
+        machine.call("ADD", "firewall", &only_four).expect("let through");
+        assert_eq!(backends(), ["iptables"]);
+        machine.call("ADD", "firewall", &config("iptables")).expect("let through");
+
+        // As a caller leaves it that is killed before it has taken back what was: GC and DEL find both.
+        let path = "/run/loam/cni/admissions/one:eth0";
+        for verb in ["GC", "DEL"] {
+            machine.call("ADD", "firewall", &config("iptables")).expect("let through");
+            let first: Value = serde_json::from_slice(&std::fs::read(path).expect("there")).expect("JSON");
+            machine.host.command(&["sh", "-c", "iptables-save > /run/4; ip6tables-save > /run/6"]);
+            machine.call("ADD", "firewall", &config("nftables")).expect("let through");
+            machine.host.command(&["sh", "-c", "iptables-restore /run/4; ip6tables-restore /run/6"]);
+            let mut killed: Value =
+                serde_json::from_slice(&std::fs::read(path).expect("there")).expect("JSON");
+            killed["outdated"] = json!([first["elsewhere"]]);
+            std::fs::write(path, killed.to_string()).expect("writable");
+            assert_eq!(backends(), ["iptables", "ip6tables", "nftables"]);
+            let mut bare = json!({ "cniVersion": "1.1.0", "name": "net", "type": "firewall" });
+            bare["cni.dev/valid-attachments"] = json!([]);
+            machine.call(verb, "firewall", &bare).expect("taken back");
+            assert_eq!(backends(), Vec::<&str>::new(), "{verb}");
+            assert!(!std::path::Path::new(path).exists());
+        }
+    });
+}

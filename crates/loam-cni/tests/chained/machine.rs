@@ -63,6 +63,24 @@ impl Machine {
         self.reference.is_some()
     }
 
+    /// Calls our plugin behind a program that is given it as arguments.
+    pub(crate) fn call_behind(
+        &self,
+        before: &[&str],
+        verb: &str,
+        plugin: &str,
+        config: &Value,
+    ) -> Result<Value, Value> {
+        let namespace = self.container.path().display().to_string();
+        let container = if verb == "GC" { "" } else { "one" };
+        let directory = Path::new("/nowhere");
+        let config = config.to_string();
+        let call =
+            PluginCall { verb, container, namespace: &namespace, arguments: "", directory, config: &config };
+        let ours = our_plugins(option_env!("CARGO_BIN_EXE_loam-cni"));
+        call.run(&self.host, &[before, &[&ours, plugin]].concat())
+    }
+
     fn call_as(
         &self,
         reference: Option<&PathBuf>,

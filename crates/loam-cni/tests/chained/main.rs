@@ -5,6 +5,7 @@
 
 mod bandwidth;
 mod firewall;
+mod killed;
 mod machine;
 mod optional_links;
 mod portmap;

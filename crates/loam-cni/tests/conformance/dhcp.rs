@@ -13,7 +13,7 @@ const BRIDGE: &str = "ip link add br0 address 0e:00:00:00:00:01 type bridge; ip 
 const UPLINK: &str = "ip link add up0 type veth peer name far0; ip link set up0 up; ip link set far0 up; \
                       ip addr add 10.5.0.1/24 dev far0";
 
-fn have_server(test: &str) -> bool {
+pub(crate) fn have_server(test: &str) -> bool {
     let found = std::path::Path::new("/usr/sbin/dnsmasq").exists();
     if !found {
         println!("skipped: {test}: needs dnsmasq-base");
@@ -126,12 +126,6 @@ fn what_only_newer_reference_plugins_have() {
                 Step::Check,
             ]),
             on_bridge("an ADD that was killed", bridge(&json!({})), &[]).killed(),
-            // Its links hear no answer that is sent to an address which they don't have yet.
-            Case::new("on ipvlan", json!({ "type": "ipvlan", "master": "up0", "ipam": { "type": "dhcp" } }))
-                .version("1.1.0")
-                .needs("ipvlan")
-                .on_host(UPLINK)
-                .with(Service::DhcpServer("far0", &[])),
             on_bridge("DEL without namespace", bridge(&json!({})), &[]).version("1.1.0").steps(&[
                 Step::Add,
                 Step::DelBlind,

@@ -17,6 +17,7 @@ mod bad_input;
 mod bridge;
 mod bridge_vlan;
 mod dhcp;
+mod dhcp_ipvlan;
 mod dummy;
 mod host_device;
 mod host_device_inside;

@@ -1,7 +1,7 @@
 //! Plugins whose links not every kernel has. Where there are none, the cases say so by name; of each plugin, the first also runs
 //! in the guest of `./x vm-test`, whose kernel has them, by `tests/e2e/cni_links.rs`. To run all needs such a kernel.
 
-use crate::{bridge_vlan, dummy, ipvlan, run_three_ways, vlan};
+use crate::{bridge_vlan, dhcp, dhcp_ipvlan, dummy, ipvlan, run_three_ways, vlan};
 
 #[test]
 fn dummy_links() {
@@ -21,4 +21,12 @@ fn vlan_links() {
 #[test]
 fn bridges_that_filter_vlans() {
     run_three_ways("optional_links::bridges_that_filter_vlans", &bridge_vlan::cases());
+}
+
+#[test]
+fn leases_on_ipvlan_links() {
+    let name = "optional_links::leases_on_ipvlan_links";
+    if dhcp::have_server(name) {
+        run_three_ways(name, &dhcp_ipvlan::cases());
+    }
 }

@@ -131,6 +131,20 @@ impl Lab {
         command
     }
 
+    /// Starts a keeper as an administrator does, by these words and a command before them, and waits until it listens.
+    pub(crate) fn daemon(&self, before: &[&str], words: &[&str]) -> Child {
+        let mut command =
+            before.iter().copied().chain([PROGRAM, "dhcp", "daemon"]).chain(words.iter().copied());
+        let child = Program::new(command.next().expect("a program"))
+            .args(command)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it runs");
+        eventually("the daemon listens", || UnixStream::connect(self.socket()).is_ok());
+        child
+    }
+
     /// The process that listens on the socket.
     pub(crate) fn keeper(&self) -> Option<rustix::process::Pid> {
         let stream = UnixStream::connect(self.socket()).ok()?;
@@ -147,9 +161,8 @@ impl Lab {
     /// The files of leases.
     pub(crate) fn records(&self) -> Vec<PathBuf> {
         let directory = self.directory.path().join("dhcp.sock.leases");
-        let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-        let paths = entries.map(|entry| entry.expect("readable").path());
-        paths.filter(|path| path.extension().is_some_and(|extension| extension == "json")).collect()
+        let names = loam_state_file::names(&directory).expect("readable");
+        names.iter().filter(|name| name.ends_with(".json")).map(|name| directory.join(name)).collect()
     }
 
     /// Waits until the keeper has ended by itself, and verifies that nothing is left of it.

@@ -8,4 +8,5 @@ mod server;
 mod daemon;
 mod keeper;
 mod lease;
+mod reach;
 mod trouble;

@@ -19,8 +19,8 @@ use crate::{ExitCode, NetworkOptions};
 struct Notes {
     calls: Arc<Mutex<Vec<String>>>,
     refuse: Arc<Mutex<Option<&'static str>>>,
-    /// Host ports that somebody takes whenever they are chosen.
-    taken: Arc<Mutex<HashSet<u16>>>,
+    /// The host port that was chosen last.
+    chosen: Arc<Mutex<u16>>,
 }
 
 impl Notes {
@@ -36,12 +36,21 @@ impl Notes {
 }
 
 impl Notes {
-    fn publishes(&self, ports: &[PortMapping]) -> Result<()> {
-        let taken = self.taken.lock().expect("no test failed before");
-        match ports.iter().find(|port| taken.contains(&port.host_port)) {
-            Some(port) => Err(Failure::new(ErrorKind::AlreadyExists, format!("{} is taken", port.host_port))),
-            None => Ok(()),
-        }
+    /// As the network does: what is left open is chosen, here one after another.
+    fn publishes(&self, ports: &[PortMapping]) -> Vec<PortMapping> {
+        let mut chosen = self.chosen.lock().expect("no test failed before");
+        let choose = |port: &PortMapping| {
+            let host_port = match port.host_port {
+                0 => {
+                    *chosen = (*chosen).max(61_000) + 1;
+                    *chosen
+                }
+                given => given,
+            };
+            let container_port = if port.container_port == 0 { host_port } else { port.container_port };
+            PortMapping { host_port, container_port, ..*port }
+        };
+        ports.iter().map(choose).collect()
     }
 }
 
@@ -53,8 +62,8 @@ impl Network for Notes {
         assert_eq!(told.handle.as_deref(), Some(request.name));
         assert_eq!((&told.properties["app_id"], told.rules.len()), (&json!("x"), 1));
         self.note("attach", format!("{} {} {}", request.name, request.networks[0].name, ports.join(" ")))?;
-        self.publishes(request.ports)?;
         Ok(Attachment {
+            ports: self.publishes(request.ports),
             interfaces: vec![AttachedInterface {
                 network: request.networks[0].name.clone(),
                 name: "eth0".into(),
@@ -135,9 +144,14 @@ impl NetworkRules for Notes {
         self.note("restrict", policy.to_others.rules.len().to_string())
     }
 
-    fn publish(&self, _container: &ContainerId, _namespace: &Path, ports: &[PortMapping]) -> Result<()> {
+    fn publish(
+        &self,
+        _container: &ContainerId,
+        _namespace: &Path,
+        ports: &[PortMapping],
+    ) -> Result<Vec<PortMapping>> {
         self.note("publish", format!("{}:{}", ports[0].host_port, ports[0].container_port))?;
-        self.publishes(ports)
+        Ok(self.publishes(ports))
     }
 }
 
@@ -146,7 +160,8 @@ impl Host for Notes {
         Ok(())
     }
 
-    fn network(&self, _options: &NetworkOptions) -> Result<Box<dyn NetworkRules>> {
+    fn network(&self, options: &NetworkOptions) -> Result<Box<dyn NetworkRules>> {
+        assert_eq!(options.port_pool(), 61_001..=61_002);
         Ok(Box::new(self.clone()))
     }
 }
@@ -155,20 +170,17 @@ struct Door {
     directory: tempfile::TempDir,
     notes: Notes,
     said: RefCell<String>,
-    pool: (u16, u16),
 }
 
 impl Door {
     fn new() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        Self { directory, notes: Notes::default(), said: RefCell::default(), pool: (61_001, 2) }
+        Self { directory, notes: Notes::default(), said: RefCell::default() }
     }
 
     fn call(&self, action: &str, handle: &str, input: &Value) -> (ExitCode, Value) {
         let root = self.directory.path().to_str().expect("text");
-        let (start, size) = self.pool;
-        let (start, size) = (start.to_string(), size.to_string());
-        let pool = ["--port-pool-start", &start, "--port-pool-size", &size, "--external-ip", "127.0.0.1"];
+        let pool = ["--port-pool-start", "61001", "--port-pool-size", "2", "--external-ip", "127.0.0.1"];
         let words = [&["--root", root], &pool[..], &["--action", action, "--handle", handle]].concat();
         let (mut output, mut errors) = (Vec::new(), Vec::new());
         let input = input.to_string();
@@ -213,7 +225,7 @@ fn a_container_goes_up_and_down() {
             "garden.network.mapped-ports": "[{\"HostPort\":61001,\"ContainerPort\":8080}]",
         }})
     );
-    assert_eq!(door.calls(), ["attach some-handle garden 61001:8080", "restrict 1"]);
+    assert_eq!(door.calls(), ["attach some-handle garden 0:8080", "restrict 1"]);
     assert_eq!(door.call("up", "some-handle", &up()).0, 1);
     assert_eq!(*door.said.borrow(), "container `some-handle` is up already");
     assert_eq!(door.call("down", "some-handle", &Value::Null), (0, Value::Null));
@@ -231,9 +243,9 @@ fn rules_and_ports_are_added_to_what_is_there() {
     assert_eq!(door.call("bulk-net-out", "h", &more).0, 0);
     let port = json!({"HostIP": "x", "HostPort": 0, "ContainerIP": "x", "ContainerPort": 0});
     assert_eq!(door.call("net-in", "h", &port), (0, json!({"host_port": 61002, "container_port": 61002})));
-    assert_eq!(door.calls()[2..], ["restrict 2", "restrict 4", "publish 61002:61002"]);
-    assert_eq!(door.call("net-in", "h", &port).0, 1);
-    assert_eq!(*door.said.borrow(), "port pool is exhausted: ports 61001 to 61002 are all taken");
+    assert_eq!(door.calls()[2..], ["restrict 2", "restrict 4", "publish 0:0"]);
+    let asked = json!({"HostPort": 7, "ContainerPort": 8});
+    assert_eq!(door.call("net-in", "h", &asked).1, json!({"host_port": 7, "container_port": 8}));
     for action in ["net-in", "net-out", "bulk-net-out"] {
         assert_eq!(door.call(action, "other", &json!({})).0, 1, "{action}");
         assert_eq!(*door.said.borrow(), "cannot find container [other]");
@@ -248,7 +260,7 @@ fn what_fails_leaves_nothing() {
     assert_eq!(*door.said.borrow(), "no attach today");
     door.refuse(Some("restrict"));
     assert_eq!((door.call("up", "h", &up()).0, door.handles()), (1, 0));
-    assert_eq!(door.calls()[2..], ["attach h garden 61001:8080", "restrict 1", "detach true"]);
+    assert_eq!(door.calls()[2..], ["attach h garden 0:8080", "restrict 1", "detach true"]);
     door.refuse(Some("detach"));
     assert_eq!((door.call("down", "h", &Value::Null).0, door.handles()), (0, 0), "it is not up");
     door.refuse(None);
@@ -256,12 +268,7 @@ fn what_fails_leaves_nothing() {
     door.refuse(Some("publish"));
     let port = json!({"HostPort": 0, "ContainerPort": 1});
     assert_eq!(door.call("net-in", "h", &port).0, 1);
-    door.refuse(None);
-    assert_eq!(
-        door.call("net-in", "h", &port).1,
-        json!({"host_port": 61002, "container_port": 1}),
-        "not lost"
-    );
+    assert_eq!(*door.said.borrow(), "no publish today");
 }
 
 #[test]
@@ -290,23 +297,16 @@ fn bad_input_is_one_sentence() {
 }
 
 #[test]
-fn a_port_that_somebody_takes_first_is_not_chosen_again() {
-    let door = Door { pool: (61_001, 9), ..Door::new() };
-    *door.notes.taken.lock().expect("no test failed before") = HashSet::from([61_001, 61_003]);
-    let (exit, given) = door.call("up", "h", &up());
-    assert_eq!((exit, door.said.borrow().as_str()), (0, ""));
-    let mapped = given["properties"]["garden.network.mapped-ports"].clone();
-    assert_eq!(mapped, "[{\"HostPort\":61002,\"ContainerPort\":8080}]");
-    assert_eq!(door.calls()[..2], ["attach h garden 61001:8080", "attach h garden 61002:8080"]);
-    let port = json!({"HostPort": 0, "ContainerPort": 1});
-    assert_eq!(door.call("net-in", "h", &port).1["host_port"], 61_001 + 3);
-    // One that is asked for is no other's to choose, and an end is found when all are taken.
-    let asked = json!({"HostPort": 61_001, "ContainerPort": 1});
-    assert_eq!(door.call("net-in", "h", &asked).0, 1);
-    assert_eq!(*door.said.borrow(), "61001 is taken");
-    *door.notes.taken.lock().expect("no test failed before") = (61_001..61_010).collect();
-    door.calls();
-    assert_eq!((door.call("net-in", "h", &port).0, door.calls().len()), (1, 4));
-    door.notes.taken.lock().expect("no test failed before").clear();
-    assert_eq!(door.call("net-in", "h", &port).1["host_port"], 61_001, "none is lost");
+fn a_pool_has_its_bounds() {
+    let pool = |start: u16, size: u16| {
+        let words = ["--action", "up", "--handle", "h"].map(String::from);
+        let more = [format!("--port-pool-start={start}"), format!("--port-pool-size={size}")];
+        let words = words.into_iter().chain(more).map(Into::into);
+        Arguments::read(words)
+            .map(|read| read.expect("no help").network.port_pool())
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(pool(61_001, 2), Ok(61_001..=61_002));
+    assert_eq!(pool(65_000, 9_999), Ok(65_000..=65_535));
+    assert!(pool(7, 0).expect_err("a pool of nothing").contains("'0' for '--port-pool-size <NUMBER>'"));
 }

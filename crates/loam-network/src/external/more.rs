@@ -7,18 +7,19 @@
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
 use loam_cni::CniResult;
+use loam_garden_wire::{BulkNetOutInputs, NetInInputs, host_port, only_allowed};
 use loam_model::{ContainerId, EgressPolicy, ErrorKind, Failure, PortMapping, Result};
 use serde_json::{Value, json};
 
 use super::Networker;
-use super::answer::host_port;
+use super::answer::form;
 use super::error::NetworkerError;
 use super::up::caller;
 use crate::attachments::{AttachmentFile, Intent};
 use crate::cache::Key;
 use crate::conflist::NetworkList;
 use crate::failure::of_files;
-use crate::garden::{NET_OUT_RULES, net_out_rules, only_allowed};
+use crate::garden::{NET_OUT_RULES, net_out_rules};
 use crate::network::{CniNetwork, unattached};
 use crate::plan::{PORT_MAPPINGS, port_value};
 
@@ -90,7 +91,7 @@ impl CniNetwork {
         if new.is_empty() {
             return Ok(());
         }
-        let inputs = json!({ "container_ip": address, "netout_rules": new });
+        let inputs = json!(BulkNetOutInputs { container_ip: Some(address), netout_rules: new.to_vec() });
         self.calls
             .call(&networker, caller(intent, container.as_str()), "bulk-net-out", &inputs)
             .map_err(|error| error.on("adding rules on", &intent.network, &networker))?;
@@ -104,12 +105,12 @@ impl CniNetwork {
         held: Held,
         container: &ContainerId,
         ports: &[PortMapping],
-    ) -> Result<()> {
+    ) -> Result<Vec<PortMapping>> {
         let Held { mut file, mut intents, networker, address } = held;
         let intent = &mut intents[0];
         let port = match ports {
-            [] => return Ok(()),
-            [port] => port,
+            [] => return Ok(Vec::new()),
+            [port] => *port,
             _ => {
                 let message = format!(
                     "network `{}` has an external networker, which publishes one port at a time",
@@ -119,30 +120,36 @@ impl CniNetwork {
             }
         };
         // Here the contract has a word for the host's address.
-        let without_address = PortMapping { host_address: None, ..*port };
+        let without_address = PortMapping { host_address: None, ..port };
         Networker::check_ports(&intent.network, &[without_address])?;
         let host = port.host_address.or(networker.external_address).unwrap_or_else(own_address);
-        let inputs = json!({
-            "HostIP": host, "HostPort": port.host_port, "ContainerIP": address, "ContainerPort": port.container_port,
+        let inputs = json!(NetInInputs {
+            host_ip: Some(host),
+            host_port: port.host_port,
+            container_ip: Some(address),
+            container_port: port.container_port,
         });
         let publish = || {
             let answer =
                 self.calls.call(&networker, caller(intent, container.as_str()), "net-in", &inputs)?;
-            match host_port(answer.as_ref())? {
-                given if given == port.host_port => Ok(()),
+            match host_port(answer.as_ref()).map_err(form("net-in"))? {
+                given if given == port.host_port || port.host_port == 0 => Ok(given),
                 given => {
                     let what = format!("host port {given} was not asked for, but {}", port.host_port);
                     Err(NetworkerError::Form { action: "net-in", what })
                 }
             }
         };
-        publish().map_err(|error| error.on("publishing a port on", &intent.network, &networker))?;
+        let given =
+            publish().map_err(|error| error.on("publishing a port on", &intent.network, &networker))?;
+        let port = PortMapping { host_port: given, ..port };
         let published =
             intent.capability_args.entry(PORT_MAPPINGS).or_insert_with(|| Value::Array(Vec::new()));
         if let Value::Array(published) = published {
-            published.push(port_value(port));
+            published.push(port_value(&port));
         }
-        file.replace(&intents).map_err(|error| of_files("writing the attachment failed", error))
+        file.replace(&intents).map_err(|error| of_files("writing the attachment failed", error))?;
+        Ok(vec![port])
     }
 }
 

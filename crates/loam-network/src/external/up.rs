@@ -8,28 +8,23 @@ use loam_cni::CniResult;
 use loam_cni::namespace::Namespace;
 use loam_cni::netlink::RouteSocket;
 use loam_cni::protocol::{Dns, Interface, IpConfig, check_interface_name};
+use loam_garden_wire::property::{CONTAINER_IP, CONTAINER_IPV6, HOST_IP, INTERFACE};
+use loam_garden_wire::{MappedPort, NetIn, UpAnswer, UpInputs};
 use loam_model::{
     AttachedInterface, Attachment, ContainerId, ErrorKind, Failure, NetworkName, PortMapping, Result,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Networker;
-use super::answer::UpAnswer;
+use super::answer;
 use super::call::Caller;
 use super::error::NetworkerError;
 use crate::attachments::Intent;
 use crate::failure::of_files;
-use crate::garden::{HANDLE, METADATA, NET_OUT_RULES, net_ins};
+use crate::garden::{HANDLE, METADATA, NET_OUT_RULES};
 use crate::network::CniNetwork;
 use crate::plan::PORT_MAPPINGS;
 use crate::result::add_name_service;
-
-/// Garden's names of properties that have a meaning (`guardian/gardener`).
-const CONTAINER_IP: &str = "garden.network.container-ip";
-const CONTAINER_IPV6: &str = "garden.network.container-ipv6";
-const HOST_IP: &str = "garden.network.host-ip";
-const INTERFACE: &str = "garden.network.interface";
-pub(super) const MAPPED_PORTS: &str = "garden.network.mapped-ports";
 
 /// What `garden.network.host-ip` is where there is no such address any more.
 const NO_HOST: IpAddr = IpAddr::V4(Ipv4Addr::BROADCAST);
@@ -50,26 +45,20 @@ fn pid(namespace: &Path) -> std::result::Result<u32, NetworkerError> {
 /// What `up` gets.
 fn inputs(intent: &Intent, pid: u32) -> Value {
     let args = &intent.capability_args;
-    let properties = args.get(METADATA).cloned().unwrap_or_else(|| Value::Object(Map::new()));
-    let mut inputs = json!({ "Pid": pid, "Properties": properties });
-    if let Some(rules) = args.get(NET_OUT_RULES) {
-        inputs["netout_rules"] = rules.clone();
-    }
-    let ports = net_ins(args.get(PORT_MAPPINGS));
-    if !ports.is_empty() {
-        inputs["netin"] = ports.into();
-    }
-    inputs
+    let rules: Vec<Value> = args.get(NET_OUT_RULES).and_then(Value::as_array).cloned().unwrap_or_default();
+    let properties = args.get(METADATA).and_then(Value::as_object).cloned().unwrap_or_default();
+    let netin = NetIn::of_mappings(args.get(PORT_MAPPINGS));
+    json!(UpInputs { pid, properties, netout_rules: rules, netin })
 }
 
 /// The ports with the host ports that they got. One that was asked for by number has it, whether that is said or not.
 fn published(
     asked: &[PortMapping],
-    answer: &UpAnswer,
+    said: &UpAnswer,
 ) -> std::result::Result<Vec<PortMapping>, NetworkerError> {
-    let mut mapped = answer.mapped_ports()?;
+    let mut mapped = said.mapped_ports().map_err(answer::form("up"))?;
     let one = |port: &PortMapping| {
-        let is_it = |found: &super::answer::MappedPort| {
+        let is_it = |found: &MappedPort| {
             found.container_port == port.container_port
                 && found.host_port > 0
                 && (port.host_port == 0 || found.host_port == port.host_port)
@@ -98,11 +87,12 @@ impl CniNetwork {
         let up = || {
             let inputs = inputs(intent, pid(namespace)?);
             let answer = self.calls.call(networker, caller(intent, container.as_str()), "up", &inputs)?;
-            let answer = UpAnswer::read(answer.as_ref())?;
-            let ports = published(&attachment.ports, &answer)?;
-            let addresses = [answer.address(CONTAINER_IP)?, answer.address(CONTAINER_IPV6)?];
-            let gateway = answer.address(HOST_IP)?.filter(|address| *address != NO_HOST);
-            Ok((answer, ports, addresses, gateway))
+            let said = answer::up(answer.as_ref())?;
+            let ports = published(&attachment.ports, &said)?;
+            let address = |key: &str| said.address(key).map_err(answer::form("up"));
+            let addresses = [address(CONTAINER_IP)?, address(CONTAINER_IPV6)?];
+            let gateway = address(HOST_IP)?.filter(|address| *address != NO_HOST);
+            Ok((said, ports, addresses, gateway))
         };
         let (answer, ports, addresses, gateway) =
             up().map_err(|error: NetworkerError| error.on("attaching to", &intent.network, networker))?;
@@ -255,7 +245,7 @@ mod tests {
             protocol: Protocol::Tcp,
         };
         let answer = |text: &str| UpAnswer {
-            properties: [(MAPPED_PORTS.to_owned(), text.to_owned())].into(),
+            properties: [(loam_garden_wire::property::MAPPED_PORTS.to_owned(), text.to_owned())].into(),
             ..UpAnswer::default()
         };
         let two = answer(r#"[{"HostPort":61001,"ContainerPort":80},{"HostPort":61002,"ContainerPort":80}]"#);

@@ -93,6 +93,11 @@ impl Engine {
         std::fs::read_to_string(self.directory.path().join(file)).unwrap_or_default()
     }
 
+    /// The names in a directory of its own.
+    pub(crate) fn files(&self, directory: &str) -> Vec<String> {
+        names(&self.directory.path().join(directory))
+    }
+
     pub(crate) fn detach(&self, id: &ContainerId, sandbox: Option<&Sandbox>) {
         let namespace = sandbox.map(Sandbox::path);
         self.network.detach(&DetachRequest { container: id, namespace }).expect("detachable");
@@ -102,17 +107,26 @@ impl Engine {
     pub(crate) fn assert_nothing_left(&self, when: &str) {
         assert_eq!(self.network.attached().expect("readable"), [], "{when}");
         let root = self.directory.path();
-        for directory in ["root/network/attachments", "root/network/results", "run/cni/ports"] {
+        for directory in [
+            "root/network/attachments",
+            "root/network/results",
+            "run/cni/ports",
+            "run/cni/admissions",
+            "run/cni/egress",
+        ] {
             assert_eq!(names(&root.join(directory)), Vec::<String>::new(), "{when}: {directory}");
         }
-        let addresses = names(&root.join("root/network/addresses/loam"));
-        let addresses: Vec<_> = addresses.iter().filter(|name| name.parse::<IpAddr>().is_ok()).collect();
-        assert!(addresses.is_empty(), "{when}: {addresses:?}");
-        assert_eq!(names(&root.join("root/network/addresses/loam/.owners")), Vec::<String>::new(), "{when}");
+        for network in names(&root.join("root/network/addresses")) {
+            let directory = root.join("root/network/addresses").join(network);
+            let addresses = names(&directory);
+            let addresses: Vec<_> = addresses.iter().filter(|name| name.parse::<IpAddr>().is_ok()).collect();
+            assert!(addresses.is_empty(), "{when}: {addresses:?}");
+            assert_eq!(names(&directory.join(".owners")), Vec::<String>::new(), "{when}");
+        }
         let rules = succeed(&["nft", "list", "ruleset"]);
         assert!(!rules.contains("comment"), "{when}: {rules}");
         eventually(&format!("{when}: no veth is left"), || {
-            !succeed(&["ip", "-o", "link"]).contains("master loam0")
+            !succeed(&["ip", "-o", "link"]).contains("master loam")
         });
     }
 }

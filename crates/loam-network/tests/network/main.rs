@@ -3,6 +3,7 @@
 mod bench;
 mod claims;
 mod cloud_foundry;
+mod conformance;
 mod connect;
 mod lists;
 mod making;

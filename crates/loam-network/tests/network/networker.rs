@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::bench::{Engine, id};
 
 /// Finds out what a networker is asked, and notes it.
-const ASKED: &str = r#"for word; do case $last in --action) action=$word;; --handle) handle=$word;; esac; last=$word; done
+pub(crate) const ASKED: &str = r#"for word; do case $last in --action) action=$word;; --handle) handle=$word;; esac; last=$word; done
 cat > $HERE/stdin-$action; echo "$*" > $HERE/args-$action"#;
 
 /// Attaches by a veth pair, with an address of a made up network.
@@ -33,7 +33,7 @@ fn networker(engine: &Engine, script: &str) {
     engine.plugin("theirs", &format!("{ASKED}\n{script}"));
 }
 
-fn configure(engine: &Engine, program: &str) {
+pub(crate) fn configure(engine: &Engine, program: &str) {
     let program = engine.directory.path().join("plugins").join(program);
     let list = json!({"cniVersion": "1.1.0", "name": "cf", "plugins": [{"type": "external-networker",
         "program": program, "arguments": ["--config", "/c d"], "externalAddress": "192.0.2.1"}]});

@@ -2,6 +2,7 @@
 
 mod at_once;
 mod killed;
+mod roots;
 
 use loam_model::{
     Attachment, DetachRequest, EgressPolicy, ErrorKind, Failure, Network, NetworkChoice, NetworkName,

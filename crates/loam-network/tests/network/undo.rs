@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use loam_model::{AttachExtras, AttachRequest, ErrorKind, Network, Protocol};
 use loam_network::CniNetwork;
-use loam_testkit::lab::{Sandbox, ask_tcp, eventually, inside};
+use loam_testkit::lab::{Sandbox, ask_tcp, eventually, inside, succeed};
 
 use crate::bench::{Engine, addresses, at, id, port};
 
@@ -39,20 +39,21 @@ fn a_namespace_that_is_gone_is_detached_at_once_and_leaves_nothing() {
     });
 }
 
-/// Tells a process of the test which attachment to make: a directory and a namespace.
+/// Tells a process of the test which attachment to make: a directory, a namespace and a network.
 const ATTACHER: &str = "LOAM_TEST_ATTACHER";
 /// By how much later each process is killed than the one before.
 const STEP: Duration = Duration::from_micros(150);
 
 /// The process that is killed: attaches and waits.
 fn attach_and_wait(arguments: &str) {
-    let (directory, namespace) = arguments.split_once(' ').expect("two words");
+    let [directory, namespace, name] =
+        arguments.split(' ').collect::<Vec<_>>().try_into().expect("three words");
     let network = CniNetwork::new(Engine::config(Path::new(directory)));
     let request = AttachRequest {
         container: &id(1),
         name: "test",
         namespace: namespace.into(),
-        networks: &["loam".parse().expect("valid")],
+        networks: &[name.parse().expect("valid")],
         ports: &[port(8080, 80, Protocol::Tcp)],
         extras: AttachExtras::default(),
     };
@@ -63,8 +64,13 @@ fn attach_and_wait(arguments: &str) {
 }
 
 /// Begins an attachment and kills the process that makes it after this time; says whether it was whole by then.
-fn kill_attachment_after(engine: &Engine, sandbox: &Sandbox, test: &str, time: Duration) -> bool {
-    let argument = format!("{} {}", engine.directory.path().display(), sandbox.path().display());
+fn kill_attachment_after(
+    engine: &Engine,
+    sandbox: &Sandbox,
+    (test, name): (&str, &str),
+    time: Duration,
+) -> bool {
+    let argument = format!("{} {} {name}", engine.directory.path().display(), sandbox.path().display());
     let mut child = std::process::Command::new(std::env::current_exe().expect("a path"))
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(ATTACHER, argument)
@@ -81,7 +87,7 @@ fn kill_attachment_after(engine: &Engine, sandbox: &Sandbox, test: &str, time: D
     }
     child.kill().expect("it lives");
     child.wait().expect("it was ours");
-    network.join("results").join(format!("loam-{}-eth0", id(1))).exists()
+    network.join("results").join(format!("{name}-{}-eth0", id(1))).exists()
 }
 
 #[test]
@@ -91,29 +97,55 @@ fn an_attachment_killed_at_any_point_is_undone() {
         attach_and_wait(&arguments.into_string().expect("text"));
         return;
     }
+    inside(name, || kill_at_any_point(&Engine::new(), (name, "loam")));
+}
+
+/// Kills attachments later and later, until some were whole. After each, undoing leaves nothing.
+fn kill_at_any_point(engine: &Engine, (test, name): (&str, &str)) {
+    // Begin with the network made, so that the kills fall into the attachment itself.
+    let warm = Sandbox::new();
+    engine.attach_to(&[name], &id(9), &warm, &[]).expect("attachable");
+    engine.detach(&id(9), Some(&warm));
+    let (mut finished, mut half) = (0, 0);
+    for step in 0..400u32 {
+        let sandbox = Sandbox::new();
+        match kill_attachment_after(engine, &sandbox, (test, name), STEP * step) {
+            true => finished += 1,
+            false => half += 1,
+        }
+        assert_eq!(engine.network.attached().expect("readable"), [id(1)]);
+        engine.detach(&id(1), (step % 2 == 0).then_some(&sandbox));
+        // What detaching does not know of, such as a link without a record, is collected.
+        engine.network.collect(None).expect("collected");
+        sandbox.end();
+        engine.assert_nothing_left(&format!("killed after {:?}", STEP * step));
+        let limits = || succeed(&["ip", "-o", "link", "show", "type", "ifb"]);
+        eventually("no link of bandwidth is left", || limits().is_empty());
+        if finished == 3 {
+            break;
+        }
+    }
+    println!("{half} killed half way, {finished} when attached");
+    assert!(half > 3 && finished == 3, "{half} {finished}");
+}
+
+#[test]
+fn a_whole_chain_that_is_killed_at_any_point_is_undone() {
+    let name = "undo::a_whole_chain_that_is_killed_at_any_point_is_undone";
+    if let Some(arguments) = std::env::var_os(ATTACHER) {
+        attach_and_wait(&arguments.into_string().expect("text"));
+        return;
+    }
     inside(name, || {
         let engine = Engine::new();
-        // Begin with the default network made, so that the kills fall into the attachment itself.
-        let warm = Sandbox::new();
-        engine.attach(&id(9), &warm, &[]).expect("attachable");
-        engine.detach(&id(9), Some(&warm));
-        let (mut finished, mut half) = (0, 0);
-        for step in 0..400u32 {
-            let sandbox = Sandbox::new();
-            match kill_attachment_after(&engine, &sandbox, name, STEP * step) {
-                true => finished += 1,
-                false => half += 1,
-            }
-            assert_eq!(engine.network.attached().expect("readable"), [id(1)]);
-            engine.detach(&id(1), (step % 2 == 0).then_some(&sandbox));
-            sandbox.end();
-            engine.assert_nothing_left(&format!("killed after {:?}", STEP * step));
-            if finished == 3 {
-                break;
-            }
-        }
-        println!("{half} killed half way, {finished} when attached");
-        assert!(half > 3 && finished == 3, "{half} {finished}");
+        let list = r#"{"cniVersion":"1.1.0","name":"whole","plugins":[
+            {"type":"bridge","bridge":"loam7","isGateway":true,"ipMasq":true,
+             "ipam":{"type":"host-local","ranges":[[{"subnet":"10.97.0.0/24"}]]}},
+            {"type":"portmap","capabilities":{"portMappings":true}},
+            {"type":"bandwidth","ingressRate":8000000,"ingressBurst":8000000,"egressRate":8000000,"egressBurst":8000000},
+            {"type":"firewall","ingressPolicy":"same-bridge"}]}"#;
+        engine.configure("whole.conflist", list);
+        kill_at_any_point(&engine, (name, "whole"));
     });
 }
 

@@ -1,4 +1,4 @@
-//! Networks in memory: every name but `missing` exists.
+//! Networks in memory: every name but `missing` exists, until it is removed.
 
 use std::fs::File;
 
@@ -16,13 +16,14 @@ const FIRST_FREE_PORT: u16 = 40_000;
 impl Network for World {
     fn attach(&self, request: &AttachRequest<'_>) -> Result<Attachment> {
         self.call(Step::Attach, |state| {
+            request.networks.iter().try_for_each(|choice| state.known(&choice.name))?;
             let ports = take_ports(state, request.ports)?;
             let networks: Vec<NetworkName> =
                 request.networks.iter().map(|choice| choice.name.clone()).collect();
-            let attached = Attached { ports: ports.clone(), networks: networks.clone() };
+            let number = state.free_number();
+            let attached = Attached { number, ports: ports.clone(), networks: networks.clone() };
             let before = state.attachments.insert(request.container.clone(), attached);
             assert!(before.is_none(), "`{}` is attached twice", request.container);
-            let number = state.attachments.len() + 1;
             let interfaces = networks.into_iter().enumerate();
             Ok(Attachment {
                 interfaces: interfaces.map(|(index, network)| interface(index, network, number)).collect(),
@@ -42,15 +43,17 @@ impl Network for World {
 
     fn connect(&self, request: &ConnectRequest<'_>) -> Result<Attachment> {
         self.call(Step::ConnectNetwork, |state| {
-            let number = state.attachments.len() + 1;
-            let attached = state.attachments.entry(request.container.clone()).or_default();
+            state.known(&request.network.name)?;
+            let number = state.free_number();
+            let attached = state.attachments.entry(request.container.clone());
+            let attached = attached.or_insert_with(|| Attached { number, ..Attached::default() });
             let name = &request.network.name;
             if attached.networks.contains(name) {
                 let message = format!("container `{}` is on network `{name}` already", request.name);
                 return Err(Failure::new(ErrorKind::AlreadyExists, message));
             }
             attached.networks.push(name.clone());
-            let made = interface(attached.networks.len() - 1, name.clone(), number);
+            let made = interface(attached.networks.len() - 1, name.clone(), attached.number);
             Ok(Attachment { interfaces: vec![made], ..Attachment::default() })
         })
     }
@@ -67,11 +70,8 @@ impl Network for World {
         })
     }
 
-    fn check(&self, request: &DetachRequest<'_>) -> Result<()> {
-        self.call(Step::CheckNetwork, |state| match state.attachments.contains_key(request.container) {
-            true => Ok(()),
-            false => Err(Failure::new(ErrorKind::NotFound, "there is no attachment")),
-        })
+    fn check(&self, _request: &DetachRequest<'_>) -> Result<()> {
+        self.call(Step::CheckNetwork, |_| Ok(()))
     }
 
     fn attached(&self) -> Result<Vec<ContainerId>> {
@@ -79,7 +79,7 @@ impl Network for World {
     }
 
     fn exists(&self, name: &NetworkName) -> Result<bool> {
-        self.call(Step::NetworkExists, |_| Ok(name.as_str() != "missing"))
+        self.call(Step::NetworkExists, |state| Ok(state.known(name).is_ok()))
     }
 
     fn networks(&self) -> Result<NetworkListing> {
@@ -89,10 +89,7 @@ impl Network for World {
     }
 
     fn network(&self, name: &NetworkName) -> Result<NetworkDescription> {
-        match name.as_str() {
-            "missing" => Err(Failure::new(ErrorKind::NotFound, "network `missing` does not exist")),
-            _ => Ok(description(name.clone())),
-        }
+        self.lock().known(name).map(|()| description(name.clone()))
     }
 
     fn attachments(&self, name: &NetworkName) -> Result<Vec<KnownAttachment>> {
@@ -103,30 +100,40 @@ impl Network for World {
         Ok(known.collect())
     }
 
-    fn status(&self, _name: &NetworkName) -> Result<()> {
-        Ok(())
+    fn status(&self, name: &NetworkName) -> Result<()> {
+        self.lock().known(name)
     }
 
     fn create_network(&self, source: &NetworkSource) -> Result<NetworkDescription> {
         let NetworkSource::Spec(name, _) = source else {
             return Err(Failure::new(ErrorKind::Unsupported, "a simulated network has no configuration"));
         };
-        match self.lock().networks.insert(name.clone()) {
+        let mut state = self.lock();
+        state.removed.remove(name);
+        match state.networks.insert(name.clone()) {
             true => Ok(description(name.clone())),
             false => Err(Failure::new(ErrorKind::AlreadyExists, format!("network `{name}` exists already"))),
         }
     }
 
     fn remove_network(&self, name: &NetworkName) -> Result<()> {
+        if name.is_default() {
+            return Err(Failure::new(ErrorKind::Conflict, "the default network stays"));
+        }
+        self.lock().known(name)?;
         if !self.attachments(name)?.is_empty() {
             return Err(Failure::new(ErrorKind::Conflict, format!("network `{name}` is in use")));
         }
-        self.lock().networks.remove(name);
+        let mut state = self.lock();
+        state.networks.remove(name);
+        state.removed.insert(name.clone());
         Ok(())
     }
 
-    fn collect(&self, _name: Option<&NetworkName>) -> Result<Collected> {
-        self.call(Step::CollectNetworks, |_| Ok(Collected::default()))
+    fn collect(&self, name: Option<&NetworkName>) -> Result<Collected> {
+        self.call(Step::CollectNetworks, |state| {
+            name.map_or(Ok(()), |name| state.known(name)).map(|()| Collected::default())
+        })
     }
 
     fn reload(&self) -> Result<()> {
@@ -136,6 +143,22 @@ impl Network for World {
     fn watch(&self, restored: &mut dyn FnMut()) -> Result<()> {
         restored();
         Err(Failure::new(ErrorKind::Internal, "nothing more happens to a simulated network"))
+    }
+}
+
+impl State {
+    /// Fails when there is no such network.
+    fn known(&self, name: &NetworkName) -> Result<()> {
+        match name.as_str() == "missing" || self.removed.contains(name) {
+            true => Err(Failure::new(ErrorKind::NotFound, format!("network `{name}` does not exist"))),
+            false => Ok(()),
+        }
+    }
+
+    /// The first number that no container has in its addresses.
+    fn free_number(&self) -> u8 {
+        let is_taken = |number: &u8| self.attachments.values().any(|attached| attached.number == *number);
+        (2..=u8::MAX).find(|number| !is_taken(number)).expect("few containers at a time")
     }
 }
 
@@ -156,7 +179,7 @@ fn take_ports(state: &State, wanted: &[PortMapping]) -> Result<Vec<PortMapping>>
     Ok(ports)
 }
 
-fn interface(index: usize, network: NetworkName, number: usize) -> AttachedInterface {
+fn interface(index: usize, network: NetworkName, number: u8) -> AttachedInterface {
     AttachedInterface {
         network,
         name: format!("eth{index}"),
@@ -179,5 +202,54 @@ fn description(name: NetworkName) -> NetworkDescription {
         labels: Default::default(),
         file: None,
         configuration: Default::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use loam_model::NetworkRules;
+    use loam_model::conformance::network::{Container, Ground, run};
+
+    use super::*;
+
+    struct Simulated(Arc<World>);
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl Container for Nobody {
+        fn namespace(&self) -> PathBuf {
+            "/proc/1/ns/net".into()
+        }
+    }
+
+    impl Ground for Simulated {
+        fn network(&self) -> &dyn Network {
+            &*self.0
+        }
+
+        fn rules(&self) -> Option<&dyn NetworkRules> {
+            None
+        }
+
+        fn names(&self) -> [NetworkName; 2] {
+            [NetworkName::default_network(), "other".parse().expect("a name")]
+        }
+
+        fn container(&self) -> Box<dyn Container> {
+            Box::new(Nobody)
+        }
+
+        fn assert_nothing_left(&self, when: &str) {
+            assert_eq!(self.0.left(), super::super::Left::default(), "{when}");
+        }
+    }
+
+    #[test]
+    fn the_simulated_network_passes_the_suite_of_the_seam() {
+        run(&Simulated(World::with_images(&[])));
     }
 }

@@ -21,6 +21,7 @@ impl Host for GardenNetworkHost {
         super::require_root()?;
         let config = NetworkConfig {
             owner: Some(OWNER),
+            port_pool: Some(options.port_pool()),
             plugin_program: Some(super::helper(&super::own_program()?, super::PLUGINS)),
             ..NetworkConfig::below(&options.root, &options.run)
         };

@@ -53,6 +53,9 @@ pub struct AdmissionRecord {
     /// What lets addresses through that are not in the table.
     #[serde(default)]
     pub elsewhere: Option<Elsewhere>,
+    /// What earlier ADDs have set with other backends, until it is taken back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outdated: Vec<Elsewhere>,
 }
 
 /// What lets an attachment's addresses through in the table's stead.

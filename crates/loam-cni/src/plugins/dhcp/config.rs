@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use loam_dhcp::option;
 use serde::Deserialize;
 
-use super::message::option;
 use crate::protocol::{CniError, Context};
 
 /// The longest client identifier after its type (RFC 2132, section 9.14).

@@ -228,6 +228,25 @@ impl Store {
                 remove(&self.owners_path((container, interface)))?;
             }
         }
+        self.retain_notes(keep)
+    }
+
+    /// Removes the notes of those whom the function does not keep: whoever gave addresses back may have been killed before it
+    /// removed the note.
+    fn retain_notes(&mut self, keep: impl Fn(&str, &str) -> bool) -> Result<(), StoreError> {
+        let directory = self.directory.join(".owners");
+        let failed = |cause| StoreError::Read(directory.clone(), cause);
+        let entries = match fs::read_dir(&directory) {
+            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries {
+            let path = entry.map_err(failed)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.split_once(':').is_some_and(|(container, interface)| !keep(container, interface)) {
+                remove(&path)?;
+            }
+        }
         Ok(())
     }
 

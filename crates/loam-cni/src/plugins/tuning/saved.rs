@@ -18,7 +18,6 @@ use super::config::Config;
 use crate::interface::parse_hardware_address;
 use crate::netlink::{Link, Setting};
 use crate::protocol::{CniError, Context};
-use crate::state_file;
 
 /// Where the files are when the configuration does not say.
 const DIRECTORY: &str = "/run/cni/tuning";
@@ -101,18 +100,18 @@ pub(super) fn keep(path: &Path, saved: Saved) -> Result<(), CniError> {
     if let Some(directory) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
     }
-    state_file::replace_json(path, &saved).map_err(failed)
+    loam_state_file::replace_json(path, &saved).map_err(failed)
 }
 
 /// Reads what a link was; `None` when nothing was kept, or nothing that can be understood.
 pub(super) fn load(path: &Path) -> Result<Option<Saved>, CniError> {
-    state_file::read_json(path)
+    loam_state_file::read_json(path)
         .map_err(|cause| CniError::io(format!("reading `{}` failed", path.display()), &cause))
 }
 
 /// Forgets what a link was.
 pub(super) fn forget(path: &Path) -> Result<(), CniError> {
-    state_file::remove(path)
+    loam_state_file::remove(path)
         .map_err(|cause| CniError::io(format!("removing `{}` failed", path.display()), &cause))
 }
 
@@ -123,7 +122,9 @@ pub(super) fn sweep(context: &Context<'_>) -> Result<(), CniError> {
         valid.owners().map(|known| file_name(known.container, known.interface)).collect();
     let directory = directory(context)?;
     let failed = |cause: io::Error| CniError::io(format!("reading `{}` failed", directory.display()), &cause);
-    for name in state_file::names(&directory).map_err(failed)?.iter().filter(|name| !valid.contains(name)) {
+    for name in
+        loam_state_file::names(&directory).map_err(failed)?.iter().filter(|name| !valid.contains(name))
+    {
         let path = directory.join(name);
         let saved = load(&path).ok().flatten();
         if saved.is_some_and(|saved| saved.network == context.config.name) {
