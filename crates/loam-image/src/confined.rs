@@ -52,7 +52,7 @@ use pulse::{Heard, PATIENCE, Pulse, Watch};
 pub enum Unpacker {
     /// This program, `loam-unpack`, confined.
     Confined(PathBuf),
-    /// The thread that pulls, with all its rights: for tests, which have no programs.
+    /// This process, with the rights that it has: for copies by those who may not confine a process, and for tests.
     InProcess,
 }
 

@@ -130,6 +130,8 @@ impl LayerStore {
     /// The same, and no more than so many bytes.
     pub(crate) fn budget_within(&self, limit: Option<u64>) -> Result<Budget> {
         make_directory(&self.places.staging())?;
+        // Whoever asks is about to write.
+        self.disk.watch()?;
         let what = format!("the free space of `{}` can't be told", self.places.root.display());
         let root = open_directory(&self.places.root).map_err(|error| failed(what.clone(), error))?;
         let look = move || Space::look(&root).map_err(|error| failed(what.clone(), error));

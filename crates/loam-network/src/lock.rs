@@ -4,7 +4,9 @@
 //! of the network changes meanwhile. It dies with its process. The file stays: it says nothing.
 //!
 //! A container's attachment file is always locked before a network, and whoever has a network alone locks no attachment
-//! file. So nobody waits for somebody who waits for him.
+//! file. So nobody waits for somebody who waits for him. `@host-ports` and `@container-subnets`, which no network can be called, are
+//! held while ports and subnets are chosen, until the choice is in the attachment's file. The order is: attachment file,
+//! `@host-ports`, networks by name, `@container-subnets`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -51,7 +53,11 @@ impl NetworkLocks {
     }
 
     fn take(&self, network: &str, operation: FlockOperation) -> Result<NetworkLock> {
-        let failed = |cause: io::Error| of_files(&format!("locking network `{network}` failed"), cause);
+        let what = match network.strip_prefix('@') {
+            Some(choice) => format!("the choice of {}", choice.replace('-', " ")),
+            None => format!("network `{network}`"),
+        };
+        let failed = |cause: io::Error| of_files(&format!("locking {what} failed"), cause);
         let file = self.open(network).map_err(failed)?;
         let deadline = Instant::now() + self.patience;
         loop {
@@ -60,7 +66,7 @@ impl NetworkLocks {
                 Err(Errno::INTR) => {}
                 Err(Errno::WOULDBLOCK) if Instant::now() < deadline => thread::sleep(PAUSE),
                 Err(Errno::WOULDBLOCK) => {
-                    let message = format!("network `{network}` is being worked on by another command");
+                    let message = format!("{what} is being worked on by another command");
                     return Err(Failure::new(ErrorKind::Unavailable, message).hint("try again later"));
                 }
                 Err(errno) => return Err(failed(errno.into())),

@@ -202,7 +202,7 @@ mod tests {
           kill            Send a signal to containers
           pause           Stop all processes of containers where they stand
           unpause         Let paused containers go on
-          update          Change the disk limit of containers, while they run
+          update          Change the disk limit of containers, running or not
           wait            Wait until containers have ended, and print their exit codes
           rm              Remove containers
           inspect         Print everything that is known of containers or images, as JSON

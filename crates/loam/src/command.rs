@@ -115,7 +115,7 @@ pub(crate) enum Command {
     Pause(OnDemand<pause::Pause>),
     /// Let paused containers go on
     Unpause(OnDemand<unpause::Unpause>),
-    /// Change the disk limit of containers, while they run
+    /// Change the disk limit of containers, running or not
     Update(OnDemand<update::Update>),
     /// Wait until containers have ended, and print their exit codes
     Wait(OnDemand<wait::Wait>),

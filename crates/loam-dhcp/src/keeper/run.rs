@@ -252,7 +252,8 @@ impl<'a> Keeper<'a> {
         }
         let clients = self.leases.values().filter_map(|lease| lease.client.wakes());
         let callers = self.connections.values().filter_map(Connection::deadline);
-        let look = (!self.leases.is_empty()).then_some(self.next_look);
+        let is_blind = self.listener.names().is_none();
+        let look = (is_blind || !self.leases.is_empty()).then_some(self.next_look);
         let hears = is_deaf.then_some(self.deaf_until);
         let next = clients.chain(callers).chain(look).chain(hears).chain(limit).min();
         let left = next.map(|moment| moment.saturating_sub(now()));

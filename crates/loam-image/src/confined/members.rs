@@ -6,9 +6,10 @@
 //! of bounded size) are read by the process that pulls, as those of registries are.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::Seek;
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use loam_model::{ErrorKind, Failure, Result};
@@ -34,8 +35,15 @@ pub(crate) fn find_members(
     what: &str,
 ) -> Result<HashMap<String, (u64, u64)>> {
     let no_root = |error| failed(format!("no directory can be made in `{}`", spool.display()), error);
-    let root = tempfile::tempdir_in(spool).map_err(no_root)?;
-    let directory = open_directory(root.path()).map_err(no_root)?;
+    // Whatever the helper makes of its root, nobody gets there from outside; and nobody sweeps it away while it is held.
+    let shut = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir_in(spool);
+    let shut = shut.map_err(no_root)?;
+    let held = open_directory(shut.path()).map_err(no_root)?;
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive)
+        .map_err(|error| no_root(error.into()))?;
+    let root = shut.path().join("root");
+    std::fs::create_dir(&root).map_err(no_root)?;
+    let directory = open_directory(&root).map_err(no_root)?;
     let most = free(plain, what)?;
     let job = Job::new(compression, what, Work::Archive { most });
     let mut helper = Helper::start(program, &job, &[archive.as_fd(), directory.as_fd(), plain.as_fd()])?;

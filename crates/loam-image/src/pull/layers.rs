@@ -103,7 +103,6 @@ impl LayerStore {
             return Ok(());
         }
         missing.sort_by(|a, b| a.diff_id.cmp(&b.diff_id));
-        self.disk.watch()?;
         let processors = processors();
         let wanted = (processors + 1).clamp(2, 4).min(missing.len());
         let shared = Shared {

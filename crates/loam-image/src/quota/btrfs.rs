@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use loam_model::Result;
+use loam_model::{ErrorKind, Failure, Result};
 use loam_sys::btrfs;
 
 use super::{CountedSnapshot, DiskQuota, above, open_named};
@@ -92,6 +92,15 @@ impl DiskQuota for BtrfsQuota {
     }
 
     fn change(&self, place: &CountedSnapshot) -> Result<()> {
+        if !is_enabled(open_named(&place.path)?.as_fd()) {
+            let message = format!(
+                "the quotas of the file system of `{}` are off or inconsistent",
+                place.path.display()
+            );
+            return Err(
+                Failure::new(ErrorKind::Unsupported, message).hint("`btrfs quota rescan` counts anew")
+            );
+        }
         self.seal(place, true)
     }
 

@@ -66,6 +66,13 @@ impl DiskQuota for ProjectQuota {
 
     fn change(&self, place: &CountedSnapshot) -> Result<()> {
         let directory = open_named(&place.path)?;
+        if !project_quota::enforces_projects(directory.as_fd()) {
+            let message = format!(
+                "the file system of `{}` counts by project and enforces no limits",
+                place.path.display()
+            );
+            return Err(Failure::new(ErrorKind::Unsupported, message).hint("mount it with `prjquota`"));
+        }
         project_quota::limit_project(directory.as_fd(), project(place)?, place.limit.unwrap_or(0))
             .map_err(|error| failed(format!("`{}` can't be limited", place.path.display()), error))
     }

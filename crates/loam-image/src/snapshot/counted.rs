@@ -52,7 +52,7 @@ impl Counted {
 
 impl LayerStore {
     /// What counts a new snapshot here: whatever can enforce its limit, or, without a limit, what the file system offers
-    /// for nothing. A container that could get around project ids gets a file of its own, or is not counted.
+    /// for nothing. A container that could get around project ids gets a file of its own when it is limited.
     pub(super) fn mechanism_for(&self, request: &SnapshotRequest<'_>) -> Result<Option<QuotaMechanism>> {
         let root = &self.places.root;
         let directory = open_directory(root)

@@ -132,11 +132,14 @@ impl Container {
 
     /// Kills all and removes all.
     pub(super) fn delete(&mut self) -> Result<()> {
+        let mut failures = Vec::new();
+        let lives = !self.has_ended();
+        if lives {
+            loam_sys::send_signal(self.pidfd.as_fd(), KILL).ok();
+        }
         // A process that waits for the start goes away by itself with this.
         self.channel = None;
-        let mut failures = Vec::new();
-        if !self.has_ended() {
-            loam_sys::send_signal(self.pidfd.as_fd(), KILL).ok();
+        if lives {
             failures.extend(self.thaw().err());
             if !self.wait_for_end(PATIENCE) {
                 let message = "the container's main process does not die";

@@ -7,7 +7,11 @@ use super::super::{Firewall, FirewallError, TABLE};
 use super::EgressRecord;
 use super::chain;
 use super::ruleset::{OWN, RULED, SENDERS4, SENDERS6};
+use crate::netlink::{RouteSocket, text};
 use crate::nftables::{Batch, Element, NftablesError};
+
+/// Bytes of a link's name in a key (`IFNAMSIZ`).
+const LINK_NAME: usize = 16;
 
 impl Firewall {
     /// Removes what a record had and the one after it has not.
@@ -90,7 +94,8 @@ impl Firewall {
         }
     }
 
-    /// Removes the guards of containers' own links that belong to no container with rules.
+    /// Removes the guards of containers' own links that belong to no container with rules and whose link is gone. What
+    /// guards a link that is there may be another run directory's.
     pub(in super::super) fn sweep_own_links(&mut self) -> Result<(), FirewallError> {
         let mut found = Vec::new();
         for set in [OWN, SENDERS4, SENDERS6] {
@@ -107,6 +112,7 @@ impl Firewall {
         }
         let wanted = self.own_guards()?;
         found.retain(|(set, element)| !wanted.contains(&(*set, element.key.clone())));
+        let mut found = without_links(found)?;
         for (set, stray) in &found {
             let mut batch = Batch::new(TABLE);
             batch.delete_elements(set, std::slice::from_ref(stray));
@@ -129,4 +135,20 @@ impl Firewall {
         }
         Ok(guards)
     }
+}
+
+/// Those elements whose link, which their key begins with, is not there.
+fn without_links(
+    elements: Vec<(&'static str, Element)>,
+) -> Result<Vec<(&'static str, Element)>, FirewallError> {
+    let failed = |error| FirewallError::Read(NftablesError::Netlink(error));
+    let mut socket = RouteSocket::open().map_err(failed)?;
+    let mut gone = Vec::new();
+    for (set, element) in elements {
+        let name = text(element.key.get(..LINK_NAME).unwrap_or_default());
+        if socket.link(&name).map_err(failed)?.is_none() {
+            gone.push((set, element));
+        }
+    }
+    Ok(gone)
 }
