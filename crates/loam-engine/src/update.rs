@@ -10,8 +10,8 @@ impl Engine {
     /// Changes how much a container may write to its root file system, or limits it for the first time, whether it runs or
     /// not. It is refused where that can't be done to what is there.
     ///
-    /// The image store has the limit first, which may say no; a death between the two leaves a spec that another call, or the
-    /// eye, finds different from what `inspect` says is enforced.
+    /// The image store is asked first, as it may refuse. A death between the two leaves an old limit in the spec; `inspect`
+    /// shows the one that is enforced, and the same call again mends the spec.
     pub fn change_disk_limit(&self, name: &str, bytes: u64) -> Result<()> {
         validate::check_disk(&Limits { disk: Some(bytes), ..Limits::default() })?;
         let (_lock, mut record) = self.lock_settled(name)?;

@@ -74,10 +74,10 @@ pub struct NetworkOptions {
     /// The MTU of the network when it is made
     #[arg(long, value_name = "BYTES")]
     pub mtu: Option<u32>,
-    /// The first host port that is given to who asks for any
+    /// The first host port of the pool for requests that name none
     #[arg(long, value_name = "PORT", default_value_t = 61001)]
     pub port_pool_start: u16,
-    /// How many there are
+    /// How many host ports the pool has
     #[arg(long, value_name = "NUMBER", default_value_t = 4534, value_parser = clap::value_parser!(u16).range(1..))]
     pub port_pool_size: u16,
 }

@@ -126,8 +126,8 @@ pub trait NetworkRules: Network {
     /// and then nothing has changed.
     fn restrict(&self, container: &ContainerId, policy: &EgressPolicy) -> Result<()>;
 
-    /// Publishes more ports of an attached container, whose network namespace is at the path; gives them with the host
-    /// ports that were taken, which are not kept from other programs. Either all are published or none; whoever can take
+    /// Publishes more ports of an attached container, whose network namespace is at the path; returns them with
+    /// the host ports that were chosen. Nothing is returned that keeps these from other programs. Either all are published or none; whoever can take
     /// none back publishes one at a time, and more are [`crate::ErrorKind::Unsupported`].
     fn publish(
         &self,
