@@ -27,7 +27,7 @@ use crate::network::CniNetwork;
 use crate::plan::Planned;
 use crate::remove::remove_bridge;
 use crate::subnets;
-use claim::Claim;
+use claim::{Claim, is_there};
 use select::{Existing, gateway, select};
 
 /// The key of a pattern.
@@ -161,7 +161,12 @@ impl CniNetwork {
             return Ok(());
         }
         let bridge = bridge(subnet);
+        // Another state directory may have taken the subnet, when a restart of the machine had removed our bridge.
+        let Some(_claim) = Claim::hold(&bridge)? else { return Ok(()) };
         remove_bridge(&bridge)?;
+        if is_there(&bridge)? {
+            return Ok(());
+        }
         Firewall::open(&self.host)
             .and_then(|mut firewall| firewall.forget_network(&list.name, Some(&bridge), &[subnet.into()]))
             .map_err(|error| of_files("taking the subnet out of the firewall failed", error))
