@@ -12,6 +12,7 @@ use loam_model::{
 
 use crate::directories::failure;
 use crate::engine::Core;
+use crate::record::Record;
 use crate::wait::not_running;
 use crate::{ContainerState, Engine};
 
@@ -20,8 +21,9 @@ const CONFIG_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// A further process that runs.
 pub struct RunningExec {
+    engine: Engine,
     shim: Box<dyn Shim>,
-    container: ContainerId,
+    record: Record,
     id: u64,
 }
 
@@ -33,7 +35,7 @@ impl RunningExec {
 
     /// The container.
     pub fn container(&self) -> &ContainerId {
-        &self.container
+        &self.record.id
     }
 
     /// The process as [`Control`] names it.
@@ -41,9 +43,11 @@ impl RunningExec {
         ProcessTarget::Exec(self.id)
     }
 
-    /// Waits until it has ended and all its output has come.
+    /// Waits until it has ended and all its output has come. That its container has ended, with its shim, before the shim
+    /// could tell is [`ErrorKind::Conflict`].
     pub fn wait(mut self) -> Result<ExitStatus> {
-        self.shim.wait(&ProcessTarget::Exec(self.id))
+        let ended = self.shim.wait(&ProcessTarget::Exec(self.id));
+        self.engine.answered(&self.record, ended)
     }
 }
 
@@ -109,7 +113,7 @@ impl Engine {
             begun => begun,
         };
         let id = self.answered(&record, begun)?;
-        Ok(RunningExec { shim, container: record.id, id })
+        Ok(RunningExec { engine: self.clone(), shim, record, id })
     }
 
     /// Opens a connection to signal and resize the processes of a running container.
