@@ -83,38 +83,6 @@ fn a_full_disk_is_named_and_nothing_stays() {
 }
 
 #[test]
-fn a_container_that_ends_on_a_full_disk_is_known_to_have_ended() {
-    let host = Host::new();
-    let (image, mount) = (host.scratch().join("disk"), host.root());
-    std::fs::create_dir_all(&mount).unwrap();
-    host.sh(&format!(
-        "truncate -s 32M {0} && mkfs.ext4 -q -F {0} && mount -o loop {0} {1}",
-        image.display(),
-        mount.display()
-    ))
-    .ok();
-    host.load_small_image();
-    host.start(&["--name", "c", "small", "sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.1; done"]);
-    host.start(&["--rm", "--name", "d", "small", "sleep", "1000"]);
-    let fill = format!("cat /dev/zero > {0}/ballast; cat /dev/zero > {0}/more", mount.display());
-    assert!(host.sh(&fill).stderr.contains("No space left"));
-    for name in ["c", "d"] {
-        host.loam(&["kill", "-s", "TERM", name]).ok();
-    }
-    let stopped = host.loam(&["wait", "c"]);
-    assert_eq!(stopped.ok(), "3");
-    let listed = host.loam(&["ps", "-a"]);
-    assert!(listed.ok().contains("exited (3)"), "{listed:?}");
-    host.sh(&format!("rm {0}/ballast {0}/more", mount.display())).ok();
-    host.loam(&["rm", "c"]).ok();
-    host.loam(&["rm", "-f", "d"]);
-    assert_eq!(host.loam(&["ps", "-aq"]).ok(), "");
-    host.loam(&["run", "--rm", "small", "true"]).ok();
-    host.sh(&format!("umount -l {}", mount.display())).ok();
-    host.finish();
-}
-
-#[test]
 fn a_disk_that_others_fill_during_a_pull_is_named_and_nothing_stays() {
     if !needs::met(&[Need::NativeProcessor]) {
         return;
