@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use loam_tests::Host;
+use loam_tests::{Host, Need, needs};
 use serde_json::Value;
 
 /// Where Debian has the reference plugins.
@@ -58,6 +58,9 @@ fn contenders() -> (Vec<&'static str>, Vec<&'static str>) {
 
 #[test]
 fn a_tiny_bench_has_every_row_of_every_contender() {
+    if !needs::met(&[Need::NativeProcessor]) {
+        return;
+    }
     let host = Host::new();
     let (svg, conf) = (host.scratch().join("plots.svg"), host.scratch().join("ports.conflist"));
     let list = r#"{"cniVersions":["1.0.0","1.1.0"],"name":"ports","plugins":[{"type":"bridge","bridge":"b0",
@@ -103,6 +106,9 @@ fn a_tiny_bench_has_every_row_of_every_contender() {
 
 #[test]
 fn the_built_in_networks_are_measured_with_every_contender() {
+    if !needs::met(&[Need::NativeProcessor]) {
+        return;
+    }
     let host = Host::new();
     let (contenders, mut flags) = contenders();
     flags.extend(["--rounds", "1", "--only", "latency"]);
