@@ -136,6 +136,7 @@ mod tests {
         assert!(matches!(own, Err(NamespaceError::OwnNamespace)));
         Namespace::open_any(Path::new("/proc/self/ns/net")).expect("any may be opened");
     }
+
     #[test]
     fn a_thread_is_back_where_it_was_whatever_happens_inside() {
         loam_testkit::lab::inside(

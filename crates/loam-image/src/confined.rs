@@ -24,6 +24,7 @@ mod members;
 mod protocol;
 mod pulse;
 mod serve;
+mod trouble;
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -45,7 +46,8 @@ use launch::Helper;
 use ledger::Ledger;
 pub(crate) use members::{MEMBER_LIMIT, find_members};
 use protocol::{Answer, Job, Report, Request, Work};
-use pulse::{Heard, PATIENCE, Pulse, Watch};
+use pulse::{Heard, Pulse, Watch};
+use trouble::{Trouble, stuck};
 
 /// Who unpacks layers.
 #[derive(Clone, Debug)]
@@ -100,27 +102,13 @@ pub(crate) fn unpack(
     }
 }
 
-/// What can go wrong between the two.
-enum Trouble {
-    /// What the helper, or the budget, objects to.
-    Said(UnpackError),
-    /// The helper is gone, or makes no sense.
-    Broken(PacketError),
-}
-
-impl From<PacketError> for Trouble {
-    fn from(error: PacketError) -> Self {
-        Trouble::Broken(error)
-    }
-}
-
 /// Answers the helper's questions until it reports, and looks after what it does with its directory and its record.
 fn listen(
     helper: &Helper,
     budget: &Budget,
     pulse: &Pulse,
     (files, split): (&OwnedFd, &File),
-) -> Result<Report, Trouble> {
+) -> Result<Report, Trouble<UnpackError>> {
     let (mut ledger, mut watch) = (Ledger::new(budget, pulse), Watch::new(pulse));
     loop {
         match watch.wait(helper.control()).map_err(PacketError::from)? {
@@ -130,8 +118,7 @@ fn listen(
                 continue;
             }
             Heard::Stuck => {
-                let stuck = format!("the unpacker got nothing done in {} s", PATIENCE.as_secs());
-                return Err(Trouble::Said(Failure::new(ErrorKind::Unavailable, stuck).into()));
+                return Err(Trouble::Said(Failure::new(ErrorKind::Unavailable, stuck()).into()));
             }
         }
         let (request, descriptors) = receive::<Request>(helper.control())?;

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fs::{File, Permissions};
 use std::io::Seek;
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use loam_model::{ErrorKind, Failure, Result};
@@ -17,7 +17,8 @@ use loam_packet::{PacketError, receive};
 
 use super::launch::Helper;
 use super::protocol::{Job, Request, Work};
-use super::pulse::{Heard, PATIENCE, Pulse, Watch};
+use super::pulse::{Heard, Pulse, Watch};
+use super::trouble::{Trouble, stuck};
 use crate::decompress::Compression;
 use crate::error::{failed, invalid};
 use crate::space::Space;
@@ -69,25 +70,13 @@ fn checked(members: Vec<(String, u64, u64)>, end: u64, what: &str) -> Result<Has
     Ok(members.into_iter().map(|(name, offset, size)| (name, (offset, size))).collect())
 }
 
-/// What can go wrong between the two.
-enum Trouble {
-    Said(Failure),
-    Broken(PacketError),
-}
-
-impl From<PacketError> for Trouble {
-    fn from(error: PacketError) -> Self {
-        Trouble::Broken(error)
-    }
-}
-
 /// Waits for what the helper finds, and looks after how it gets on: the archive is read, and the file without a name grows.
 fn listen(
     helper: &Helper,
     archive: &File,
     plain: &File,
     what: &str,
-) -> std::result::Result<Vec<(String, u64, u64)>, Trouble> {
+) -> std::result::Result<Vec<(String, u64, u64)>, Trouble<Failure>> {
     let pulse = Pulse::default();
     let mut watch = Watch::new(&pulse);
     let mut done = 0;
@@ -95,9 +84,7 @@ fn listen(
         match watch.wait(helper.control()).map_err(PacketError::from)? {
             Heard::Word => {}
             Heard::Tick => {
-                // Both processes have the same open file.
-                let position = { archive }.stream_position().unwrap_or(0);
-                let now = position.saturating_add(plain.metadata().map_or(0, |status| status.len()));
+                let now = progress(archive, plain);
                 pulse.took(usize::try_from(now.saturating_sub(done)).unwrap_or(usize::MAX));
                 done = done.max(now);
                 if free(plain, what).map_err(Trouble::Said)? == 0 {
@@ -106,8 +93,7 @@ fn listen(
                 continue;
             }
             Heard::Stuck => {
-                let stuck = format!("the unpacker got nothing done in {} s", PATIENCE.as_secs());
-                return Err(Trouble::Said(Failure::new(ErrorKind::Unavailable, what).caused_by(stuck)));
+                return Err(Trouble::Said(Failure::new(ErrorKind::Unavailable, what).caused_by(stuck())));
             }
         }
         return match receive::<Request>(helper.control())?.0 {
@@ -116,6 +102,14 @@ fn listen(
             _ => Err(Trouble::Broken(PacketError::Closed)),
         };
     }
+}
+
+/// Bytes read and written so far. Both processes have the same open files, and a helper that was taken over moves about in
+/// them as it likes: neither what it skips nor a hole counts for more than there is.
+fn progress(archive: &File, plain: &File) -> u64 {
+    let position = { archive }.stream_position().unwrap_or(0);
+    let read = position.min(archive.metadata().map_or(0, |status| status.len()));
+    read.saturating_add(plain.metadata().map_or(0, |status| status.blocks().saturating_mul(512)))
 }
 
 /// Bytes that may be used where this file is.
@@ -131,6 +125,19 @@ fn too_large(what: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn leaping_about_in_the_files_is_no_progress() {
+        use std::io::{SeekFrom, Write};
+
+        let mut archive = tempfile::tempfile().expect("a file");
+        archive.write_all(&[1; 1000]).expect("writes");
+        let plain = tempfile::tempfile().expect("a file");
+        assert_eq!(progress(&archive, &plain), 1000);
+        archive.seek(SeekFrom::Start(1 << 40)).expect("seeks");
+        plain.set_len(1 << 30).expect("becomes a hole");
+        assert_eq!(progress(&archive, &plain), 1000);
+    }
 
     #[test]
     fn members_that_can_t_be_there_are_not_believed() {
