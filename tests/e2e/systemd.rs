@@ -166,7 +166,7 @@ fn a_start_that_fails_and_a_shim_that_dies_leave_no_scope() {
     let slice = ["--cgroup-slice", "loamends.slice"];
     let run = |arguments: &[&str]| host.loam(&[&["run"], &slice[..], arguments].concat());
     run(&["--rm", "small", "no-such-program"]).refused(127, "no-such-program");
-    run(&["--rm", "--cpuset-cpus", "999", "small", "true"]).refused(125, "cpuset.cpus");
+    run(&["--rm", "-w", "/bin/busybox/x", "small", "true"]).refused(125, "working directory");
     let id = host.start(&[&slice[..], &["--name", "d", "small", "sleep", "1000"]].concat());
     let unit = format!("loam-{id}.scope");
     let pid = host.pid("d");
