@@ -21,9 +21,22 @@ const SECOND: [&str; 64] = [
 
 /// Makes a new id.
 pub(crate) fn new_id() -> Result<ContainerId> {
-    let mut bytes = [0; 32];
-    fill(&mut bytes)?;
-    Ok(ContainerId::from_random(bytes))
+    id_from(|| {
+        let mut bytes = [0; 32];
+        fill(&mut bytes)?;
+        Ok(bytes)
+    })
+}
+
+/// The first id drawn whose short form has a letter. The short form is the container's hostname, and the C library
+/// takes a name of digits only for an address (inet_aton(3)): it does not look it up.
+fn id_from(mut draw: impl FnMut() -> Result<[u8; 32]>) -> Result<ContainerId> {
+    loop {
+        let id = ContainerId::from_random(draw()?);
+        if id.short().contains(|digit: char| digit.is_ascii_alphabetic()) {
+            return Ok(id);
+        }
+    }
 }
 
 /// Makes up a name of two words; with a number behind when `attempt` says that several without were taken.
@@ -50,6 +63,13 @@ fn fill(bytes: &mut [u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_short_id_is_a_number() {
+        let mut draws = [[0x12; 32], [0x99; 32], [0x1a; 32]].into_iter();
+        let id = id_from(|| Ok(draws.next().expect("drawn no more often than needed"))).expect("drawn");
+        assert_eq!(id.short(), "1a1a1a1a1a1a");
+    }
 
     #[test]
     fn made_up_names_are_names() {
