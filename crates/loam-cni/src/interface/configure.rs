@@ -34,6 +34,9 @@ pub(crate) struct Setup {
     pub(crate) surroundings: Surroundings,
     /// Whether the kernel probes for duplicates of IPv6 addresses.
     pub(crate) probe: bool,
+    /// Whether coming up tells the neighbours of the addresses of IPv4. On a bridge that is one packet for each port, sent
+    /// before the call returns.
+    pub(crate) announce: bool,
     /// Whether the link stays down.
     pub(crate) keep_down: bool,
     /// Whether the subnets are reached through their gateways, as on a link to one neighbour only.
@@ -45,6 +48,7 @@ impl Setup {
     pub(crate) const HOST_ONLY: Setup = Setup {
         surroundings: Surroundings::HostOnly,
         probe: false,
+        announce: true,
         keep_down: false,
         through_gateway: false,
     };
@@ -68,6 +72,9 @@ fn inside(context: &Context<'_>, setup: &Setup, result: &CniResult) -> Result<Li
     let link = socket.link(name).map_err(failed(format!("looking up `{name}`")))?;
     let link = link.ok_or_else(|| CniError::new(code::INTERNAL, format!("`{name}` vanished")))?;
     set_kernel_settings(name, setup, result);
+    if setup.announce {
+        announce_changes(name);
+    }
     let mut steps = Steps::default();
     fill(&mut steps, &link, setup, result)?;
     if context.host.with_loopback {
@@ -77,6 +84,9 @@ fn inside(context: &Context<'_>, setup: &Setup, result: &CniResult) -> Result<Li
     let verdicts = socket.run(steps.batch).map_err(failed(format!("configuring `{name}`")))?;
     for (step, verdict) in steps.names.into_iter().zip(verdicts) {
         verdict.map_err(|refusal| failed(step)(NetlinkError::Refused(refusal)))?;
+    }
+    if !setup.announce {
+        announce_changes(name);
     }
     let through = |ip: &crate::protocol::IpConfig| ip.gateway.is_some_and(|gateway| gateway.is_ipv6());
     if setup.probe && setup.surroundings == Surroundings::Open && result.ips.iter().any(through) {
@@ -136,7 +146,7 @@ fn fill(steps: &mut Steps, link: &Link, setup: &Setup, result: &CniResult) -> Re
 
 /// Settings that the reference plugins make too, and that fail as quietly there: a kernel without them works as well.
 fn set_kernel_settings(name: &str, setup: &Setup, result: &CniResult) {
-    let mut settings = vec![("ipv4", "arp_notify", "1")];
+    let mut settings = Vec::new();
     if result.ips.iter().any(|ip| ip.address.addr().is_ipv6()) {
         // Namespaces may start with IPv6 switched off, by the host's defaults.
         if sysctl::read(&format!("ipv6/conf/{name}/disable_ipv6")).is_ok_and(|value| value == "1") {
@@ -155,6 +165,11 @@ fn set_kernel_settings(name: &str, setup: &Setup, result: &CniResult) {
     for (family, key, value) in settings {
         drop(sysctl::write(&format!("{family}/conf/{name}/{key}"), value));
     }
+}
+
+/// From now on the kernel tells the neighbours when the link comes up or gets another hardware address.
+fn announce_changes(name: &str) {
+    drop(sysctl::write(&format!("ipv4/conf/{name}/arp_notify"), "1"));
 }
 
 /// Waits until the kernel knows that no address is somebody else's. Without a carrier it never knows, which is no error.

@@ -1,5 +1,7 @@
 //! Names and hardware addresses of veth pairs, which follow from the attachment, so that DEL finds them without any record.
 
+use std::net::Ipv4Addr;
+
 use sha2::{Digest, Sha256};
 
 /// What follows from container id and interface: the name of the host's end, and both hardware addresses.
@@ -32,6 +34,14 @@ impl Derived {
             mac
         };
         Self { host_name: format!("veth{}", &digits[..11]), host_mac: mac(8), mac: mac(16) }
+    }
+
+    /// The hardware address of whoever has an address of IPv4, on any link. So no neighbour's memory is ever wrong about
+    /// it, whoever had it before, and it need not be announced.
+    pub(crate) fn mac_of(address: Ipv4Addr) -> [u8; 6] {
+        let [a, b, c, d] = address.octets();
+        // Locally administered, not a group (IEEE 802, clause 8.4).
+        [0x02, 0x6c, a, b, c, d]
     }
 
     /// Whether a name is of the form that is given here.

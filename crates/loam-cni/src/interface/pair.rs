@@ -46,8 +46,10 @@ pub(crate) fn make_pair(
             return Err(failed(step)(NetlinkError::Refused(refusal)));
         }
         if sysctl::has_ipv6() {
-            // A bridge's port takes no part in IPv6, but may be taken off its bridge one day; another end takes part.
-            drop(sysctl::write(&format!("ipv6/conf/{}/accept_ra", veth.host_name), "0"));
+            // What passes a bridge's port is none of its own: without IPv6 the kernel has no address to make and no group to
+            // join there. Another end takes part, but must not be taught routes.
+            let (key, value) = if veth.bridge.is_some() { ("disable_ipv6", "1") } else { ("accept_ra", "0") };
+            drop(sysctl::write(&format!("ipv6/conf/{}/{key}", veth.host_name), value));
         }
         return Ok(());
     }

@@ -50,6 +50,12 @@ pub(super) fn by_name(name: &str) -> LinkMessage {
     message
 }
 
+/// One queue each way: a pair has no use for more as long as its ends pass packets on at once, and by itself the kernel
+/// makes one for each possible processor, each with its entries in sysfs (veth.c, `veth_get_num_queues`).
+fn with_one_queue(message: &mut LinkMessage) {
+    message.attributes.extend([LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)]);
+}
+
 pub(super) fn set_up(message: &mut LinkMessage) {
     message.header.flags = LinkFlags::Up;
     message.header.change_mask = LinkFlags::Up;
@@ -84,11 +90,13 @@ impl Batch {
         let mut peer = by_name(veth.name);
         peer.attributes.push(LinkAttribute::Address(veth.mac.to_vec()));
         peer.attributes.extend(veth.mtu.map(LinkAttribute::Mtu));
+        with_one_queue(&mut peer);
         peer.attributes.push(LinkAttribute::NetNsFd(veth.namespace.as_raw_fd()));
         let mut message = by_name(veth.host_name);
         set_up(&mut message);
         message.attributes.push(LinkAttribute::Address(veth.host_mac.to_vec()));
         message.attributes.extend(veth.mtu.map(LinkAttribute::Mtu));
+        with_one_queue(&mut message);
         message.attributes.extend(veth.bridge.map(LinkAttribute::Controller));
         message.attributes.push(LinkAttribute::LinkInfo(vec![
             LinkInfo::Kind(InfoKind::Veth),

@@ -19,6 +19,8 @@ mod host;
 mod sender_check;
 mod vlan;
 
+use std::net::IpAddr;
+
 use crate::delegate::{call_ipam, needs_link};
 use crate::interface::{
     Derived, configure, container_interface, failed, pair_alias, remove_pair, remove_stray_pairs,
@@ -62,9 +64,11 @@ impl Attaching<'_> {
         self.complete(&mut result)?;
         let bridge = host::ensure_bridge(&mut socket, self.config)?;
         let gateway_link = self.serve(&mut socket, &bridge, &result)?;
-        let derived = self.derive();
+        let mut derived = self.derive();
+        let mac = self.config.mac.is_none().then(|| mac_by_address(&result)).flatten();
+        derived.mac = mac.unwrap_or(derived.mac);
         self.connect(&mut socket, &bridge, &derived, &result)?;
-        let made = configure(self.context, &self.config.setup(), self.namespace, &result);
+        let made = configure(self.context, &self.config.setup(mac.is_none()), self.namespace, &result);
         let link = made.or_else(|error| self.undo(&mut socket, &derived, error))?;
         self.describe(&mut socket, &bridge, gateway_link, derived, &link, result)
     }
@@ -78,7 +82,7 @@ impl Attaching<'_> {
         let made = with_addresses(self.context, self.config.ipam_type.as_deref(), |mut result| {
             self.complete(&mut result)?;
             let gateway_link = self.serve(&mut socket, &bridge, &result)?;
-            let link = configure(self.context, &self.config.setup(), self.namespace, &result)?;
+            let link = configure(self.context, &self.config.setup(true), self.namespace, &result)?;
             self.describe(&mut socket, &bridge, gateway_link, self.derive(), &link, result)
         });
         made.or_else(|error| self.undo(&mut socket, &derived, error))
@@ -159,6 +163,16 @@ impl Attaching<'_> {
         }
         Ok(result)
     }
+}
+
+/// The hardware address that follows from the address of IPv4, when there is one and no other.
+fn mac_by_address(result: &CniResult) -> Option<[u8; 6]> {
+    let mut of_four = result.ips.iter().filter_map(|ip| match ip.address.addr() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    });
+    let address = of_four.next()?;
+    of_four.next().is_none().then(|| Derived::mac_of(address))
 }
 
 fn addresses(result: &CniResult) -> Vec<ipnet::IpNet> {

@@ -8,6 +8,7 @@
 
 mod case;
 mod lab;
+mod neighbours;
 mod observation;
 mod service;
 mod state;

@@ -87,9 +87,10 @@ impl Config {
         self.vlan.is_some() || !self.trunk.is_empty()
     }
 
-    /// How the container's end is set up.
-    pub(super) fn setup(&self) -> Setup {
-        Setup { probe: self.probe_addresses, keep_down: self.keep_down, ..Setup::HOST_ONLY }
+    /// How the container's end is set up. Neighbours are told of addresses when the hardware address does not follow
+    /// from them.
+    pub(super) fn setup(&self, announce: bool) -> Setup {
+        Setup { probe: self.probe_addresses, announce, keep_down: self.keep_down, ..Setup::HOST_ONLY }
     }
 
     fn from_keys(keys: Keys) -> Result<Self, CniError> {
