@@ -8,6 +8,7 @@ mod attribute;
 mod batch;
 mod bridge_vlan;
 mod child_link;
+mod family;
 mod link;
 mod link_request;
 mod message;

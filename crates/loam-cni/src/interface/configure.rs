@@ -72,21 +72,17 @@ fn inside(context: &Context<'_>, setup: &Setup, result: &CniResult) -> Result<Li
     let link = socket.link(name).map_err(failed(format!("looking up `{name}`")))?;
     let link = link.ok_or_else(|| CniError::new(code::INTERNAL, format!("`{name}` vanished")))?;
     set_kernel_settings(name, setup, result);
-    if setup.announce {
-        announce_changes(name);
-    }
     let mut steps = Steps::default();
     fill(&mut steps, &link, setup, result)?;
     if context.host.with_loopback {
         steps.batch.link_up(LOOPBACK);
-        steps.names.push("setting `lo` up".into());
+        steps.name("setting `lo` up");
     }
     let verdicts = socket.run(steps.batch).map_err(failed(format!("configuring `{name}`")))?;
     for (step, verdict) in steps.names.into_iter().zip(verdicts) {
-        verdict.map_err(|refusal| failed(step)(NetlinkError::Refused(refusal)))?;
-    }
-    if !setup.announce {
-        announce_changes(name);
+        if let (Some(step), Err(refusal)) = (step, verdict) {
+            return Err(failed(step)(NetlinkError::Refused(refusal)));
+        }
     }
     let through = |ip: &crate::protocol::IpConfig| ip.gateway.is_some_and(|gateway| gateway.is_ipv6());
     if setup.probe && setup.surroundings == Surroundings::Open && result.ips.iter().any(through) {
@@ -95,40 +91,69 @@ fn inside(context: &Context<'_>, setup: &Setup, result: &CniResult) -> Result<Li
     Ok(link)
 }
 
-/// Requests, and what each does, for the sentence if it fails.
+/// Requests, and what each does, for the sentence if it fails. One without a name may fail.
 #[derive(Default)]
 struct Steps {
     batch: Batch,
-    names: Vec<String>,
+    names: Vec<Option<String>>,
+}
+
+impl Steps {
+    /// Says what the last request does.
+    fn name(&mut self, what: impl Into<String>) {
+        self.names.push(Some(what.into()));
+    }
+
+    /// From now on changes of the link are announced.
+    fn announce_changes(&mut self, link: &Link) {
+        self.batch.announce_changes(link.index);
+        self.names.push(None);
+    }
+
+    /// Announces the addresses of families whose changes are announced.
+    fn announce(&mut self, link: &Link) {
+        self.batch.set_same_address(link);
+        self.names.push(None);
+    }
 }
 
 fn fill(steps: &mut Steps, link: &Link, setup: &Setup, result: &CniResult) -> Result<(), CniError> {
     let of_family = |four: bool| result.ips.iter().filter(move |ip| ip.address.addr().is_ipv4() == four);
     let flags = AddressOptions { probe: setup.probe, without_route: setup.through_gateway };
+    if setup.announce {
+        steps.announce_changes(link);
+    }
     // IPv4 before the link is up, so that coming up announces it; IPv6 after, when its routes can be made.
     for ip in of_family(true) {
         steps.batch.add_address(link.index, ip.address, flags);
-        steps.names.push(format!("setting address `{}`", ip.address));
+        steps.name(format!("setting address `{}`", ip.address));
     }
     if !setup.keep_down {
         steps.batch.link_up(link.index);
-        steps.names.push(format!("setting `{}` up", link.name));
+        steps.name(format!("setting `{}` up", link.name));
     }
     for ip in of_family(false) {
         steps.batch.add_address(link.index, ip.address, flags);
-        steps.names.push(format!("setting address `{}`", ip.address));
+        steps.name(format!("setting address `{}`", ip.address));
+    }
+    // Where the kernel probes for an address of IPv6, it announces it afterwards by itself.
+    if !setup.probe && !setup.keep_down && of_family(false).next().is_some() {
+        steps.announce(link);
+    }
+    if !setup.announce {
+        steps.announce_changes(link);
     }
     if setup.through_gateway {
         for ip in &result.ips {
             let Some(gateway) = ip.gateway else { continue };
             let source = Some(ip.address.addr());
             steps.batch.add_route_from(link.index, &Route::new(IpNet::from(gateway), None), None, source);
-            steps.names.push(format!("adding a route to gateway `{gateway}`"));
+            steps.name(format!("adding a route to gateway `{gateway}`"));
             // A subnet of one address has nobody else in it.
             if ip.address.prefix_len() < ip.address.max_prefix_len() {
                 let subnet = Route::new(ip.address.trunc(), Some(gateway));
                 steps.batch.add_route_from(link.index, &subnet, None, source);
-                steps.names.push(format!("adding route `{}`", subnet.dst));
+                steps.name(format!("adding route `{}`", subnet.dst));
             }
         }
     }
@@ -139,37 +164,36 @@ fn fill(steps: &mut Steps, link: &Link, setup: &Setup, result: &CniResult) -> Re
             return Err(CniError::invalid_config(message));
         }
         steps.batch.add_route(link.index, route, of_family(four).find_map(|ip| ip.gateway));
-        steps.names.push(format!("adding route `{}`", route.dst));
+        steps.name(format!("adding route `{}`", route.dst));
     }
     Ok(())
 }
 
-/// Settings that the reference plugins make too, and that fail as quietly there: a kernel without them works as well.
+/// Settings for IPv6. They fail quietly, as with the reference plugins: a kernel without them works as well.
 fn set_kernel_settings(name: &str, setup: &Setup, result: &CniResult) {
-    let mut settings = Vec::new();
-    if result.ips.iter().any(|ip| ip.address.addr().is_ipv6()) {
-        // Namespaces may start with IPv6 switched off, by the host's defaults.
-        if sysctl::read(&format!("ipv6/conf/{name}/disable_ipv6")).is_ok_and(|value| value == "1") {
-            settings.push(("ipv6", "disable_ipv6", "0"));
+    let has = |four: bool| result.ips.iter().any(|ip| ip.address.addr().is_ipv4() == four);
+    let Ok(settings) = sysctl::Directory::open(&format!("ipv6/conf/{name}")) else { return };
+    let set = |key: &str, value: &str| drop(settings.write(key, value));
+    if !has(false) {
+        // A network of IPv4 alone: by the addresses that the kernel makes itself containers would get round its rules.
+        if has(true) && setup.surroundings == Surroundings::HostOnly {
+            set("disable_ipv6", "1");
         }
-        settings.push(("ipv6", "ndisc_notify", "1"));
-        match setup.surroundings {
-            Surroundings::HostOnly => settings.extend([
-                ("ipv6", "accept_ra", "0"),
-                ("ipv6", "accept_redirects", "0"),
-                ("ipv6", "accept_dad", if setup.probe { "1" } else { "0" }),
-            ]),
-            Surroundings::Open => settings.push(("ipv6", "keep_addr_on_down", "1")),
+        return;
+    }
+    // Namespaces may start with IPv6 switched off, by the host's defaults.
+    if settings.read("disable_ipv6").is_ok_and(|value| value == "1") {
+        set("disable_ipv6", "0");
+    }
+    set("ndisc_notify", "1");
+    match setup.surroundings {
+        Surroundings::HostOnly => {
+            set("accept_ra", "0");
+            set("accept_redirects", "0");
+            set("accept_dad", if setup.probe { "1" } else { "0" });
         }
+        Surroundings::Open => set("keep_addr_on_down", "1"),
     }
-    for (family, key, value) in settings {
-        drop(sysctl::write(&format!("{family}/conf/{name}/{key}"), value));
-    }
-}
-
-/// From now on the kernel tells the neighbours when the link comes up or gets another hardware address.
-fn announce_changes(name: &str) {
-    drop(sysctl::write(&format!("ipv4/conf/{name}/arp_notify"), "1"));
 }
 
 /// Waits until the kernel knows that no address is somebody else's. Without a carrier it never knows, which is no error.

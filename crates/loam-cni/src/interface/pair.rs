@@ -26,6 +26,10 @@ pub(crate) fn make_pair(
         if let Some((_, fill)) = settle {
             fill(&mut batch);
         }
+        if veth.bridge.is_some() {
+            // What passes a bridge's port is none of its own. A kernel without IPv6 makes none anyway.
+            batch.make_no_address(veth.host_name);
+        }
         more(&mut batch);
         let mut verdicts = socket.run(batch).map_err(failed(what.clone()))?.into_iter();
         match verdicts.next() {
@@ -45,11 +49,9 @@ pub(crate) fn make_pair(
             remove_pair(socket, veth.host_name)?;
             return Err(failed(step)(NetlinkError::Refused(refusal)));
         }
-        if sysctl::has_ipv6() {
-            // What passes a bridge's port is none of its own: without IPv6 the kernel has no address to make and no group to
-            // join there. Another end takes part, but must not be taught routes.
-            let (key, value) = if veth.bridge.is_some() { ("disable_ipv6", "1") } else { ("accept_ra", "0") };
-            drop(sysctl::write(&format!("ipv6/conf/{}/{key}", veth.host_name), value));
+        if veth.bridge.is_none() && sysctl::has_ipv6() {
+            // It must not be taught routes.
+            drop(sysctl::write(&format!("ipv6/conf/{}/accept_ra", veth.host_name), "0"));
         }
         return Ok(());
     }
