@@ -111,7 +111,7 @@ mod trees;
 mod upkeep;
 
 // What is below the store, and shared with it.
-use loam_unpack::{delete, error, hashing, threads};
+use loam_unpack::{delete, error, hashing, measure, threads};
 
 pub use backing_file::BackingFile;
 pub use copy::ImageCopier;

@@ -43,7 +43,7 @@
 //!
 //! # What the store uses as well
 //!
-//! [`delete`], [`error`], [`hashing`] and [`threads`] are the store's as much as this crate's, and are here because it is the lower
+//! [`delete`], [`measure`], [`error`], [`hashing`] and [`threads`] are the store's as much as this crate's, and are here because it is the lower
 //! one; likewise [`Space`], [`copy_attributes`], [`is_allowed_attribute`], [`parent_and_name`] and [`open_directory`].
 
 mod archive;
@@ -59,6 +59,7 @@ mod fixture;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod hashing;
+pub mod measure;
 mod members;
 mod settle;
 mod space;

@@ -70,7 +70,7 @@ pub struct Unpacked {
 }
 
 /// One layer being unpacked.
-struct Unpacker<'a> {
+struct Unpacking<'a> {
     tree: Tree,
     budget: &'a Budget,
     mark_opaque: MarkOpaque<'a>,
@@ -88,7 +88,7 @@ pub(crate) fn unpack<B: Blocks>(
     budget: &Budget,
     mark_opaque: MarkOpaque<'_>,
 ) -> Result<Unpacked, UnpackError> {
-    let mut unpacker = Unpacker {
+    let mut unpacking = Unpacking {
         tree: Tree::new(root),
         budget,
         mark_opaque,
@@ -100,19 +100,19 @@ pub(crate) fn unpack<B: Blocks>(
     // How far into the stream it is paid for.
     let mut paid = 0;
     while archive.next_entry(&mut entry)? {
-        if unpacker.done.entries == ENTRY_LIMIT {
+        if unpacking.done.entries == ENTRY_LIMIT {
             return Err(UnpackError::malformed(format!("it has more than {ENTRY_LIMIT} entries")));
         }
-        unpacker.done.entries += 1;
+        unpacking.done.entries += 1;
         // The data beforehand, so that nothing is written of a file that is too large.
         let until = archive.offset().saturating_add(entry.size);
         budget.read(until.saturating_sub(paid))?;
         paid = until;
-        unpacker.entry(archive, &entry)?;
+        unpacking.entry(archive, &entry)?;
     }
     archive.drain()?;
     budget.read(archive.offset().saturating_sub(paid))?;
-    unpacker.finish()
+    unpacking.finish()
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use std::os::fd::BorrowedFd;
 
 use super::protocol::Report;
 use super::pulse::Pulse;
-use crate::delete::{self, Taken};
 use crate::error::failed;
+use crate::measure::{Taken, taken};
 use crate::space::Space;
 use crate::unpack::{Budget, LOOK_BYTES, Spent, UnpackError};
 
@@ -72,7 +72,7 @@ impl<'a> Ledger<'a> {
         }
         // Others may have written meanwhile; the files tell.
         let unseen = |error| failed("what the unpacker made can't be counted", error);
-        let Taken { bytes, inodes, is_all } = delete::taken(files, self.budget.block()).map_err(unseen)?;
+        let Taken { bytes, inodes, is_all } = taken(files, self.budget.block()).map_err(unseen)?;
         if !is_all {
             return Err(UnpackError::malformed("its directories are too deep to be counted"));
         }

@@ -8,7 +8,7 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::tree::{Found, is_directory, is_whiteout};
-use super::{Attributes, Cost, UnpackError, Unpacked, Unpacker, parent_and_name};
+use super::{Attributes, Cost, UnpackError, Unpacked, Unpacking, parent_and_name};
 use crate::archive::Entry;
 
 /// The most directories of a layer, which are all held in memory until its end.
@@ -16,7 +16,7 @@ const DIRECTORY_LIMIT: usize = 1 << 20;
 /// The most bytes that a layer may have held in memory until its end.
 const KEPT_LIMIT: usize = 64 << 20;
 
-impl Unpacker<'_> {
+impl Unpacking<'_> {
     /// Gives all directories their attributes, now that nothing changes in them any more.
     pub(super) fn finish(mut self) -> Result<Unpacked, UnpackError> {
         for (path, attributes) in std::mem::take(&mut self.directories) {

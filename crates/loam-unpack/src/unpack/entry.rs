@@ -6,14 +6,14 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
-use super::{Attributes, Cost, UnpackError, Unpacker, parent_and_name, relative};
+use super::{Attributes, Cost, UnpackError, Unpacking, parent_and_name, relative};
 use crate::archive::{Archive, Entry, EntryKind};
 use crate::blocks::Blocks;
 
 /// How a whiteout's name begins (layer.md, "Whiteouts").
 const WHITEOUT: &[u8] = b".wh.";
 
-impl Unpacker<'_> {
+impl Unpacking<'_> {
     /// Makes one entry.
     pub(super) fn entry<B: Blocks>(
         &mut self,

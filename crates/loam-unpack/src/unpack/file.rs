@@ -6,14 +6,14 @@ use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::budget::Charge;
-use super::{Attributes, UnpackError, Unpacker};
+use super::{Attributes, UnpackError, Unpacking};
 use crate::archive::{Archive, Entry};
 use crate::blocks::Blocks;
 
 /// A file of so many bytes is written to the disk at once; smaller ones are better written together.
 const LARGE_FILE: u64 = 256 * 1024;
 
-impl Unpacker<'_> {
+impl Unpacking<'_> {
     pub(super) fn file<B: Blocks>(
         &mut self,
         archive: &mut Archive<B>,

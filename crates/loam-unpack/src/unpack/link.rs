@@ -6,13 +6,13 @@ use rustix::fs::AtFlags;
 
 use super::node::finish_node;
 use super::tree::{Found, is_directory, is_whiteout};
-use super::{Attributes, DanglingLink, UnpackError, Unpacker, parent_and_name, relative};
+use super::{Attributes, DanglingLink, UnpackError, Unpacking, parent_and_name, relative};
 use crate::archive::Entry;
 
 /// The longest target of a symbolic link.
 const TARGET_LIMIT: usize = 4095;
 
-impl Unpacker<'_> {
+impl Unpacking<'_> {
     pub(super) fn symlink(
         &mut self,
         parent: &OwnedFd,

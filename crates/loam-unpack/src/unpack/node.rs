@@ -4,10 +4,10 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
 
-use super::{Attributes, UnpackError, Unpacker};
+use super::{Attributes, UnpackError, Unpacking};
 use crate::archive::Entry;
 
-impl Unpacker<'_> {
+impl Unpacking<'_> {
     pub(super) fn node(
         &mut self,
         parent: &OwnedFd,

@@ -4,14 +4,14 @@ use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 
 use super::tree::{is_directory, stat};
-use super::{Cost, UnpackError, Unpacker};
+use super::{Cost, UnpackError, Unpacking};
 
 /// Marks a directory as opaque.
 const OPAQUE: &[u8] = b".wh..wh..opq";
 /// Other names of this kind are leftovers of aufs.
 const AUFS: &[u8] = b".wh..wh.";
 
-impl Unpacker<'_> {
+impl Unpacking<'_> {
     pub(super) fn whiteout(
         &mut self,
         path: &[u8],
