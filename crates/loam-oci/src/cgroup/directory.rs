@@ -1,4 +1,4 @@
-//! A cgroup's place in one hierarchy: processes join it, and a container is shown it.
+//! The directory of a cgroup in one hierarchy: processes join it, and a container is shown it.
 
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
@@ -37,17 +37,17 @@ pub struct CgroupMount {
     pub links: Vec<String>,
 }
 
-/// The cgroup in one hierarchy.
+/// The directory of a cgroup in one hierarchy.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct CgroupDirectory {
     pub(super) hierarchy: Hierarchy,
-    pub(super) directory: PathBuf,
+    pub(super) path: PathBuf,
 }
 
-impl Seat {
+impl CgroupDirectory {
     /// Moves a process in. Zero is the caller.
     pub(super) fn join(&self, pid: i32) -> Result<(), CgroupError> {
-        let file = self.directory.join("cgroup.procs");
+        let file = self.path.join("cgroup.procs");
         let mut left = JOIN_ATTEMPTS;
         loop {
             left -= 1;
@@ -70,7 +70,7 @@ impl Seat {
         let links = plain.filter(|&name| *name != target).cloned().collect();
         CgroupMount {
             version: self.hierarchy.version,
-            source: self.directory.clone(),
+            source: self.path.clone(),
             target,
             options: self.hierarchy.controllers.join(","),
             links,
@@ -97,7 +97,7 @@ mod tests {
             controllers: vec!["cpu".to_owned(), "cpuacct".to_owned()],
             read_only: false,
         };
-        let mount = Seat { directory: below(&hierarchy.mount, "/loam/1"), hierarchy }.container_mount();
+        let mount = CgroupDirectory { path: below(&hierarchy.mount, "/loam/1"), hierarchy }.container_mount();
         assert_eq!(mount.links, ["cpu", "cpuacct"]);
         assert_eq!((mount.target.as_str(), mount.options.as_str()), ("cpu,cpuacct", "cpu,cpuacct"));
         assert_eq!(mount.source, Path::new("/sys/fs/cgroup/cpu,cpuacct/loam/1"));

@@ -1,11 +1,11 @@
-//! Making the cgroup of a container, by ourselves or by systemd.
+//! Creating the cgroup of a container with its limits, by the driver that its place asks for: [`cgroupfs`] or [`systemd`].
 
 use std::collections::HashMap;
 
 use loam_model::CgroupPlace;
 use loam_model::oci_spec::runtime::LinuxResources;
 
-use super::{Cgroup, CgroupError, CgroupVersion, Layout, MemoryNow, creation, parse, systemd};
+use super::{Cgroup, CgroupError, CgroupVersion, Layout, MemoryNow, cgroupfs, parse, systemd};
 
 impl Cgroup {
     /// Makes the cgroup `path` (absolute below each hierarchy's mount, such as `/loam-ID`) and sets its limits and
@@ -15,7 +15,7 @@ impl Cgroup {
         if let Some(unit) = place.unit() {
             return Err(CgroupError::NoProcess { unit }.into());
         }
-        creation::make(&place, &Layout::detect()?)?.with_limits(resources)
+        cgroupfs::make(&place, &Layout::detect()?)?.with_limits(resources)
     }
 
     /// Makes a cgroup for a process that exists and moves it there, whoever makes it. `annotations` are those of the
@@ -31,7 +31,7 @@ impl Cgroup {
         };
         let mut cgroup = Self::at(place, Layout::detect()?);
         cgroup.kills_before = cgroup.kills_in_slice();
-        if cgroup.seats.iter().any(|seat| seat.hierarchy.version == CgroupVersion::V1) {
+        if cgroup.directories.iter().any(|directory| directory.hierarchy.version == CgroupVersion::V1) {
             return Err(CgroupError::SystemdOnVersionOne.into());
         }
         if !cgroup.processes()?.is_empty() {
