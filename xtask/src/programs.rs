@@ -26,7 +26,7 @@ const RELEASED: [Linking; 4] = [
     Linking { package: "loam-cni", program: "loam-cni", without_libraries: true, fixed: true },
     // These two live beside what is strange to them.
     Linking { package: "loam-shim", program: "loam-shim", without_libraries: true, fixed: false },
-    Linking { package: "loam-image", program: "loam-unpack", without_libraries: true, fixed: false },
+    Linking { package: "loam-unpack", program: "loam-unpack", without_libraries: true, fixed: false },
 ];
 
 /// How the programs are built.

@@ -5,12 +5,12 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 
 use loam_model::{ErrorKind, Failure, Result, shown};
+use loam_unpack::{Destination, Unpacked};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::document::Descriptor;
 use crate::error::{failed, invalid};
-use crate::staging::{Destination, StagedLayer};
-use crate::unpack::Unpacked;
+use crate::staging::StagedLayer;
 
 const ANNOTATION: &str = "org.cloudfoundry.experimental.image.base-directory";
 /// The deepest directory: nobody's real one is as deep.

@@ -21,10 +21,10 @@ use loam_model::{
     RegistryOptions, Result, shown,
 };
 use loam_registry::{Client, ClientOptions, Notes, Reference, RegistryError};
+use loam_unpack::Unpacker;
 use rustix::thread::CapabilitySet;
 use tokio::runtime::Runtime;
 
-use crate::confined::Unpacker;
 use crate::document::{Descriptor, RawDocument};
 use crate::platform::Platform;
 use crate::pull::{shown_source, with_notes};

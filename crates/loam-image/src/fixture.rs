@@ -10,21 +10,13 @@ use loam_model::{Digest, Failure, LayerProgress, PullProgress, Result};
 use loam_registry::Bytes;
 use loam_state::Database;
 pub(crate) use loam_testkit::archives::Tar;
+pub(crate) use loam_testkit::is_root;
 
 use crate::document::{Descriptor, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, RawDocument};
 use crate::hashing::sha256;
 use crate::intake::{Blob, Promise};
 use crate::source::Source;
 use crate::{LayerStore, SCHEMA, StoreConfig, Unpacker};
-
-/// Whether this process is root; says by name what is skipped otherwise.
-pub(crate) fn is_root(test: &str) -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        println!("skipped: {test}: needs root");
-    }
-    root
-}
 
 /// An image in memory, and the lies that are told about it.
 #[derive(Default)]

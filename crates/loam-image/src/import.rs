@@ -4,8 +4,10 @@ use std::io::Read;
 use std::sync::atomic::AtomicBool;
 
 use loam_model::{Digest, DigestAlgorithm, Image, ImageConfig, ImageStore as _, Result};
+use loam_unpack::Means;
 
 use crate::document::{Config, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, RawDocument, write_config};
+use crate::error::wrap;
 use crate::hashing::sha256;
 use crate::intake::{Intake, Promise, ReaderBlob};
 use crate::layer_lock::{LayerLock, Waiting};
@@ -13,7 +15,7 @@ use crate::platform::Platform;
 use crate::pull::{Described, Held, HeldLayer};
 use crate::record::NewLayer;
 use crate::staging::StagedLayer;
-use crate::stream::{Means, unpack_stream, wrap};
+use crate::stream::unpack_stream;
 use crate::{LayerStore, names};
 
 impl LayerStore {

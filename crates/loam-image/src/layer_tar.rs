@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use loam_model::{Digest, ErrorKind, Failure, Result};
+use loam_unpack::Reassembled;
 
 use crate::error::failed;
-use crate::split::Reassembled;
 use crate::staging::open_directory;
 use crate::{LayerStore, catalog};
 

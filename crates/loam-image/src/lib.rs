@@ -6,7 +6,7 @@
 //! ROOT/                          the state directory, which others use too; it holds the database
 //!   blobs/sha256/HEX             manifests and configurations as they came; not layers
 //!   layers/ID/diff               an unpacked layer in overlayfs' form, with the container's ids; ID is random
-//!   layers/ID/split              what its tar had beside the files' data; see `split`
+//!   layers/ID/split              what its tar had beside the files' data; see `loam_unpack`
 //!   layers/ID/blob               what it was unpacked from, where blobs are kept
 //!   snapshots/CONTAINER/upper    what a container has written; its root carries the image's root's attributes
 //!   snapshots/CONTAINER/work     overlayfs' own
@@ -66,29 +66,22 @@
 //! # In and out
 //!
 //! What comes in: bytes from strangers ([`ImageStore::pull`](loam_model::ImageStore::pull)), each held against a size
-//! and two digests before it counts, and unpacked by a confined process ([`Unpacker`]). What goes out:
+//! and two digests before it counts, and unpacked by a confined process (crate [`loam_unpack`]). What goes out:
 //! [`RootfsPlan`](loam_model::RootfsPlan)s, and images into registries ([`ImageStore::push`](loam_model::ImageStore::push));
 //! the store itself mounts nothing.
 
-mod archive;
 mod backing_file;
 mod base_directory;
 mod blobs;
-mod blocks;
 mod catalog;
-mod confined;
 mod copy;
-mod decompress;
-mod delete;
 mod disk;
 mod document;
-mod error;
 #[cfg(test)]
 mod fixture;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod hashing;
 mod import;
 mod intake;
 mod layer_lock;
@@ -108,23 +101,21 @@ mod remove;
 mod resolve;
 mod save;
 mod schema;
-mod settle;
 mod snapshot;
 mod source;
 mod source_text;
-mod space;
-mod split;
 mod staging;
 mod store;
 mod stream;
-mod threads;
 mod trees;
-mod unpack;
 mod upkeep;
 
+// What is below the store, and shared with it.
+use loam_unpack::{delete, error, hashing, measure, threads};
+
 pub use backing_file::BackingFile;
-pub use confined::{Unpacker, serve_unpacker};
 pub use copy::ImageCopier;
+pub use loam_unpack::Unpacker;
 pub use quota::quota_mechanism;
 pub use registries::RemoteRegistries;
 pub use schema::SCHEMA;

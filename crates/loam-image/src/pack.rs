@@ -111,7 +111,7 @@ impl<W: Write> Packer<'_, W> {
     fn entry(&mut self, parent: &OwnedFd, name: &[u8], path: &[u8], status: &Stat) -> Result<()> {
         let file = FileType::from_raw_mode(status.st_mode);
         if file == FileType::CharacterDevice && status.st_rdev == 0 {
-            let (above, _) = crate::unpack::parent_and_name(path);
+            let (above, _) = loam_unpack::parent_and_name(path);
             return self.whiteout(&join(above, &[b".wh.", name].concat()));
         }
         let entry = Entry { kind: EntryType::Link, status, path, target: b"", file: None };

@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use loam_model::Digest;
+use loam_unpack::Space;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
-use crate::space::Space;
 use crate::staging::{Places, is_at, make_directory, open_directory};
 
 /// The smallest blob that is kept in part, in bytes. What is smaller is fetched again as fast.

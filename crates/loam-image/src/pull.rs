@@ -22,13 +22,13 @@ use loam_model::{
 use loam_registry::{ClientOptions, Login, Notes, Secret};
 
 use crate::document::{CONFIG_LIMIT, Config, Descriptor, RawDocument, select};
+use crate::error::wrap;
 use crate::intake::read_document;
 use crate::names;
 use crate::platform::Platform;
 use crate::source::{
     Directory, ExtendedLayout, Layout, Registry, RemoteFiles, RootfsTar, Source, open_local,
 };
-use crate::stream::wrap;
 use crate::{LayerStore, blobs, catalog, hashing, threads};
 use keys::Keyed;
 

@@ -3,7 +3,7 @@
 //! The store keeps manifest and configuration as they came, and of layers the unpacked files, and the blob where it is told
 //! to. A layer whose blob it has kept, or whose blob the registry has, or another of its repositories that an image of this store names, stays as it is: when that goes for all
 //! of them, the image there has the same digest as here. The tar of any other layer is put together again (see
-//! [`split`](crate::split)) and compressed: its blob is then another, and so is the manifest. Where that can't be done, the
+//! [`Reassembled`](loam_unpack::Reassembled)) and compressed: its blob is then another, and so is the manifest. Where that can't be done, the
 //! layer is packed from its files (see [`pack`](crate::pack)): then the archive is another, too, and so are the
 //! configuration and the image's id.
 

@@ -15,12 +15,12 @@ use std::path::{Path, PathBuf};
 use loam_model::{
     ContainerId, Digest, ErrorKind, Failure, IdMapping, QuotaMechanism, Result, RootfsPlan, SnapshotRequest,
 };
+use loam_unpack::copy_attributes;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::failed;
 use crate::staging::{make_directory, open_directory};
-use crate::unpack::copy_attributes;
 use crate::{LayerStore, catalog, quota};
 pub(crate) use counted::{Counted, enforced, layers_exceed};
 pub(crate) use lookup::counted_image;

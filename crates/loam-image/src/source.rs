@@ -1,6 +1,5 @@
 //! Where images come from.
 
-pub(crate) mod archive_file;
 mod contents;
 mod docker;
 mod extended_layout;
@@ -14,6 +13,7 @@ mod transfer;
 use std::path::Path;
 
 use loam_model::{ErrorKind, Failure, ImageSource, Result};
+use loam_unpack::Unpacker;
 
 pub(crate) use contents::contents;
 #[cfg(feature = "fuzzing")]
@@ -26,15 +26,8 @@ pub(crate) use registry::Registry;
 pub(crate) use remote::RemoteFiles;
 pub(crate) use rootfs_tar::RootfsTar;
 
-use crate::confined::Unpacker;
 use crate::document::{Descriptor, RawDocument};
 use crate::intake::{Blob, Promise};
-
-/// Where the members of a tar in memory are.
-#[cfg(feature = "fuzzing")]
-pub(crate) fn positions(bytes: &[u8]) -> Result<std::collections::HashMap<String, (u64, u64)>> {
-    archive_file::list(std::io::Cursor::new(bytes), "x")
-}
 
 /// A place that has an image. Blobs are read by several threads at once.
 pub(crate) trait Source: Sync {

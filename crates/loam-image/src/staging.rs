@@ -7,6 +7,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use loam_model::{Digest, Failure, Result};
+use loam_unpack::Destination;
+pub(crate) use loam_unpack::open_directory;
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -142,12 +144,6 @@ pub(crate) fn random_id() -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Opens a directory for reading.
-pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(path, flags, Mode::empty())?)
-}
-
 /// Opens a directory that is not the store's: a link to one will do.
 pub(crate) fn open_directory_of_others(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -158,15 +154,6 @@ pub(crate) fn open_directory_of_others(path: &Path) -> io::Result<OwnedFd> {
 const SPLIT: &str = "split";
 /// The name of a layer's blob.
 const BLOB: &str = "blob";
-
-/// Where a stream is unpacked to.
-#[derive(Debug)]
-pub(crate) struct Destination {
-    /// The directory of the files, empty.
-    pub(crate) files: OwnedFd,
-    /// Becomes a record of the tar; see [`split`](crate::split).
-    pub(crate) split: File,
-}
 
 /// A layer's directory on its way into the store. As long as this lives, the directory is locked, wherever it is; a
 /// directory without a row in the database that nobody has locked is garbage.

@@ -14,17 +14,15 @@ use loam_model::{
 };
 use loam_registry::ClientOptions;
 use loam_state::{Database, Durability};
+use loam_unpack::{Budget, Space, Unpacker};
 use tokio::runtime::Runtime;
 
-use crate::confined::Unpacker;
 use crate::disk::Disk;
 use crate::error::failed;
 use crate::lease::{self, Holder};
 use crate::record;
 use crate::source::{Layout, Memory};
-use crate::space::Space;
 use crate::staging::{self, Places, make_directory, open_directory};
-use crate::unpack::Budget;
 use crate::{blobs, catalog, layer_lock, names, partial, threads};
 
 /// How many threads transfers have.

@@ -1,50 +1,10 @@
-//! One blob on its way from a source into a directory: compressed bytes hashed, decompressed, hashed again, unpacked.
+//! One blob on its way from a source into a directory, held against what was promised of it.
 
-use std::io::{BufRead, Read};
-use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{channel, sync_channel};
+use loam_model::{Digest, ErrorKind, Result};
+use loam_unpack::{Destination, Means, UnpackError, Unpackaged, Unpacked, sniff, unpack_layer};
 
-use loam_model::{Digest, DigestAlgorithm, ErrorKind, Failure, Result};
-
-use crate::archive::Archive;
-use crate::blocks::{Blocks, Filler, Piped, pump};
-use crate::confined::{self, Unpacker};
-use crate::decompress::{Compression, decoder, sniff};
-use crate::error::{failed, unwrap_io};
+use crate::error::wrap;
 use crate::intake::Intake;
-use crate::split::Recorder;
-use crate::staging::Destination;
-use crate::threads;
-use crate::unpack::{Budget, MarkOpaque, UnpackError, Unpacked, mark_opaque, unpack};
-
-/// Blocks on their way between two threads. With the two that are being filled and read that is 1.25 MiB a blob.
-const PIPE_BLOCKS: usize = 3;
-/// A blob that is worth a thread, in bytes: some fifty milliseconds of inflating.
-const LARGE_BLOB: u64 = 4 << 20;
-
-/// How a stream is unpacked.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Means<'a> {
-    /// What all layers of the pull may take together.
-    pub(crate) budget: &'a Budget,
-    /// Becomes true when the pull is given up.
-    pub(crate) stop: &'a AtomicBool,
-    /// The algorithm of the diff id.
-    pub(crate) algorithm: DigestAlgorithm,
-    /// Whether to decompress, and hash both sides of it, in a thread of its own: see [`Means::is_worth_a_thread`].
-    pub(crate) own_thread: bool,
-    /// Who does it.
-    pub(crate) unpacker: &'a Unpacker,
-}
-
-impl Means<'_> {
-    /// Whether a thread of its own for decompressing gains time for a blob of so many bytes, one of so many. With fewer
-    /// blobs than processors one is idle. A large blob is the last one on its way sooner or later, and what a block
-    /// costs on its way between the threads is nothing beside inflating it.
-    pub(crate) fn is_worth_a_thread(processors: usize, blobs: usize, size: u64) -> bool {
-        processors > 1 && (blobs < processors || size >= LARGE_BLOB)
-    }
-}
 
 /// What came of it.
 #[derive(Debug)]
@@ -67,8 +27,7 @@ pub(crate) fn unpack_stream(
     means: Means<'_>,
     what: &str,
 ) -> Result<Streamed> {
-    let result = run(&mut intake, destination, means, what);
-    match result {
+    match run(&mut intake, destination, means, what) {
         Ok(Unpackaged { unpacked, is_recorded, diff_id, length }) => {
             let blob_size = intake.finish().map_err(|failure| wrap(failure, what))?;
             Ok(Streamed { unpacked, diff_id, length, blob_size, is_recorded })
@@ -88,126 +47,12 @@ pub(crate) fn unpack_stream(
     }
 }
 
-/// A stream that was unpacked.
-#[derive(Debug)]
-pub(crate) struct Unpackaged {
-    pub(crate) unpacked: Unpacked,
-    /// Whether the tar can be put together again.
-    pub(crate) is_recorded: bool,
-    /// The digest of the decompressed stream.
-    pub(crate) diff_id: Digest,
-    /// Bytes of it.
-    pub(crate) length: u64,
-}
-
-/// What comes of unpacking one.
-pub(crate) type Ran = std::result::Result<Unpackaged, UnpackError>;
-
-fn run(intake: &mut Intake<'_>, destination: Destination, means: Means<'_>, what: &str) -> Ran {
+fn run(
+    intake: &mut Intake<'_>,
+    destination: Destination,
+    means: Means<'_>,
+    what: &str,
+) -> std::result::Result<Unpackaged, UnpackError> {
     let compression = sniff(intake.start()?)?;
-    match means.unpacker {
-        Unpacker::InProcess => decode_and_unpack(&mut *intake, compression, destination, means, &mark_opaque),
-        Unpacker::Confined(program) => {
-            confined::unpack(intake, compression, destination, (means, program), what)
-        }
-    }
-}
-
-/// Decompresses a stream and unpacks it, here.
-pub(crate) fn decode_and_unpack(
-    input: impl BufRead + Send,
-    compression: Compression,
-    destination: Destination,
-    means: Means<'_>,
-    mark_opaque: MarkOpaque<'_>,
-) -> Ran {
-    let reader = decoder(input, compression)
-        .map_err(|error| unwrap_io(error, || "the data can't be decompressed".to_owned()))?;
-    let filler = Filler::new(reader, means.algorithm, means.stop);
-    let ((unpacked, is_recorded), (diff_id, length)) = if means.own_thread {
-        two_threads(filler, destination, means, mark_opaque)?
-    } else {
-        one_thread(filler, destination, means, mark_opaque)?
-    };
-    Ok(Unpackaged { unpacked, is_recorded, diff_id, length })
-}
-
-/// What was unpacked and whether its tar is recorded; digest and length of the stream.
-type Threaded = std::result::Result<((Unpacked, bool), (Digest, u64)), UnpackError>;
-
-fn one_thread<R: Read>(
-    filler: Filler<'_, R>,
-    destination: Destination,
-    means: Means<'_>,
-    mark_opaque: MarkOpaque<'_>,
-) -> Threaded {
-    let mut archive = Archive::new(filler);
-    let unpacked = unpack_recorded(&mut archive, destination, means.budget, mark_opaque)?;
-    Ok((unpacked, archive.into_blocks().finish()))
-}
-
-fn two_threads<R: Read + Send>(
-    mut filler: Filler<'_, R>,
-    destination: Destination,
-    means: Means<'_>,
-    mark_opaque: MarkOpaque<'_>,
-) -> Threaded {
-    let (full, blocks) = sync_channel(PIPE_BLOCKS);
-    let (spent, empty) = channel();
-    std::thread::scope(|scope| {
-        let pumping = threads::start(scope, move || {
-            pump(&mut filler, &full, &empty);
-            filler
-        })?;
-        let mut archive = Archive::new(Piped::new(blocks, spent));
-        let result = unpack_recorded(&mut archive, destination, means.budget, mark_opaque);
-        drop(archive);
-        // The pipe is gone by now, so that the pump can't wait for it.
-        let filler = pumping.join().expect("the pump does not panic");
-        Ok((result?, filler.finish()))
-    })
-}
-
-/// Unpacks, and records what the tar has beside the files' data; whether all of it could be.
-fn unpack_recorded<B: Blocks>(
-    archive: &mut Archive<B>,
-    destination: Destination,
-    budget: &Budget,
-    mark_opaque: MarkOpaque<'_>,
-) -> std::result::Result<(Unpacked, bool), UnpackError> {
-    let unwritten = |error| UnpackError::from(failed("the record of its tar can't be written", error));
-    archive.keep_framing(Recorder::new(destination.split).map_err(unwritten)?);
-    let unpacked = unpack(archive, destination.files, budget, mark_opaque)?;
-    let is_whole = archive.finish_framing().map_err(unwritten)?.unwrap_or(false);
-    let is_recorded = is_whole && !unpacked.lossy;
-    Ok((unpacked, is_recorded))
-}
-
-/// Puts a sentence before a failure.
-pub(crate) fn wrap(failure: Failure, what: &str) -> Failure {
-    let mut outer = Failure::new(failure.kind(), what);
-    if let Some(hint) = failure.hint_text() {
-        outer = outer.hint(hint);
-    }
-    outer.caused_by(failure)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_large_blob_among_many_has_a_thread_of_its_own() {
-        for (processors, blobs, size, expected) in [
-            (2, 1, 10, true),
-            (2, 2, 10, false),
-            (2, 6, LARGE_BLOB - 1, false),
-            (2, 6, LARGE_BLOB, true),
-            (1, 1, LARGE_BLOB, false),
-            (8, 7, 10, true),
-        ] {
-            let found = Means::is_worth_a_thread(processors, blobs, size);
-            assert_eq!(found, expected, "{processors} {blobs} {size}");
-        }
-    }
+    unpack_layer(intake, compression, destination, means, what)
 }

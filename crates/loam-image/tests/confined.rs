@@ -1,5 +1,4 @@
 //! Layers that the program `loam-unpack` unpacks.
-#![expect(clippy::print_stdout, reason = "a test that can't run says so by name")]
 
 use std::io::Write;
 use std::path::Path;
@@ -9,50 +8,13 @@ use loam_model::{
     Digest, Image, ImageArchives, ImageConfig, ImageStore, LayerProgress, PullOptions, PullProgress, Result,
 };
 use loam_state::Database;
+use loam_testkit::archives::Tar;
+use loam_testkit::is_root;
 
-fn is_root(test: &str) -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        println!("skipped: {test}: needs root");
-    }
-    is_root
-}
-
-fn import(root: &Path, program: &str, tar: &[u8]) -> Result<Image> {
+fn import(root: &Path, program: &Path, tar: &[u8]) -> Result<Image> {
     let database = Database::open(&root.join("loam.db"), &[SCHEMA]).expect("a database");
-    let config = StoreConfig::new(root, Unpacker::Confined(program.into()));
+    let config = StoreConfig::new(root, Unpacker::Confined(program.to_owned()));
     LayerStore::open(config, database).import(&mut &tar[..], "x", &ImageConfig::default())
-}
-
-/// A tar of empty files.
-fn tar(names: impl Iterator<Item = String>) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for name in names {
-        let mut header = tar::Header::new_ustar();
-        header.set_path(name).expect("a path");
-        header.set_mode(0o644);
-        header.set_size(0);
-        header.set_cksum();
-        builder.append(&header, &[][..]).expect("to memory");
-    }
-    builder.into_inner().expect("to memory")
-}
-
-#[test]
-fn any_number_of_directories_may_be_opaque() {
-    if !is_root("any_number_of_directories_may_be_opaque") {
-        return;
-    }
-    let root = tempfile::tempdir().expect("a directory");
-    let tar = tar((0..1000).map(|number| format!("d{number}/.wh..wh..opq")));
-    import(root.path(), env!("CARGO_BIN_EXE_loam-unpack"), &tar).expect("imported");
-    let layer = std::fs::read_dir(root.path().join("layers")).expect("layers").next();
-    let layer = layer.expect("a layer").expect("an entry").path().join("diff");
-    for number in 0..1000 {
-        let mut value = [0; 4];
-        let path = layer.join(format!("d{number}"));
-        assert_eq!(rustix::fs::getxattr(&path, "trusted.overlay.opaque", &mut value[..]), Ok(1), "{number}");
-    }
 }
 
 /// What gzip makes of bytes.
@@ -71,11 +33,11 @@ impl PullProgress for Silent {
 }
 
 /// A store in a directory of this one, with this unpacker.
-fn open(root: &Path, name: &str, program: &str) -> LayerStore {
+fn open(root: &Path, name: &str, program: &Path) -> LayerStore {
     let root = root.join(name);
     std::fs::create_dir_all(&root).expect("a directory");
     let database = Database::open(&root.join("loam.db"), &[SCHEMA]).expect("a database");
-    LayerStore::open(StoreConfig::new(root, Unpacker::Confined(program.into())), database)
+    LayerStore::open(StoreConfig::new(root, Unpacker::Confined(program.to_owned())), database)
 }
 
 /// Names of what is in the place for unfinished things of such a store.
@@ -91,16 +53,16 @@ fn archives_of_images_are_looked_through_by_the_program_and_by_nobody_else() {
     }
     let directory = tempfile::tempdir().expect("a directory");
     let root = directory.path();
-    let program = env!("CARGO_BIN_EXE_loam-unpack");
+    let program = &loam_testkit::ours("loam-unpack");
     let store = open(root, "one", program);
-    let tar = tar(["a".to_owned()].into_iter());
+    let tar = Tar::default().file("a", b"").end();
     let image = store.import(&mut &tar[..], "h.example/x:1", &ImageConfig::default()).expect("imported");
     let mut saved = Vec::new();
     store.save(std::slice::from_ref(&image), &mut saved).expect("saved");
     std::fs::write(root.join("plain"), &saved).expect("written");
     std::fs::write(root.join("gzip"), gzip(&saved)).expect("written");
     std::fs::write(root.join("zstd"), zstd::encode_all(&saved[..], 1).expect("to memory")).expect("written");
-    let without = open(root, "without", "/bin/false");
+    let without = open(root, "without", Path::new("/bin/false"));
     for form in ["plain", "gzip", "zstd"] {
         let name = format!("to-{form}");
         let target = open(root, &name, program);
@@ -135,8 +97,8 @@ fn a_program_that_is_no_unpacker_is_named() {
         return;
     }
     let root = tempfile::tempdir().expect("a directory");
-    let tar = tar(["a".to_owned()].into_iter());
-    let failure = import(root.path(), "/bin/false", &tar).expect_err("no unpacker").chain();
+    let tar = Tar::default().file("a", b"").end();
+    let failure = import(root.path(), Path::new("/bin/false"), &tar).expect_err("no unpacker").chain();
     assert!(failure.contains("the unpacker `/bin/false` gave no answer: "), "{failure}");
     for place in ["layers", "staging", "trash"] {
         let left = std::fs::read_dir(root.path().join(place)).map_or(0, Iterator::count);

@@ -14,10 +14,7 @@ const ROOT: &str = "LOAM_TEST_IMPORT_ROOT";
 
 fn store(root: &Path) -> LayerStore {
     let database = Database::open(&root.join("loam.db"), &[SCHEMA]).expect("a database");
-    LayerStore::open(
-        StoreConfig::new(root, Unpacker::Confined(env!("CARGO_BIN_EXE_loam-unpack").into())),
-        database,
-    )
+    LayerStore::open(StoreConfig::new(root, Unpacker::Confined(loam_testkit::ours("loam-unpack"))), database)
 }
 
 fn tar() -> Vec<u8> {

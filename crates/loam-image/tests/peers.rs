@@ -150,7 +150,7 @@ fn store(root: &Path) -> LayerStore {
 }
 
 fn config(root: &Path) -> StoreConfig {
-    StoreConfig::new(root, Unpacker::Confined(env!("CARGO_BIN_EXE_loam-unpack").into()))
+    StoreConfig::new(root, Unpacker::Confined(loam_testkit::ours("loam-unpack")))
 }
 
 /// What a container from an image sees.

@@ -9,6 +9,10 @@
 //! loam-ID            version 2 alone
 //! ```
 //!
+//! A *place* ([`CgroupPlace`]) is what a configuration says: a path, or a scope of systemd's with its slice. A *directory*
+//! ([`CgroupDirectory`]) is what there is at that place in one hierarchy. [`create`] makes all of them by the place's
+//! driver, [`limits`] writes into them, [`lookup`] says which of them is asked.
+//!
 //! By systemd's driver, which is for version 2 alone, it is `machine.slice/loam-ID.scope`: systemd makes and removes
 //! the directory, everything below and in it is the same ([`systemd`]).
 //!
@@ -17,18 +21,19 @@
 //! [`Cgroup::create`] of the same path takes over when nothing runs in them, and [`Cgroup::remove`] finds from the
 //! path alone; `/loam` goes with the last container.
 
-mod creation;
+mod cgroupfs;
+mod create;
 mod device;
+mod directory;
 mod driver;
 mod error;
 mod files;
 mod freezer;
 mod hierarchy;
-mod making;
-mod place;
+mod limits;
+mod lookup;
 mod processes;
 mod removal;
-mod seat;
 mod setting;
 mod statistics;
 mod systemd;
@@ -38,16 +43,16 @@ mod v2;
 use loam_model::oci_spec::runtime::LinuxResources;
 use loam_model::{CgroupPlace, Stats, shown};
 
+pub use directory::{CgroupMount, CgroupVersion};
 pub use driver::cgroup_driver;
 pub(crate) use error::CgroupError;
 pub use hierarchy::CgroupLayout;
 pub(crate) use hierarchy::Layout;
 pub(crate) use processes::can_kill_at_once;
-pub use seat::{CgroupMount, CgroupVersion};
 
+use directory::{CgroupDirectory, is_refusal};
 use files::{below, read, write};
 use hierarchy::Hierarchy;
-use seat::{Seat, is_refusal};
 
 /// The container's cgroup in every hierarchy that is mounted below `/sys/fs/cgroup`.
 #[derive(Debug)]
@@ -57,7 +62,7 @@ pub struct Cgroup {
     unit: Option<String>,
     /// How often a process was killed for lack of memory in the slice, before this scope was made in it.
     kills_before: Option<u64>,
-    seats: Vec<Seat>,
+    directories: Vec<CgroupDirectory>,
 }
 
 /// What the memory controller of version 1 is set to.
@@ -71,17 +76,18 @@ impl Cgroup {
     /// The cgroup of a place, whether it exists or not.
     fn at(place: &CgroupPlace, layout: Layout) -> Self {
         let path = place.path();
-        let seat = |hierarchy: Hierarchy| Seat { directory: below(&hierarchy.mount, &path), hierarchy };
-        let seats = layout.hierarchies.into_iter().map(seat).collect();
-        Self { seats, unit: place.unit(), kills_before: None, path }
+        let directory =
+            |hierarchy: Hierarchy| CgroupDirectory { path: below(&hierarchy.mount, &path), hierarchy };
+        let directories = layout.hierarchies.into_iter().map(directory).collect();
+        Self { directories, unit: place.unit(), kills_before: None, path }
     }
 
     /// Finds the cgroup at a place, written as in `linux.cgroupsPath`, that exists. Makes nothing; hierarchies in which
     /// it is missing are left out.
     pub fn open(place: &str) -> loam_model::Result<Cgroup> {
         let mut cgroup = Self::at(&parse(place)?, Layout::detect()?);
-        cgroup.seats.retain(|seat| seat.directory.is_dir());
-        if cgroup.seats.is_empty() {
+        cgroup.directories.retain(|directory| directory.path.is_dir());
+        if cgroup.directories.is_empty() {
             return Err(CgroupError::NotFound { path: cgroup.path }.into());
         }
         Ok(cgroup)
@@ -89,20 +95,22 @@ impl Cgroup {
 
     /// Moves a process with all its threads into the cgroup, in every hierarchy. Zero is the caller.
     pub fn join(&self, pid: i32) -> loam_model::Result<()> {
-        Ok(self.seats.iter().try_for_each(|seat| seat.join(pid))?)
+        Ok(self.directories.iter().try_for_each(|directory| directory.join(pid))?)
     }
 
     /// The same for the first process. A hierarchy that only tracks and does not take it is given up: an empty directory
     /// there would say that nothing runs.
     pub fn join_first(&mut self, pid: i32) -> loam_model::Result<()> {
         let mut at = 0;
-        while let Some(seat) = self.seats.get(at) {
-            match seat.join(pid) {
+        while let Some(directory) = self.directories.get(at) {
+            match directory.join(pid) {
                 Err(CgroupError::Write { source, .. })
-                    if seat.hierarchy.is_tracking() && is_refusal(&source) && self.seats.len() > 1 =>
+                    if directory.hierarchy.is_tracking()
+                        && is_refusal(&source)
+                        && self.directories.len() > 1 =>
                 {
-                    seat.give_up()?;
-                    self.seats.remove(at);
+                    directory.give_up()?;
+                    self.directories.remove(at);
                 }
                 joined => {
                     joined?;
@@ -115,7 +123,7 @@ impl Cgroup {
 
     /// How the hierarchies are shown in the container.
     pub fn container_mounts(&self) -> Vec<CgroupMount> {
-        self.seats.iter().map(Seat::container_mount).collect()
+        self.directories.iter().map(CgroupDirectory::container_mount).collect()
     }
 
     /// Kills every process in the cgroup and the cgroups below it. Does not wait until they are gone.

@@ -7,7 +7,7 @@
 //! - [`lab`]: a network host of a test's own, with containers that are bare namespaces.
 //! - [`leaks`]: what a host had before a test and what it has after.
 //! - [`message_bus`]: a D-Bus with made-up services.
-//! - [`program`]: other people's programs, run with errors that can be read.
+//! - [`program`]: other people's programs, run with errors that can be read; where Loam's own are.
 //! - [`seams`]: the seams simulated in memory.
 //!
 //! Everything here panics with a sentence when it can't do its work: its callers are tests.
@@ -21,3 +21,5 @@ pub mod message_bus;
 pub mod program;
 pub mod registry;
 pub mod seams;
+
+pub use program::{is_root, ours};

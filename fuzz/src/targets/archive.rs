@@ -1,7 +1,7 @@
 //! The tar reader.
 
-use loam_image::fuzzing;
 use loam_testkit::archives::Tar;
+use loam_unpack::fuzzing;
 
 use super::{seed, selected};
 use crate::{Target, checksums, sentence};

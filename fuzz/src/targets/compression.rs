@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write as _};
 
-use loam_image::fuzzing;
+use loam_unpack::fuzzing;
 
 use super::{seed, selected};
 use crate::{Target, sentence};

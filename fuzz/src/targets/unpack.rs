@@ -7,8 +7,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use loam_image::fuzzing;
 use loam_testkit::archives::Tar;
+use loam_unpack::fuzzing;
 
 use super::{archive, seed, selected};
 use crate::{Target, checksums, sentence, shape};

@@ -9,9 +9,9 @@ use super::Destination;
 use super::graph::Part;
 use crate::document::Descriptor;
 use crate::error::unwrap_io;
+use crate::error::wrap;
 use crate::intake::{Blob, Intake, Promise};
 use crate::source::Source;
-use crate::stream::wrap;
 use crate::threads::share;
 
 /// A blob that a destination is to take.

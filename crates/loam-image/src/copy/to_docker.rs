@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use loam_model::{Digest, Failure, Result};
+use loam_unpack::{Space, decoder, sniff};
 use tempfile::NamedTempFile;
 
 use super::blobs::Incoming;
 use super::graph::Graph;
 use super::{Destination, unfinished};
-use crate::decompress::{decoder, sniff};
 use crate::document::{CONFIG_LIMIT, Config, Descriptor, Document, Manifest, RawDocument};
 use crate::error::{failed, invalid, unwrap_io};
 use crate::hashing::Hasher;
@@ -20,7 +20,6 @@ use crate::intake::read_document;
 use crate::names;
 use crate::save::Saving;
 use crate::source::Source;
-use crate::space::Space;
 
 /// Bytes that are written at once.
 const BUFFER: usize = 256 << 10;

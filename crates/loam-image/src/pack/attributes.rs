@@ -2,10 +2,9 @@
 
 use std::os::fd::OwnedFd;
 
+use loam_unpack::is_allowed_attribute;
 use rustix::fs::Stat;
 use rustix::io::Errno;
-
-use crate::unpack::is_allowed_attribute;
 
 /// What overlayfs looks for on an opaque directory.
 const OPAQUE: &str = "trusted.overlay.opaque";

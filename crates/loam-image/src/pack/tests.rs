@@ -4,23 +4,27 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use loam_model::DigestAlgorithm;
+use loam_unpack::{Budget, Compression, Destination, Means, Space, Unpacker, unpack_layer};
 
 use super::*;
-use crate::archive::Archive;
-use crate::blocks::Filler;
 use crate::fixture::{Tar, is_root};
-use crate::space::Space;
 use crate::staging::open_directory;
-use crate::unpack::{Budget, mark_opaque, unpack};
 
 fn unpacked(tar: &[u8]) -> (tempfile::TempDir, OwnedFd) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let open = |path: &Path| open_directory(path).expect("opens");
     let plenty = Space { block: 4096, bytes: 1 << 50, inodes: None };
     let budget = Budget::new(move || Ok(plenty), None).expect("a budget");
-    let stop = AtomicBool::new(false);
-    let mut archive = Archive::new(Filler::new(tar, DigestAlgorithm::Sha256, &stop));
-    unpack(&mut archive, open(directory.path()), &budget, &mark_opaque).expect("unpacks");
+    let means = Means {
+        budget: &budget,
+        stop: &AtomicBool::new(false),
+        algorithm: DigestAlgorithm::Sha256,
+        own_thread: false,
+        unpacker: &Unpacker::InProcess,
+    };
+    let split = tempfile::tempfile().expect("a file");
+    let destination = Destination { files: open(directory.path()), split };
+    unpack_layer(&mut { tar }, Compression::None, destination, means, "x").expect("unpacks");
     let root = open(directory.path());
     (directory, root)
 }

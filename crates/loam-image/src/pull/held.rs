@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use loam_model::{Digest, Result};
+use loam_unpack::Unpacked;
 
 use crate::base_directory::BaseDirectory;
 use crate::layer_lock::LayerLock;
 use crate::record::NewLayer;
 use crate::staging::StagedLayer;
-use crate::unpack::Unpacked;
 
 /// Layers that this pull has unpacked and not yet committed, by diff id.
 #[derive(Default)]

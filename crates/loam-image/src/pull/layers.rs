@@ -7,20 +7,20 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use loam_model::{Digest, ErrorKind, Failure, LayerProgress, PullProgress, Result};
+use loam_unpack::{Budget, Means, settle};
 
 use super::early_sync::{EarlySync, serve};
 use super::held::{Held, HeldLayer};
 use super::limits;
 use crate::base_directory::BaseDirectory;
 use crate::document::Descriptor;
+use crate::error::wrap;
 use crate::intake::{Blob, Copied, Intake};
 use crate::layer_lock::{Heartbeat, LayerLock, Waiting};
 use crate::record::NewLayer;
-use crate::settle::settle;
 use crate::source::Source;
 use crate::staging::{StagedLayer, open_directory};
-use crate::stream::{Means, unpack_stream, wrap};
-use crate::unpack::{Budget, Cost};
+use crate::stream::unpack_stream;
 use crate::{LayerStore, catalog, threads};
 
 /// A layer that an image needs.
@@ -248,7 +248,7 @@ impl LayerStore {
             // No more than its size comes: see `Intake`.
             let (_charge, blob): (_, Box<dyn Blob>) = match self.config.keep_blobs {
                 true => {
-                    let charge = shared.budget.take(Cost::copy(layer.blob.size, shared.budget.block()));
+                    let charge = shared.budget.take_copy(layer.blob.size);
                     let charge = charge.map_err(|error| error.into_failure(what.clone()))?;
                     (Some(charge), Box::new(Copied { blob, file: staged.blob()? }))
                 }

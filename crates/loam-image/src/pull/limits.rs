@@ -3,11 +3,11 @@
 use std::error::Error as _;
 
 use loam_model::{ErrorKind, Failure, Reason, Result};
+use loam_unpack::UnpackError;
 
 use super::held::Held;
 use super::layers::NeededLayer;
 use crate::document::Manifest;
-use crate::unpack::UnpackError;
 use crate::{LayerStore, catalog};
 
 /// Refuses an image whose blobs alone are too large, before any of them is fetched.

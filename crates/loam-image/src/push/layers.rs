@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use loam_model::{Digest, ErrorKind, Failure, LayerProgress, PullProgress, Result};
 use loam_registry::{Client, Reference, RegistryError};
 use loam_state::Durability;
+use loam_unpack::Reassembled;
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::runtime::Runtime;
 
@@ -18,7 +19,6 @@ use crate::catalog::{self, parsed};
 use crate::document::{Descriptor, stays_away};
 use crate::hashing::is_digest_of;
 use crate::save::{damaged, measure};
-use crate::split::Reassembled;
 use crate::staging::open_directory;
 use crate::threads::share;
 use crate::{LayerStore, names};

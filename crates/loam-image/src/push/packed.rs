@@ -12,11 +12,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use loam_model::{Digest, DigestAlgorithm, LayerProgress, PullProgress, Result};
 use loam_registry::{Bytes, Piece, Upload};
+use loam_unpack::Reassembled;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::hashing::Hasher;
 use crate::pack::pack;
-use crate::split::Reassembled;
 use crate::threads;
 
 /// Pieces that wait between the thread that packs and the network.

@@ -18,7 +18,7 @@ use rusqlite::{OptionalExtension, params};
 use super::{Counted, no_snapshot};
 use crate::error::failed;
 use crate::staging::open_directory;
-use crate::{LayerStore, delete, quota};
+use crate::{LayerStore, measure, quota};
 
 /// A walk is good for so many times as long as it took.
 const REST: u32 = 20;
@@ -98,7 +98,7 @@ impl LayerStore {
             Err(error) => return Err(failed(format!("`{}` can't be opened", upper.display()), error)),
         };
         let (began, clock) = (now(), Instant::now());
-        let bytes = delete::usage(directory.as_fd()).map_err(|error| {
+        let bytes = measure::usage(directory.as_fd()).map_err(|error| {
             failed(format!("the files below `{}` can't be counted", upper.display()), error)
         })?;
         let took = clock.elapsed();

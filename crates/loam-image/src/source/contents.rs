@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use loam_model::{ArchivedImage, ErrorKind, Failure, ImageSource, Result};
+use loam_unpack::Unpacker;
 
 use super::{Files, Layout, TarFile, docker, layout};
-use crate::confined::Unpacker;
 
 /// The images in an archive. A compressed one is spooled into `spool` first.
 pub(crate) fn contents(file: &Path, spool: &Path, unpacker: &Unpacker) -> Result<Vec<ArchivedImage>> {

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use loam_model::{ErrorKind, Failure, Result};
 use loam_registry::Bytes;
+use loam_unpack::{Listed, Unpacker, list_members, open_archive};
 use rustix::fs::{Mode, OFlags};
 
-use super::archive_file::{self, Listed};
-use crate::confined::Unpacker;
-use crate::error::failed;
+use crate::error::{failed, wrap};
 use crate::intake::{Blob, Promise, ReaderBlob, read_document};
+use crate::staging::make_directory;
 
 /// One file of a set.
 #[derive(Debug)]
@@ -95,9 +95,9 @@ pub(crate) trait Files: Sync {
     fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         let Some(content) = self.open(name)? else { return Ok(None) };
         let promise = Promise { digest: None, size: Some(content.size()) };
-        let bytes = content.read(promise, limit).map_err(|failure| {
-            crate::stream::wrap(failure, &format!("`{name}` in {} can't be read", self.describe()))
-        })?;
+        let bytes = content
+            .read(promise, limit)
+            .map_err(|failure| wrap(failure, &format!("`{name}` in {} can't be read", self.describe())))?;
         Ok(Some(bytes))
     }
 }
@@ -150,7 +150,8 @@ impl TarFile {
         let (file, _) = open_regular(path)?.ok_or_else(|| {
             Failure::new(ErrorKind::NotFound, format!("the archive `{}` does not exist", path.display()))
         })?;
-        let Listed { plain, members } = archive_file::open(file, path, spool, unpacker)?;
+        make_directory(spool)?;
+        let Listed { plain, members } = open_archive(file, path, spool, unpacker)?;
         Ok(Self { path: path.to_owned(), file: Arc::new(plain), entries: members })
     }
 }
@@ -175,7 +176,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn open(bytes: &[u8]) -> Result<Self> {
-        let entries = archive_file::list(io::Cursor::new(bytes), "the built-in image can't be read")?;
+        let entries = list_members(io::Cursor::new(bytes), "the built-in image can't be read")?;
         Ok(Self { bytes: Bytes::copy_from_slice(bytes), entries })
     }
 }

@@ -7,9 +7,9 @@ use loam_model::{ErrorKind, Failure, Reason, Result, shown};
 use super::{Files, Source};
 use crate::document::{Descriptor, Document, MANIFEST_LIMIT, RawDocument};
 use crate::error::invalid;
+use crate::error::wrap;
 use crate::hashing::sha256;
 use crate::intake::{Blob, Promise};
-use crate::stream::wrap;
 
 /// The annotation that names an image within a layout.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";

@@ -3,10 +3,9 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use loam_model::{CopiedOwners, ErrorKind, Failure, IdMapping, Result, shown_bytes};
+use loam_unpack::is_allowed_attribute;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
-
-use crate::unpack::is_allowed_attribute;
 
 /// The longest list of names, and the longest value (xattr(7)).
 const LONGEST: usize = 64 << 10;

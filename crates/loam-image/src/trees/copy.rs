@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use loam_model::{CopiedOwners, Failure, Result, shown_bytes};
+use loam_unpack::parent_and_name;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -12,7 +13,6 @@ use super::data::copy_data;
 use super::stack::{Entry, Listing, Place, Stack};
 use crate::error::failed;
 use crate::pack::{BENEATH, join};
-use crate::unpack::parent_and_name;
 
 /// Copies the whole tree into an empty directory.
 pub(super) fn copy(stack: &Stack, to: BorrowedFd<'_>, owners: &CopiedOwners) -> Result<()> {

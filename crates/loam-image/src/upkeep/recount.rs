@@ -8,7 +8,7 @@ use rusqlite::params;
 
 use crate::error::failed;
 use crate::staging::open_directory;
-use crate::{LayerStore, delete};
+use crate::{LayerStore, measure};
 
 impl LayerStore {
     /// Walks every layer, and corrects the rows that are wrong. A layer that is removed meanwhile is left out.
@@ -22,7 +22,7 @@ impl LayerStore {
         for (diff_id, directory, recorded) in rows {
             let path = self.places.diff(&directory);
             let Ok(open) = open_directory(&path) else { continue };
-            let bytes = delete::file_bytes(open.as_fd(), 0).map_err(|error| {
+            let bytes = measure::file_bytes(open.as_fd()).map_err(|error| {
                 failed(format!("the files below `{}` can't be counted", path.display()), error)
             })?;
             let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);

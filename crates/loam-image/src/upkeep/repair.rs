@@ -13,6 +13,7 @@ use loam_model::{
 };
 use loam_registry::{ClientOptions, Notes, Reference};
 use loam_state::Durability;
+use loam_unpack::Reassembled;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::check::compare;
@@ -22,7 +23,6 @@ use crate::error::failed;
 use crate::pull::{Held, NeededLayer, with_notes};
 use crate::record::NewLayer;
 use crate::source::Registry;
-use crate::split::Reassembled;
 use crate::staging::{open_directory, report};
 use crate::{LayerStore, names};
 

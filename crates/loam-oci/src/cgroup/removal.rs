@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::processes::tree;
-use super::{Cgroup, CgroupError, Seat, systemd};
+use super::{Cgroup, CgroupDirectory, CgroupError, systemd};
 
 /// How long to wait between tries to remove a cgroup that the kernel is still emptying.
 const TRY_AGAIN: Duration = Duration::from_millis(1);
@@ -20,15 +20,15 @@ impl Cgroup {
             return self.remove_scope(unit);
         }
         // The ordinary case: everything has ended, and one rmdir(2) a hierarchy does it.
-        let busy: Vec<&Seat> =
-            self.seats.iter().filter(|seat| !is_gone(fs::remove_dir(&seat.directory))).collect();
+        let busy: Vec<&CgroupDirectory> =
+            self.directories.iter().filter(|directory| !is_gone(fs::remove_dir(&directory.path))).collect();
         let mut result = Ok(());
         if !busy.is_empty() {
             let deadline = Self::deadline();
             self.kill()?;
             self.await_empty(deadline)?;
-            for seat in busy {
-                result = result.and(self.remove_tree(&seat.directory, deadline));
+            for directory in busy {
+                result = result.and(self.remove_tree(&directory.path, deadline));
             }
         }
         self.remove_empty_parents();
@@ -59,8 +59,8 @@ impl Cgroup {
 
     /// Removes directories in which nothing ran yet.
     pub(super) fn remove_now(&self) {
-        for seat in &self.seats {
-            let _nothing_can_be_done = fs::remove_dir(&seat.directory);
+        for directory in &self.directories {
+            let _nothing_can_be_done = fs::remove_dir(&directory.path);
         }
         self.remove_empty_parents();
     }
@@ -91,16 +91,16 @@ impl Cgroup {
         if self.unit.is_some() {
             return;
         }
-        self.seats.iter().for_each(Seat::remove_empty_parents);
+        self.directories.iter().for_each(CgroupDirectory::remove_empty_parents);
     }
 }
 
-impl Seat {
+impl CgroupDirectory {
     /// Removes the directory, in which nothing may have run, and what nobody else needs above it.
     pub(super) fn give_up(&self) -> Result<(), CgroupError> {
-        match fs::remove_dir(&self.directory) {
+        match fs::remove_dir(&self.path) {
             Err(source) if source.kind() != ErrorKind::NotFound => {
-                Err(CgroupError::Remove { path: self.directory.clone(), source })
+                Err(CgroupError::Remove { path: self.path.clone(), source })
             }
             _ => {
                 self.remove_empty_parents();
@@ -110,7 +110,7 @@ impl Seat {
     }
 
     fn remove_empty_parents(&self) {
-        let parents = self.directory.ancestors().skip(1).take_while(|&parent| parent != self.hierarchy.mount);
+        let parents = self.path.ancestors().skip(1).take_while(|&parent| parent != self.hierarchy.mount);
         for parent in parents {
             if fs::remove_dir(parent).is_err() {
                 break;
