@@ -36,6 +36,8 @@ pub enum Forget {
     Port(u8, u16, bool),
     /// Those that an address answers, directly or redirected.
     Target(IpAddr),
+    /// Those to a port of any address that an address answers: protocol number, port, address.
+    Redirected(u8, u16, IpAddr),
 }
 
 impl Forget {
@@ -43,30 +45,49 @@ impl Forget {
         const INET: u8 = 2;
         const INET6: u8 = 10;
         match self {
-            Forget::Port(_, _, true) | Forget::Target(IpAddr::V4(_)) => INET,
-            Forget::Port(_, _, false) | Forget::Target(IpAddr::V6(_)) => INET6,
+            Forget::Port(_, _, true)
+            | Forget::Target(IpAddr::V4(_))
+            | Forget::Redirected(_, _, IpAddr::V4(_)) => INET,
+            Forget::Port(_, _, false)
+            | Forget::Target(IpAddr::V6(_))
+            | Forget::Redirected(_, _, IpAddr::V6(_)) => INET6,
+        }
+    }
+
+    /// The protocol and port that they went to.
+    fn port(self) -> Option<(u8, u16)> {
+        match self {
+            Forget::Port(protocol, port, _) | Forget::Redirected(protocol, port, _) => Some((protocol, port)),
+            Forget::Target(_) => None,
+        }
+    }
+
+    /// The address that answers.
+    fn target(self) -> Option<IpAddr> {
+        match self {
+            Forget::Target(address) | Forget::Redirected(_, _, address) => Some(address),
+            Forget::Port(..) => None,
         }
     }
 
     /// The request that has the kernel filter.
     fn filtered(self) -> Attributes {
         let mut request = Attributes::after(&[self.family(), 0, 0, 0]);
-        let (original, reply) = match self {
-            Forget::Port(protocol, port, _) => {
-                request.nested(CTA_TUPLE_ORIG, |tuple| {
-                    tuple.nested(CTA_TUPLE_PROTO, |part| {
-                        part.u8(CTA_PROTO_NUM, protocol).be16(CTA_PROTO_DST_PORT, port);
-                    });
+        let (mut original, mut reply) = (0u32, 0u32);
+        if let Some((protocol, port)) = self.port() {
+            request.nested(CTA_TUPLE_ORIG, |tuple| {
+                tuple.nested(CTA_TUPLE_PROTO, |part| {
+                    part.u8(CTA_PROTO_NUM, protocol).be16(CTA_PROTO_DST_PORT, port);
                 });
-                (MATCH_PROTOCOL | MATCH_DESTINATION_PORT, 0u32)
-            }
-            Forget::Target(address) => {
-                request.nested(CTA_TUPLE_REPLY, |tuple| {
-                    tuple.nested(CTA_TUPLE_IP, |part| write_source(part, address));
-                });
-                (0, MATCH_SOURCE)
-            }
-        };
+            });
+            original = MATCH_PROTOCOL | MATCH_DESTINATION_PORT;
+        }
+        if let Some(address) = self.target() {
+            request.nested(CTA_TUPLE_REPLY, |tuple| {
+                tuple.nested(CTA_TUPLE_IP, |part| write_source(part, address));
+            });
+            reply = MATCH_SOURCE;
+        }
         request.nested(CTA_FILTER, |filter| {
             filter.bytes(1, &original.to_ne_bytes()).bytes(2, &reply.to_ne_bytes());
         });
@@ -77,19 +98,18 @@ impl Forget {
     fn matches(self, flow: &[u8]) -> bool {
         let part =
             |tuple: u16, part: u16| nested(nested(flow, tuple).unwrap_or_default(), part).unwrap_or_default();
-        match self {
-            Forget::Port(protocol, port, _) => {
-                let original = part(CTA_TUPLE_ORIG, CTA_TUPLE_PROTO);
-                nested(original, CTA_PROTO_NUM) == Some(&[protocol])
-                    && nested(original, CTA_PROTO_DST_PORT).and_then(be16) == Some(port)
-            }
-            Forget::Target(address) => {
-                let mut wanted = Attributes::default();
-                write_source(&mut wanted, address);
-                let source = attributes(wanted.as_bytes()).next();
-                attributes(part(CTA_TUPLE_REPLY, CTA_TUPLE_IP)).any(|found| Some(found) == source)
-            }
-        }
+        let is_to_port = self.port().is_none_or(|(protocol, port)| {
+            let original = part(CTA_TUPLE_ORIG, CTA_TUPLE_PROTO);
+            nested(original, CTA_PROTO_NUM) == Some(&[protocol])
+                && nested(original, CTA_PROTO_DST_PORT).and_then(be16) == Some(port)
+        });
+        let is_answered = |address| {
+            let mut wanted = Attributes::default();
+            write_source(&mut wanted, address);
+            let source = attributes(wanted.as_bytes()).next();
+            attributes(part(CTA_TUPLE_REPLY, CTA_TUPLE_IP)).any(|found| Some(found) == source)
+        };
+        is_to_port && self.target().is_none_or(is_answered)
     }
 }
 

@@ -15,6 +15,7 @@
 //! chain admin                  rules of the administrator's own: made here, never emptied
 //! chain prerouting, output, forward, postrouting
 //! chain egress, to-host, …     what containers may reach, see [`egress`]
+//! chain state_HASH             empty: the sets and maps hold what the records of one state directory say, see [`mark`]
 //! ```
 //!
 //! Elements carry their container's id and interface as comment. A key that is taken is refused by the kernel, so that
@@ -43,6 +44,7 @@ mod change;
 pub mod egress;
 mod elements;
 mod error;
+mod mark;
 mod networks;
 mod ports;
 mod records;
@@ -79,13 +81,16 @@ const ATTEMPTS: u32 = 3;
 pub struct Firewall {
     socket: PooledSocket,
     records: Records,
+    /// The name of the chain that says that the records are in the table.
+    mark: String,
 }
 
 impl Firewall {
     /// Opens the firewall.
     pub fn open(host: &Host) -> Result<Self, FirewallError> {
         let socket = host.sockets.take().map_err(FirewallError::Read)?;
-        Ok(Self { socket, records: Records::new(host.state_directory.clone()) })
+        let mark = mark::of(&host.state_directory);
+        Ok(Self { socket, records: Records::new(host.state_directory.clone()), mark })
     }
 
     /// Whether the kernel has what the table needs, as far as can be told without changing anything.

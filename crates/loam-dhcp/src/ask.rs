@@ -40,6 +40,16 @@ pub fn ask(
     call: Call,
     namespace: Option<BorrowedFd<'_>>,
 ) -> Result<Option<Answer>, Refusal> {
+    ask_within(caller, call, namespace, caller.patience + ANSWER)
+}
+
+/// Asks the keeper, and waits so long for each step of it.
+pub(crate) fn ask_within(
+    caller: &Caller<'_>,
+    call: Call,
+    namespace: Option<BorrowedFd<'_>>,
+    limit: Duration,
+) -> Result<Option<Answer>, Refusal> {
     let mut line = serde_json::to_vec(&Request { version: VERSION, call })
         .map_err(|cause| Refusal::new(code::INTERNAL, "the request can't be written").because(&cause))?;
     if line.len() > MAX_LINE {
@@ -50,7 +60,7 @@ pub fn ask(
     for _ in 0..ATTEMPTS {
         match UnixStream::connect(caller.socket) {
             Ok(stream) => {
-                if let Some(answer) = exchange(caller, &stream, &line, namespace)? {
+                if let Some(answer) = exchange(caller.socket, &stream, &line, namespace, limit)? {
                     return Ok(Some(answer));
                 }
             }
@@ -76,20 +86,21 @@ impl Refusal {
 
 /// One question; `None` when the keeper ended before it had answered.
 fn exchange(
-    caller: &Caller<'_>,
+    socket: &Path,
     stream: &UnixStream,
     line: &[u8],
     namespace: Option<BorrowedFd<'_>>,
+    limit: Duration,
 ) -> Result<Option<Answer>, Refusal> {
     let limits = || {
-        stream.set_read_timeout(Some(caller.patience + ANSWER))?;
-        stream.set_write_timeout(Some(ANSWER))
+        stream.set_read_timeout(Some(limit))?;
+        stream.set_write_timeout(Some(limit.min(ANSWER)))
     };
-    limits().map_err(|cause| Refusal::unreachable(caller.socket, &cause))?;
+    limits().map_err(|cause| Refusal::unreachable(socket, &cause))?;
     match send_line(stream.as_fd(), line, namespace) {
         Ok(()) => {}
         Err(Errno::PIPE | Errno::CONNRESET) => return Ok(None),
-        Err(errno) => return Err(Refusal::unreachable(caller.socket, &errno.into())),
+        Err(errno) => return Err(Refusal::unreachable(socket, &errno.into())),
     }
     let mut incoming = Incoming::default();
     loop {
@@ -98,13 +109,13 @@ fn exchange(
             Ok(Progress::Whole) => break,
             Ok(Progress::Closed) | Err(Errno::CONNRESET) if incoming.bytes.is_empty() => return Ok(None),
             Ok(Progress::Closed | Progress::TooLong) => break,
-            Err(errno) => return Err(Refusal::unreachable(caller.socket, &errno.into())),
+            Err(errno) => return Err(Refusal::unreachable(socket, &errno.into())),
         }
     }
     serde_json::from_slice(&incoming.bytes).map(Some).map_err(|cause| {
         let message = format!(
             "the daemon at `{}` is not one of this plugin: end it, or set `daemonSocketPath`",
-            caller.socket.display()
+            socket.display()
         );
         Refusal::io(message, &cause)
     })

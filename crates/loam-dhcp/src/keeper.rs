@@ -2,13 +2,14 @@
 //! are just being asked for, and the next moment at which one must be.
 //!
 //! When its socket's name is gone, the keeper listens under it anew; when another socket has taken the name, it ends and leaves
-//! its leases to whoever listens there.
+//! its leases to whoever listens there, on disk or by handing them over ([`handover`]).
 //!
 //! A caller that goes away while it waits takes its request with it. Callers must be root or the keeper's own user. What a
 //! caller or a server sends is bounded before it is looked at, and nobody is waited for.
 
 mod arguments;
 mod connection;
+mod handover;
 mod keep;
 mod lease;
 mod listener;

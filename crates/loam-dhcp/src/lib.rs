@@ -21,7 +21,8 @@
 //!
 //! The keeper holds the namespaces of its leases open, so that it can give leases back when containers have died. When the
 //! path of a namespace is gone, which is looked at once a minute and before each renewal, it gives the lease back by itself.
-//! One that sees other paths than the keeper before it leaves what it can't see on disk, for one that can.
+//! One that sees other paths than the keeper before it leaves what it can't see on disk, for one that can. One that callers don't
+//! come to any more hands its leases to the keeper that has come in its place, see `keeper::handover`.
 
 mod ask;
 mod client;

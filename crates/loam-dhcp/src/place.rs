@@ -123,6 +123,11 @@ fn leads_to(path: &Path, identity: (u64, u64)) -> Option<bool> {
     }
 }
 
+/// From where a namespace is seen at a path, when it is.
+fn seen(path: &Path, identity: (u64, u64), prefix: Option<&Path>) -> Option<View> {
+    leads_to(path, identity).unwrap_or_default().then(|| View::own(prefix)).flatten()
+}
+
 fn identity(namespace: &OwnedFd) -> Result<(u64, u64), Errno> {
     let found = rustix::fs::fstat(namespace)?;
     Ok((found.st_dev, found.st_ino))
@@ -153,7 +158,7 @@ impl Place {
         let hardware: [u8; 6] = link.hardware.as_slice().try_into().map_err(|_| {
             Refusal::new(code::INTERNAL, format!("interface `{name}` has no Ethernet address"))
         })?;
-        let seen = leads_to(&here, number).unwrap_or_default().then(|| View::own(prefix)).flatten();
+        let seen = seen(&here, number, prefix);
         let identity = Identity {
             path,
             seen,
@@ -185,10 +190,34 @@ impl Place {
             return Ok(Found::Unseen);
         }
         identity.seen = view;
-        let place = Self { namespace, interfaces, path, identity };
-        // Numbers of namespaces and links are used again; the hardware address tells another container's from this one.
-        let is_same = place.link()?.is_some_and(|link| link.hardware == place.identity.hardware);
-        Ok(if is_same { Found::Same(place) } else { Found::Gone })
+        Self { namespace, interfaces, path, identity }.verify()
+    }
+
+    /// Finds an interface again in a namespace that another keeper has held open.
+    pub(crate) fn take_over(
+        interfaces: &'static dyn Interfaces,
+        namespace: OwnedFd,
+        mut identity: Identity,
+        prefix: Option<&Path>,
+    ) -> Result<Found, Refusal> {
+        let path = View::beneath(prefix, &identity.path);
+        if self::identity(&namespace).map_err(unusable(&path))? != identity.namespace {
+            let message = format!("network namespace `{}` is not the one of the lease", path.display());
+            return Err(Refusal::new(code::INVALID_NAMESPACE, message));
+        }
+        identity.seen = seen(&path, identity.namespace, prefix);
+        Self { namespace, interfaces, path, identity }.verify()
+    }
+
+    /// Numbers of namespaces and links are used again; the hardware address tells another container's from this one.
+    fn verify(self) -> Result<Found, Refusal> {
+        let is_same = self.link()?.is_some_and(|link| link.hardware == self.identity.hardware);
+        Ok(if is_same { Found::Same(self) } else { Found::Gone })
+    }
+
+    /// The namespace.
+    pub(crate) fn namespace(&self) -> BorrowedFd<'_> {
+        self.namespace.as_fd()
     }
 
     /// Whether a namespace and interface are this place's.

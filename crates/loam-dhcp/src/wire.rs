@@ -78,6 +78,12 @@ pub enum Call {
         /// Containers and interfaces.
         valid: Vec<(String, String)>,
     },
+    /// That a lease of another keeper's is kept from now on. The namespace comes along when the other one has it open. The
+    /// answer is the lease that is held for the attachment already, if there is one.
+    Adopt {
+        /// The lease as it lies on disk, see `keeper::records`.
+        record: serde_json::Value,
+    },
     /// Whether somebody is there.
     Status,
 }

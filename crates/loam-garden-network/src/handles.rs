@@ -1,18 +1,18 @@
 //! What is kept of each container that is up; see the crate's page.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use loam_garden_wire::NetOutRule;
 use loam_model::ContainerId;
-use rustix::fs::{FlockOperation, flock};
+use loam_state_file::LockedFile;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::NetworkerError;
+
+/// The largest file that is read: as many rules as a container can have, and more.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// What is kept of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,8 +34,7 @@ pub(crate) struct Handles {
 /// One handle's file, locked as long as this lives.
 #[derive(Debug)]
 pub(crate) struct HandleFile {
-    path: PathBuf,
-    file: File,
+    file: LockedFile,
 }
 
 /// The container's name in the seam.
@@ -46,15 +45,6 @@ pub(crate) fn container_id(handle: &str) -> ContainerId {
 fn state(path: &Path) -> impl Fn(io::Error) -> NetworkerError + use<> {
     let path = path.to_owned();
     move |error| NetworkerError::State(path.clone(), error)
-}
-
-fn lock(file: &File) -> io::Result<()> {
-    loop {
-        match flock(file, FlockOperation::LockExclusive) {
-            Err(rustix::io::Errno::INTR) => {}
-            result => return result.map_err(Into::into),
-        }
-    }
 }
 
 impl Handles {
@@ -71,69 +61,34 @@ impl Handles {
             return Err(NetworkerError::Handle(handle.escape_default().to_string()));
         }
         let path = self.directory.join("handles").join(handle);
-        let failed = state(&path);
-        loop {
-            let opened = OpenOptions::new().read(true).write(true).create(create).mode(0o600).open(&path);
-            let file = match opened {
-                Err(error) if error.kind() == io::ErrorKind::NotFound && !create => return Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    let parent = path.parent().unwrap_or(&path);
-                    fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(&failed)?;
-                    continue;
-                }
-                file => file.map_err(&failed)?,
-            };
-            lock(&file).map_err(&failed)?;
-            // Whoever had the lock before may have removed the file.
-            if file.metadata().map_err(&failed)?.nlink() > 0 {
-                return Ok(Some(HandleFile { path, file }));
-            }
-        }
+        let file = LockedFile::open(&path, self.beside(handle), create).map_err(state(&path))?;
+        Ok(file.map(|file| HandleFile { file }))
+    }
+
+    /// Where a record is written before it has its name: beside the directory of handles, which have any name.
+    fn beside(&self, handle: &str) -> PathBuf {
+        let digest = Sha256::digest(handle.as_bytes());
+        let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.directory.join(format!("writing-{digits}"))
     }
 }
 
 impl HandleFile {
     /// Reads the record; `None` when none was ever written whole, so that nothing has happened yet.
     pub(crate) fn read(&mut self) -> Result<Option<HandleRecord>, NetworkerError> {
-        let failed = state(&self.path);
-        let mut bytes = Vec::new();
-        self.file.rewind().map_err(&failed)?;
-        self.file.read_to_end(&mut bytes).map_err(&failed)?;
+        let bytes = self.file.read(MAX_BYTES).map_err(state(self.file.path()))?;
         Ok(serde_json::from_slice(&bytes).ok())
     }
 
     /// Writes the record.
     pub(crate) fn write(&mut self, record: &HandleRecord) -> Result<(), NetworkerError> {
-        let failed = state(&self.path);
-        let bytes = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
-        let beside = self.beside();
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&beside).map_err(&failed)?;
-        // The lock goes on with the name.
-        lock(&file).and_then(|()| file.write_all(&bytes)).map_err(&failed)?;
-        fs::rename(&beside, &self.path).map_err(&failed)?;
-        self.file = file;
-        Ok(())
-    }
-
-    /// Where the record is written before it has its name: beside the directory of handles, which have any name.
-    fn beside(&self) -> PathBuf {
-        let name = self.path.file_name().unwrap_or_default();
-        let above = self.path.parent().and_then(Path::parent).unwrap_or(&self.path);
-        let mut beside = OsString::from("writing-");
-        let digest = Sha256::digest(name.as_encoded_bytes());
-        beside.push(digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-        above.join(beside)
+        let written = serde_json::to_vec(record).map_err(io::Error::from);
+        written.and_then(|bytes| self.file.replace(&bytes)).map_err(state(self.file.path()))
     }
 
     /// Removes the file: nothing of the container is left.
     pub(crate) fn remove(self) -> Result<(), NetworkerError> {
-        let beside = self.beside();
-        match fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(state(&beside)(error)),
-            _ => {}
-        }
-        fs::remove_file(&self.path).map_err(state(&self.path))
+        let failed = state(self.file.path());
+        self.file.remove().map_err(failed)
     }
 }

@@ -153,6 +153,10 @@ impl CniNetwork {
                 call.add()?
             }
         };
+        if list.networker.is_none() {
+            let addresses: Vec<_> = added.ips.iter().map(|ip| ip.address.addr()).collect();
+            self.claim(container, &addresses)?;
+        }
         let value = added
             .to_value(list.version)
             .map_err(|error| of_files("the network's result can't be kept", error))?;
@@ -186,6 +190,10 @@ impl CniNetwork {
             Some(intents) => intents,
             None => self.guess()?,
         };
+        // Whatever is wrong with the rules, the rest must go.
+        if let Err(failure) = self.close(id) {
+            tracing::warn!(container = id.short(), %failure, "closing the container off failed");
+        }
         let failures: Vec<Failure> =
             intents.iter().rev().filter_map(|intent| self.undo_one(intent, id, namespace).err()).collect();
         if let Some(failure) = Failure::join(failures) {

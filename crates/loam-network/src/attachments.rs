@@ -1,12 +1,11 @@
 //! The attachments' files: intent and lock of each container; see the crate's page.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use loam_model::ContainerId;
-use rustix::fs::{FlockOperation, flock};
+use loam_state_file::LockedFile;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -53,8 +52,7 @@ pub(crate) struct Attachments {
 /// A container's file, locked as long as this lives.
 #[derive(Debug)]
 pub(crate) struct AttachmentFile {
-    path: PathBuf,
-    file: File,
+    file: LockedFile,
 }
 
 impl Attachments {
@@ -76,27 +74,10 @@ impl Attachments {
         create: bool,
     ) -> Result<Option<AttachmentFile>, AttachmentsError> {
         let path = self.path(container);
-        let failed = |cause| AttachmentsError::Open(path.clone(), cause);
-        loop {
-            let opened = OpenOptions::new().read(true).write(true).create(create).mode(0o600).open(&path);
-            let file = match opened {
-                Err(cause) if cause.kind() == io::ErrorKind::NotFound && !create => return Ok(None),
-                Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
-                    fs::DirBuilder::new()
-                        .recursive(true)
-                        .mode(0o700)
-                        .create(&self.directory)
-                        .map_err(failed)?;
-                    continue;
-                }
-                file => file.map_err(failed)?,
-            };
-            lock(&file).map_err(failed)?;
-            // Whoever had the lock before may have removed the file.
-            if file.metadata().map_err(failed)?.nlink() > 0 {
-                return Ok(Some(AttachmentFile { path, file }));
-            }
-        }
+        // No container's id ends so.
+        let file = LockedFile::open(&path, path.with_extension("new"), create);
+        let file = file.map_err(|cause| AttachmentsError::Open(path, cause))?;
+        Ok(file.map(|file| AttachmentFile { file }))
     }
 
     /// All attachments, whoever's they are, as they are written, without any lock. A file that is not whole is left out:
@@ -145,15 +126,6 @@ impl Attachments {
     }
 }
 
-fn lock(file: &File) -> io::Result<()> {
-    loop {
-        match flock(file, FlockOperation::LockExclusive) {
-            Err(rustix::io::Errno::INTR) => {}
-            result => return result.map_err(io::Error::from),
-        }
-    }
-}
-
 fn read_bounded(file: &File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(MAX_BYTES).read_to_end(&mut bytes)?;
@@ -164,67 +136,42 @@ impl AttachmentFile {
     /// Reads the intents; `None` when the file is not whole, which is so when its writer was killed (and then there
     /// has been no effect yet) or the machine lost power.
     pub(crate) fn read(&mut self) -> Result<Option<Vec<Intent>>, AttachmentsError> {
-        let failed = |cause| AttachmentsError::Read(self.path.clone(), cause);
-        self.file.rewind().map_err(failed)?;
-        let bytes = read_bounded(&self.file).map_err(failed)?;
+        let read = self.file.read(MAX_BYTES);
+        let bytes = read.map_err(|cause| AttachmentsError::Read(self.file.path().to_owned(), cause))?;
         Ok(serde_json::from_slice(&bytes).ok())
     }
 
     /// Whether nothing was ever written.
     pub(crate) fn is_new(&self) -> Result<bool, AttachmentsError> {
-        let data = self.file.metadata().map_err(|cause| AttachmentsError::Read(self.path.clone(), cause))?;
-        Ok(data.len() == 0)
-    }
-
-    /// Where others are written before they take its place. No container's id ends so.
-    fn beside(&self) -> PathBuf {
-        self.path.with_extension("new")
+        self.file.is_empty().map_err(|cause| AttachmentsError::Read(self.file.path().to_owned(), cause))
     }
 
     /// Writes the intents in place of others: whoever reads has the old ones or the new ones, whenever this process
     /// ends. The lock stays held.
     pub(crate) fn replace(&mut self, intents: &[Intent]) -> Result<(), AttachmentsError> {
-        let failed = |cause| AttachmentsError::Write(self.path.clone(), cause);
-        let bytes = serde_json::to_vec(intents).map_err(|cause| failed(cause.into()))?;
-        let beside = self.beside();
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&beside)
-            .map_err(failed)?;
-        lock(&file).and_then(|()| file.write_all(&bytes)).map_err(failed)?;
-        fs::rename(&beside, &self.path).map_err(failed)?;
-        self.file = file;
-        Ok(())
+        let replaced = serde_json::to_vec(intents).map_err(io::Error::from);
+        let replaced = replaced.and_then(|bytes| self.file.replace(&bytes));
+        replaced.map_err(|cause| AttachmentsError::Write(self.file.path().to_owned(), cause))
     }
 
     /// Writes the intents into a file that has none.
     pub(crate) fn write(&mut self, intents: &[Intent]) -> Result<(), AttachmentsError> {
-        let failed = |cause| AttachmentsError::Write(self.path.clone(), cause);
-        let bytes = serde_json::to_vec(intents).map_err(|cause| failed(cause.into()))?;
-        self.file.set_len(0).map_err(failed)?;
-        self.file.rewind().map_err(failed)?;
-        self.file.write_all(&bytes).map_err(failed)
+        let written = serde_json::to_vec(intents).map_err(io::Error::from);
+        let written = written.and_then(|bytes| self.file.fill(&bytes));
+        written.map_err(|cause| AttachmentsError::Write(self.file.path().to_owned(), cause))
     }
 
     /// Removes the file: nothing of the attachment is left.
     pub(crate) fn remove(self) -> Result<(), AttachmentsError> {
-        let beside = self.beside();
-        match fs::remove_file(&beside) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-                return Err(AttachmentsError::Remove(beside, cause));
-            }
-            _ => {}
-        }
-        fs::remove_file(&self.path).map_err(|cause| AttachmentsError::Remove(self.path.clone(), cause))
+        let path = self.file.path().to_owned();
+        self.file.remove().map_err(|cause| AttachmentsError::Remove(path, cause))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{FlockOperation, flock};
+
     use super::*;
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use loam_cni::delegate::{execute, find};
+use loam_cni::plugins::portmap;
 use loam_cni::protocol::{PluginConfig, Version};
 use loam_cni::{CniError, CniResult, Command, Context, Host, Plugin};
 use serde_json::{Map, Value};
@@ -132,7 +133,30 @@ impl Call<'_> {
         let built_in = Plugin::from_type(kind(plugin)).filter(|_| self.in_process);
         // Ours take the result as it is.
         let written = previous.filter(|_| built_in.is_none());
-        let context = Context {
+        let context = self.context(plugin, previous, written)?;
+        match built_in {
+            Some(built_in) => built_in.call(command, &context),
+            None => {
+                let program = find(kind(plugin), self.plugin_dirs)?;
+                let input = serde_json::to_vec(&context.config.raw)
+                    .map_err(|cause| CniError::internal("the configuration can't be written", &cause))?;
+                execute(&context, &program, command, &input, self.time_limit)
+            }
+        }
+    }
+
+    /// Has our plugin for ports take back what was published beyond the capability arguments.
+    pub(crate) fn narrow_ports(&self, plugin: &PluginObject, previous: &CniResult) -> Result<(), CniError> {
+        portmap::narrow(&self.context(plugin, Some(previous), None)?)
+    }
+
+    fn context(
+        &self,
+        plugin: &PluginObject,
+        previous: Option<&CniResult>,
+        written: Option<&CniResult>,
+    ) -> Result<Context<'_>, CniError> {
+        Ok(Context {
             container_id: self.container.to_owned(),
             namespace: self.namespace.map(Path::to_owned),
             interface: self.interface.to_owned(),
@@ -146,16 +170,7 @@ impl Call<'_> {
                 raw: self.raw(plugin, written)?,
             },
             host: self.host,
-        };
-        match built_in {
-            Some(built_in) => built_in.call(command, &context),
-            None => {
-                let program = find(kind(plugin), self.plugin_dirs)?;
-                let input = serde_json::to_vec(&context.config.raw)
-                    .map_err(|cause| CniError::internal("the configuration can't be written", &cause))?;
-                execute(&context, &program, command, &input, self.time_limit)
-            }
-        }
+        })
     }
 
     /// The configuration that a plugin gets: its own keys, the list's, and what it can be told of the runtime's.

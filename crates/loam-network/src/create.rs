@@ -17,7 +17,6 @@ use std::path::Path;
 
 use ipnet::IpNet;
 use loam_model::{ErrorKind, Failure, NetworkDescription, NetworkName, NetworkSource, Result};
-use rustix::fs::{FlockOperation, flock};
 
 pub(crate) use compose::{BRIDGES, DefaultBridge, default_text};
 
@@ -81,12 +80,7 @@ pub(crate) fn make_directory(directory: &Path) -> Result<()> {
 pub(crate) fn lock(directory: &Path) -> Result<File> {
     let failed = |cause: io::Error| of_files(&format!("locking `{}` failed", directory.display()), cause);
     let file = File::open(directory).map_err(failed)?;
-    loop {
-        match flock(&file, FlockOperation::LockExclusive) {
-            Err(rustix::io::Errno::INTR) => {}
-            result => return result.map(|()| file).map_err(|errno| failed(errno.into())),
-        }
-    }
+    loam_state_file::lock(&file).map(|()| file).map_err(failed)
 }
 
 /// Writes a list beside its place, syncs and renames it.

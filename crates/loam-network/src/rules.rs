@@ -113,6 +113,24 @@ impl CniNetwork {
         }
     }
 
+    /// Has a container with rules reach nothing, before its addresses become others'.
+    pub(crate) fn close(&self, container: &ContainerId) -> Result<()> {
+        if !Firewall::has_restrictions(&self.host, container.as_str()) {
+            return Ok(());
+        }
+        let closed = Firewall::open(&self.host).and_then(|mut wall| wall.close(container.as_str()));
+        closed.map_err(|error| refused(container, error))
+    }
+
+    /// Frees addresses that a container has just got from the rules of whoever had them before and is not done with leaving.
+    pub(crate) fn claim(&self, container: &ContainerId, addresses: &[IpAddr]) -> Result<()> {
+        let claimed =
+            Firewall::has_any_restrictions(&self.host).map_err(FirewallError::from).and_then(|any| {
+                if any { Firewall::open(&self.host)?.claim(container.as_str(), addresses) } else { Ok(()) }
+            });
+        claimed.map_err(|error| refused(container, error))
+    }
+
     /// Withdraws what was set for a container, if anything was.
     pub(crate) fn lift(&self, container: &ContainerId) -> Result<()> {
         if !Firewall::has_restrictions(&self.host, container.as_str()) {

@@ -80,6 +80,7 @@ impl CniNetwork {
             names.retain(|known| *known == name.as_str());
         }
         let (mut collected, mut failures) = (Collected::default(), Vec::new());
+        failures.extend(self.settle_all_ports().err());
         for name in names {
             let list = lists.iter().find(|list| list.name == name);
             match self.collect_network(name, list, &mut collected) {

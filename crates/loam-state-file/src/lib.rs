@@ -5,9 +5,13 @@
 //! DIRECTORY/.NAME   what takes its place next; locked (flock) by whoever writes it
 //! ```
 //!
+//! Files of which one process at a time has the say, for longer than it takes to write them, are [`LockedFile`]s.
+//!
 //! A file is written beside its place and renamed, so that whoever reads has the old one or the new one, and a writer
 //! that is killed leaves the old one. What such a writer left beside is taken over by the next one, and goes with the
 //! file, or when somebody tidies up ([`sweep`]). Nothing is synced: after a restart of the machine a file may be empty, which is for the reader to bear.
+
+mod locked;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -17,6 +21,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+pub use locked::{LockedFile, lock};
 
 /// Reads a file; `None` when there is none, or when it is no JSON of this type.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
@@ -51,19 +57,20 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 fn open_alone(path: &Path) -> io::Result<File> {
     loop {
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        loop {
-            match flock(&file, FlockOperation::LockExclusive) {
-                Err(rustix::io::Errno::INTR) => {}
-                locked => break locked?,
-            }
-        }
+        lock(&file)?;
         // Whoever had it before may have given it its name, or removed it.
-        let own = file.metadata()?;
-        match fs::metadata(path) {
-            Ok(found) if (found.dev(), found.ino()) == (own.dev(), own.ino()) => return Ok(file),
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
-            _ => {}
+        if is_at(&file, path)? {
+            return Ok(file);
         }
+    }
+}
+
+/// Whether a name leads to an open file.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let own = file.metadata()?;
+    match fs::metadata(path) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
+        found => found.map(|found| (found.dev(), found.ino()) == (own.dev(), own.ino())),
     }
 }
 
@@ -115,8 +122,7 @@ pub fn sweep(directory: &Path) -> io::Result<()> {
         }
         // A writer that has just opened the file waits for the lock, and then looks whether the file is still there. One that
         // was just before us has given it its name.
-        let own = file.metadata()?;
-        if fs::metadata(&path).is_ok_and(|found| (found.dev(), found.ino()) == (own.dev(), own.ino())) {
+        if is_at(&file, &path)? {
             fs::remove_file(&path)?;
         }
     }

@@ -4,6 +4,9 @@ use super::elements;
 use super::{ATTEMPTS, Firewall, FirewallError, TABLE};
 use crate::nftables::{Batch, Element, NftablesError};
 
+/// How often what others change meanwhile is looked at anew. A look takes a tenth of a millisecond.
+const UNCHANGED_ATTEMPTS: u32 = 1000;
+
 impl Firewall {
     /// Makes a change to sets and maps, and before it, or when it fails for lack of them, the table itself.
     pub(super) fn change(&mut self, fill: impl Fn(&mut Batch)) -> Result<(), FirewallError> {
@@ -43,15 +46,35 @@ impl Firewall {
         self.change(|batch| elements::add(batch, wanted, false))
     }
 
-    /// Removes those of the elements that carry their comment.
+    /// Removes those of the elements that carry their comment. One whose key somebody else gets between the look and the
+    /// change is left alone.
     pub(super) fn remove_own(&mut self, elements: &[(&'static str, Element)]) -> Result<(), FirewallError> {
-        let mut own = Vec::new();
-        for element in elements {
-            if self.holds(element)? {
-                own.push(element.clone());
+        self.change_unchanged(|firewall, batch| {
+            for (set, element) in elements {
+                if firewall.holds(&(*set, element.clone()))? {
+                    batch.delete_elements(set, &[Element { key: element.key.clone(), ..Element::default() }]);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Makes a change that follows from what was just looked at, once nobody changes anything between the two.
+    pub(super) fn change_unchanged(
+        &mut self,
+        look: impl Fn(&mut Self, &mut Batch) -> Result<(), FirewallError>,
+    ) -> Result<(), FirewallError> {
+        for attempt in 1.. {
+            let generation = self.socket.generation().map_err(FirewallError::Read)?;
+            let mut batch = Batch::new(TABLE);
+            batch.only_at(generation);
+            look(self, &mut batch)?;
+            match self.socket.commit(&batch) {
+                Err(NftablesError::Changed) if attempt < UNCHANGED_ATTEMPTS => {}
+                result => return result.map_err(FirewallError::Change),
             }
         }
-        self.remove_any(&own)
+        Ok(())
     }
 
     /// Removes elements, those that are there.

@@ -20,6 +20,7 @@
 //! is for that.
 
 mod chain;
+mod leaving;
 mod list;
 mod matches;
 mod restriction;
@@ -83,6 +84,13 @@ impl Family {
     }
 }
 
+/// The comment of a container's elements.
+fn comment(container: &str) -> String {
+    let mut comment = container.to_owned();
+    comment.truncate(Element::MAX_COMMENT);
+    comment
+}
+
 /// The elements and chains of a record.
 struct Parts {
     elements: Vec<(&'static str, Element)>,
@@ -93,6 +101,15 @@ struct Parts {
 }
 
 impl EgressRecord {
+    /// The same container, which reaches nothing.
+    fn closed(self) -> Self {
+        Self { to_others: RuleList::reject(), to_host: RuleList::reject(), ..self }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.to_others == RuleList::reject() && self.to_host == RuleList::reject()
+    }
+
     fn parts(&self, container: &str) -> Parts {
         let (to_others, to_host) = (NamedList::new(&self.to_others), NamedList::new(&self.to_host));
         let (mut elements, mut chains) = (Vec::new(), Vec::new());
@@ -104,14 +121,12 @@ impl EgressRecord {
             let both = [RuleChain::to_others(&to_others, family), RuleChain::to_host(&to_host, family)];
             for address in addresses {
                 for (map, chain) in family.maps().into_iter().zip(&both) {
-                    let mut comment = container.to_owned();
-                    comment.truncate(Element::MAX_COMMENT);
                     elements.push((
                         map,
                         Element {
                             key: address_bytes(*address),
                             chain: Some(chain.name.clone()),
-                            comment: Some(comment),
+                            comment: Some(comment(container)),
                             ..Element::default()
                         },
                     ));

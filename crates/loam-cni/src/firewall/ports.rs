@@ -99,16 +99,38 @@ impl Firewall {
         }
         mappings.sort_unstable();
         mappings.dedup();
+        self.delete_all(&mappings, &comment)?;
+        self.records.forget::<PortsRecord>(owner)?;
+        Ok(mappings)
+    }
+
+    /// Withdraws those ports of an attachment that are not among the given ones; gives what was withdrawn. Addresses whose
+    /// clients are all masqueraded stay as they are.
+    pub fn narrow(&mut self, owner: &Owner<'_>, kept: &[Mapping]) -> Result<Vec<Mapping>, FirewallError> {
+        if kept.is_empty() {
+            return self.withdraw(owner, &[]);
+        }
+        let Some(mut record) = self.records.get::<PortsRecord>(owner)? else { return Ok(Vec::new()) };
+        let (left, gone): (Vec<_>, Vec<_>) =
+            record.mappings.iter().copied().partition(|mapping| kept.contains(mapping));
+        if !gone.is_empty() {
+            self.delete_all(&gone, &owner.comment())?;
+            record.mappings = left;
+            self.records.keep(owner, &record)?;
+        }
+        Ok(gone)
+    }
+
+    fn delete_all(&mut self, mappings: &[Mapping], comment: &str) -> Result<(), FirewallError> {
         let mut attempt = 1;
-        while let Err(error) = self.delete(&mappings, &comment)? {
+        while let Err(error) = self.delete(mappings, comment)? {
             // Somebody flushed the table between the look and the change.
             if !matches!(error, NftablesError::Missing) || attempt == ATTEMPTS {
                 return Err(FirewallError::Change(error));
             }
             attempt += 1;
         }
-        self.records.forget::<PortsRecord>(owner)?;
-        Ok(mappings)
+        Ok(())
     }
 
     /// Removes those of the mappings that carry the comment.

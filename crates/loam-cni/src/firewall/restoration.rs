@@ -7,13 +7,15 @@ use super::{Firewall, FirewallError, TABLE};
 use crate::nftables::{Batch, Element, NftablesError};
 
 impl Firewall {
-    /// Whether every rule of the table is there.
+    /// Whether every rule of the table is there, and our records are in it.
     pub(super) fn is_whole(&mut self) -> Result<bool, FirewallError> {
         let found = match self.socket.chains(TABLE) {
             Err(NftablesError::Missing) => return Ok(false),
             found => found.map_err(FirewallError::Read)?,
         };
-        Ok(ruleset::uses().all(|wanted| found.iter().any(|(name, uses)| (name.as_str(), *uses) == wanted)))
+        let is_marked = found.iter().any(|(name, _)| *name == self.mark);
+        let is_there = |wanted| found.iter().any(|(name, uses)| (name.as_str(), *uses) == wanted);
+        Ok(is_marked && ruleset::uses().all(is_there))
     }
 
     /// Whether a table must be there, because something was set, and is not whole.
@@ -21,7 +23,8 @@ impl Firewall {
         Ok((!self.records.is_empty()? && !self.is_whole()?) || self.senders_are_broken()?)
     }
 
-    /// Makes the tables as they must be, and fills them from the records: ours, and that of bridges if it is needed.
+    /// Makes the tables as they must be, and fills them from the records: ours, and that of bridges if it is needed. What
+    /// other state directories have in them stays; what they had in a table that was flushed they put back themselves.
     pub fn restore(&mut self) -> Result<(), FirewallError> {
         let restored = self.restore_table();
         self.restore_senders()?;
@@ -49,7 +52,11 @@ impl Firewall {
                 Err(error) => return Err(FirewallError::Change(error)),
             }
         }
-        self.restore_egress()
+        let egress = self.restore_egress();
+        let mut marked = Batch::new(TABLE);
+        marked.add_inner_chain(&self.mark);
+        self.socket.commit(&marked).map_err(FirewallError::Change)?;
+        egress
     }
 
     /// Defines a table, whatever of it exists.

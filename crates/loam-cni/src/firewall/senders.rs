@@ -4,6 +4,7 @@
 //! set guarded   links, the hosts' ends of containers
 //! set senders   link . hardware address
 //! chain prerouting   iifname @guarded iifname . ether saddr != @senders drop
+//! chain state_HASH   the mark of a state directory whose records are in
 //! ```
 //!
 //! It is made when the first container needs it: not every kernel has nf_tables for bridges.
@@ -132,7 +133,10 @@ impl Firewall {
 
     fn has_senders_table(&mut self) -> Result<bool, FirewallError> {
         match self.socket.count_rules_of(FAMILY_BRIDGE, TABLE, CHAIN.name) {
-            Ok(count) => Ok(count == 1),
+            Ok(1) => {
+                self.socket.has_chain_of(FAMILY_BRIDGE, TABLE, &self.mark).map_err(FirewallError::Senders)
+            }
+            Ok(_) => Ok(false),
             Err(NftablesError::Missing) => Ok(false),
             Err(cause) => Err(FirewallError::Senders(cause)),
         }
@@ -148,7 +152,8 @@ impl Firewall {
             batch.add_table().add_set(&GUARDED).add_set(&SENDERS).add_chain(&CHAIN);
             batch.flush_chain(CHAIN.name).add_rule(CHAIN.name, &RULE);
         });
-        let batch = fill(all.iter().map(|(owner, sender)| (owner.owner(), sender)));
+        let mut batch = fill(all.iter().map(|(owner, sender)| (owner.owner(), sender)));
+        batch.add_inner_chain(&self.mark);
         defined.and_then(|()| self.socket.commit(&batch)).map_err(FirewallError::Senders)
     }
 }

@@ -18,6 +18,7 @@ pub(super) const NFT_MSG_DELSET: u8 = 11;
 pub(super) const NFT_MSG_NEWSETELEM: u8 = 12;
 pub(super) const NFT_MSG_GETSETELEM: u8 = 13;
 pub(super) const NFT_MSG_DELSETELEM: u8 = 14;
+pub(super) const NFT_MSG_GETGEN: u8 = 16;
 
 pub(super) const NLM_F_REQUEST: u16 = 1;
 pub(super) const NLM_F_ACK: u16 = 4;
@@ -26,6 +27,8 @@ const NLM_F_CREATE: u16 = 0x400;
 const NLM_F_APPEND: u16 = 0x800;
 const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
 const NFNL_MSG_BATCH_END: u16 = 0x11;
+/// The attribute of a batch's begin that says which state of the tables it is for (nfnetlink.h).
+const NFNL_BATCH_GENID: u16 = 1;
 
 /// Where a chain is hung into the kernel's packet path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +61,8 @@ pub struct Batch {
     table: &'static str,
     messages: Vec<(u16, u16, Attributes)>,
     sets: u32,
+    /// The generation of the tables that it is for; any when absent.
+    generation: Option<u32>,
 }
 
 impl Batch {
@@ -68,7 +73,20 @@ impl Batch {
 
     /// An empty batch of changes to a table of another family.
     pub fn of_family(family: u8, table: &'static str) -> Self {
-        Self { family, table, messages: Vec::new(), sets: 0 }
+        Self { family, table, messages: Vec::new(), sets: 0, generation: None }
+    }
+
+    /// Has the batch fail as [`NftablesError::Changed`](super::NftablesError::Changed) unless the tables are just as they were
+    /// when this was their generation.
+    pub fn only_at(&mut self, generation: u32) -> &mut Self {
+        self.generation = Some(generation);
+        self
+    }
+
+    /// Forgets all changes.
+    pub fn clear(&mut self) -> &mut Self {
+        self.messages.clear();
+        self
     }
 
     /// Whether nothing is to be changed.
@@ -219,7 +237,11 @@ impl Batch {
     pub(super) fn to_bytes(&self, first: u32) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(1024);
         let frame = header(0, SUBSYSTEM);
-        message(&mut bytes, NFNL_MSG_BATCH_BEGIN, NLM_F_REQUEST, first, &frame);
+        let mut begin = Attributes::after(&frame);
+        if let Some(generation) = self.generation {
+            begin.be32(NFNL_BATCH_GENID, generation);
+        }
+        message(&mut bytes, NFNL_MSG_BATCH_BEGIN, NLM_F_REQUEST, first, begin.as_bytes());
         let mut sequence = first;
         for (index, (kind, flags, attributes)) in self.messages.iter().enumerate() {
             sequence = sequence.wrapping_add(1);

@@ -3,7 +3,9 @@
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use rustix::io::Errno;
 
-use super::batch::{Batch, NFT_MSG_GETCHAIN, NFT_MSG_GETRULE, NFT_MSG_GETSETELEM, NLM_F_REQUEST, message};
+use super::batch::{
+    Batch, NFT_MSG_GETCHAIN, NFT_MSG_GETGEN, NFT_MSG_GETRULE, NFT_MSG_GETSETELEM, NLM_F_REQUEST, message,
+};
 use super::set::Element;
 use super::{FAMILY_INET, SUBSYSTEM, header};
 use crate::netlink::{Attributes, NetlinkError, Refusal, Socket, attributes, be32, text};
@@ -19,6 +21,9 @@ pub enum NftablesError {
     /// An element with this key is there already.
     #[error("the key is taken")]
     Taken,
+    /// Somebody has changed the tables since the batch's generation.
+    #[error("the tables have been changed meanwhile")]
+    Changed,
     /// The kernel has no nf_tables, or lacks a part of it.
     #[error("this kernel has no nf_tables or lacks a part of it: {0}")]
     Unsupported(Refusal),
@@ -38,6 +43,8 @@ impl From<Refusal> for NftablesError {
             Errno::OPNOTSUPP | Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT => {
                 NftablesError::Unsupported(refusal)
             }
+            // Only a batch for another generation is refused so (nfnetlink.c).
+            Errno::RESTART => NftablesError::Changed,
             _ => NftablesError::Refused(refusal),
         }
     }
@@ -91,6 +98,26 @@ impl NftablesSocket {
         failure.map_or(Ok(()), |refusal| Err(refusal.into()))
     }
 
+    /// The generation of all tables, which changes with each batch, whoever commits it.
+    pub fn generation(&mut self) -> Result<u32, NftablesError> {
+        let sequence = self.ask(NFT_MSG_GETGEN, &Attributes::after(&header(0, 0)))?;
+        let mut answer = Err(NftablesError::Missing);
+        self.socket.receive(|message| {
+            if message.sequence != sequence {
+                return false;
+            }
+            let mut parts = attributes(message.payload.get(4..).unwrap_or_default());
+            answer = match message.verdict() {
+                Some(Err(refusal)) => Err(NftablesError::from(refusal)),
+                _ => parts
+                    .find_map(|(kind, value)| be32(value).filter(|_| kind == 1))
+                    .ok_or(NftablesError::Missing),
+            };
+            true
+        })?;
+        answer
+    }
+
     /// How many rules a chain of a table has; none when there is no such chain.
     pub fn count_rules(&mut self, table: &str, chain: &str) -> Result<usize, NftablesError> {
         self.count_rules_of(FAMILY_INET, table, chain)
@@ -124,7 +151,12 @@ impl NftablesSocket {
 
     /// Whether a table has a chain.
     pub fn has_chain(&mut self, table: &str, chain: &str) -> Result<bool, NftablesError> {
-        let mut request = Attributes::after(&header(FAMILY_INET, 0));
+        self.has_chain_of(FAMILY_INET, table, chain)
+    }
+
+    /// Whether a table of another family has a chain.
+    pub fn has_chain_of(&mut self, family: u8, table: &str, chain: &str) -> Result<bool, NftablesError> {
+        let mut request = Attributes::after(&header(family, 0));
         request.text(1, table).text(3, chain);
         let sequence = self.ask(NFT_MSG_GETCHAIN, &request)?;
         let mut answer = Ok(false);

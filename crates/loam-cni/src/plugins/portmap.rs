@@ -95,6 +95,29 @@ fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
     opened.map(|()| previous.clone())
 }
 
+/// Leaves an attachment those ports alone that the configuration has, and takes back all others: the undoing of an ADD for
+/// an attachment that had ports before. No verb of the specification does that.
+pub fn narrow(context: &Context<'_>) -> Result<(), CniError> {
+    let config = Config::read(context)?;
+    let previous = context.config.require_previous()?;
+    let addresses = container_addresses(previous, &context.interface);
+    let targets: Vec<IpAddr> = addresses.iter().map(|ip| ip.address.addr()).collect();
+    let kept = config.resolve(&targets)?;
+    let mut firewall = open(context)?;
+    let gone = firewall.narrow(&context.owner(), &kept).map_err(refused)?;
+    let redirected = |gone: &Mapping| Forget::Redirected(gone.protocol.number(), gone.host_port, gone.target);
+    forget_flows(&mut firewall, gone.iter().map(redirected))?;
+    match &config.backend {
+        Backend::Nftables => Ok(()),
+        Backend::Iptables(options) => config.publication(options, &kept, &addresses).narrow(context),
+        Backend::Unmanaged if kept.is_empty() => unmanaged::forget(context, WHAT),
+        Backend::Unmanaged => {
+            let rules: Vec<String> = kept.iter().map(rule).collect();
+            unmanaged::note(context, WHAT, &rules)
+        }
+    }
+}
+
 /// What the firewall keeps for the attachment.
 fn record(
     context: &Context<'_>,

@@ -10,6 +10,7 @@ mod machine;
 mod optional_links;
 mod portmap;
 mod sbr;
+mod several_states;
 mod tuning;
 mod vrf;
 mod watch;

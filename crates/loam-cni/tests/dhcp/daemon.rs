@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::lab::{Lab, PROGRAM};
-use crate::server::{Server, have};
+use crate::server::with_dnsmasq;
 
 /// Ends a process by SIGTERM; gives whether it ended well.
 fn terminate(mut child: Child) -> bool {
@@ -25,14 +25,8 @@ fn listens(lab: &Lab) {
 
 #[test]
 fn it_stays_without_leases_and_leaves_them_to_the_next() {
-    let name = "daemon::it_stays_without_leases_and_leaves_them_to_the_next";
-    if !have(name, "dnsmasq") {
-        return;
-    }
-    inside(name, || {
-        let mut lab = Lab::new();
+    with_dnsmasq("daemon::it_stays_without_leases_and_leaves_them_to_the_next", &[], |mut lab, server| {
         lab.settings.leases.program = None;
-        let server = Server::dnsmasq(&lab.host, lab.directory.path(), &[]);
         let pid_file = lab.directory.path().join("pid");
         let start = |lab: &Lab| {
             let child = Command::new(PROGRAM)
@@ -77,27 +71,50 @@ fn it_stays_without_leases_and_leaves_them_to_the_next() {
     });
 }
 
+/// Starts a daemon as systemd does, with sockets that are all this one.
+fn activated(listener: &UnixListener, count: &str) -> Child {
+    let script = "exec 3<&0 0</dev/null; LISTEN_PID=$$; LISTEN_FDS=$1; export LISTEN_PID LISTEN_FDS; \
+                  exec \"$2\" dhcp daemon -socketpath /nowhere/else";
+    let socket = OwnedFd::from(listener.try_clone().expect("duplicated"));
+    Command::new("sh")
+        .args(["-c", script, "sh", count, PROGRAM])
+        .stdin(socket)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("sh runs")
+}
+
+#[test]
+fn one_that_systemd_listens_for_has_its_leases_on_disk_again() {
+    let name = "daemon::one_that_systemd_listens_for_has_its_leases_on_disk_again";
+    with_dnsmasq(name, &[], |lab, server| {
+        let listener = UnixListener::bind(lab.socket()).expect("bound");
+        let daemon = activated(&listener, "1");
+        let container = Sandbox::new();
+        let result = lab.add("one", &container).expect("leased");
+        fs::remove_dir_all(lab.directory.path().join("dhcp.sock.leases")).expect("there");
+        assert!(terminate(daemon));
+        assert_eq!((lab.records().len(), server.said("DHCPRELEASE")), (1, 0));
+        let daemon = activated(&listener, "1");
+        lab.check("one", &container, &result).expect("it is held still");
+        lab.del("one", Some(&container.path())).expect("given back");
+        eventually("the server has it back", || server.said("DHCPRELEASE") == 1);
+        assert!(terminate(daemon));
+        fs::remove_file(lab.socket()).expect("it is systemd's");
+        lab.ends_clean();
+    });
+}
+
 #[test]
 fn systemd_may_listen_for_it() {
     inside("daemon::systemd_may_listen_for_it", || {
         let lab = Lab::new();
         let listener = UnixListener::bind(lab.socket()).expect("bound");
-        let script = "exec 3<&0 0</dev/null; LISTEN_PID=$$; LISTEN_FDS=$1; export LISTEN_PID LISTEN_FDS; \
-                      exec \"$2\" dhcp daemon -socketpath /nowhere/else";
-        let start = |count: &str| {
-            let socket = OwnedFd::from(listener.try_clone().expect("duplicated"));
-            Command::new("sh")
-                .args(["-c", script, "sh", count, PROGRAM])
-                .stdin(socket)
-                .stderr(Stdio::piped())
-                .spawn()
-                .expect("sh runs")
-        };
-        let daemon = start("1");
+        let daemon = activated(&listener, "1");
         lab.call("STATUS", "", None, &lab.config(&json!({}))).expect("somebody is there");
         assert!(terminate(daemon));
         assert!(lab.socket().exists(), "the socket is not ours to remove");
-        let output = start("2").wait_with_output().expect("it ends");
+        let output = activated(&listener, "2").wait_with_output().expect("it ends");
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(told.contains("Too many (2) FDs passed through socket activation"), "{told}");
     });

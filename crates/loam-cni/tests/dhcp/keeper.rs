@@ -1,24 +1,19 @@
 //! The keeper that ADD starts: one for all, with nothing of its caller's, and followed by another when it is killed.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use loam_testkit::lab::{Sandbox, eventually, inside};
+use loam_testkit::lab::{Sandbox, eventually};
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, PROGRAM, address};
-use crate::server::{Server, have};
+use crate::lab::{PROGRAM, address};
+use crate::server::{with_dnsmasq, with_udhcpd};
 
 #[test]
 fn one_that_was_killed_is_followed_by_one_that_goes_on() {
-    let name = "keeper::one_that_was_killed_is_followed_by_one_that_goes_on";
-    if !have(name, "dnsmasq") {
-        return;
-    }
-    inside(name, || {
-        let lab = Lab::new();
-        let server = Server::dnsmasq(&lab.host, lab.directory.path(), &[]);
+    with_dnsmasq("keeper::one_that_was_killed_is_followed_by_one_that_goes_on", &[], |lab, server| {
         let (one, two) = (Sandbox::new(), Sandbox::new());
         let result = lab.add("one", &one).expect("leased");
         lab.add("two", &two).expect("leased");
@@ -36,13 +31,7 @@ fn one_that_was_killed_is_followed_by_one_that_goes_on() {
 
 #[test]
 fn one_that_goes_on_renews() {
-    let name = "keeper::one_that_goes_on_renews";
-    if !have(name, "busybox") {
-        return;
-    }
-    inside(name, || {
-        let lab = Lab::new();
-        let _server = Server::udhcpd(&lab.host, lab.directory.path(), 8);
+    with_udhcpd("keeper::one_that_goes_on_renews", 8, |lab, _server| {
         let container = Sandbox::new();
         let result = lab.add("one", &container).expect("leased");
         lab.kill_keeper();
@@ -64,71 +53,63 @@ fn one_that_goes_on_renews() {
 
 #[test]
 fn one_serves_callers_that_come_at_once_and_has_nothing_of_theirs() {
-    let name = "keeper::one_serves_callers_that_come_at_once_and_has_nothing_of_theirs";
-    if !have(name, "dnsmasq") {
-        return;
-    }
-    inside(name, || {
-        let lab = Lab::new();
-        let _server = Server::dnsmasq(&lab.host, lab.directory.path(), &[]);
-        let containers: Vec<Sandbox> = (0..6).map(|_| Sandbox::new()).collect();
-        let config = lab.config(&json!({}));
-        let callers: Vec<_> = containers
-            .iter()
-            .enumerate()
-            .map(|(number, container)| {
-                lab.spawn(Path::new(PROGRAM), "ADD", &format!("c{number}"), &container.path(), &config)
-            })
-            .collect();
-        let mut addresses: Vec<String> = callers
-            .into_iter()
-            .map(|caller| {
-                let output = caller.wait_with_output().expect("it ends");
-                address(&serde_json::from_slice(&output.stdout).expect("a result"))
-            })
-            .collect();
-        addresses.sort();
-        addresses.dedup();
-        assert_eq!(addresses.len(), 6, "{addresses:?}");
-
-        let keeper = lab.keeper().expect("it listens").as_raw_nonzero();
-        let process = format!("/proc/{keeper}");
-        let namespaces = fs::read_dir(format!("{process}/fd")).expect("it lives").map(|entry| {
-            let path = entry.expect("readable").path();
-            fs::read_link(path).map(|target| target.display().to_string()).unwrap_or_default()
-        });
-        let mut open: Vec<String> = namespaces.collect();
-        open.sort();
-        // The namespaces of its leases are its own business; a name that is not there was closed meanwhile.
-        open.retain(|target| !target.starts_with("net:[") && !target.is_empty());
-        let of_its_own = |target: &String| {
-            ["/dev/null", "socket:[", "anon_inode:[signalfd]", "anon_inode:inotify"]
+    with_dnsmasq(
+        "keeper::one_serves_callers_that_come_at_once_and_has_nothing_of_theirs",
+        &[],
+        |lab, _server| {
+            let containers: Vec<Sandbox> = (0..6).map(|_| Sandbox::new()).collect();
+            let config = lab.config(&json!({}));
+            let callers: Vec<_> = containers
                 .iter()
-                .any(|own| target.starts_with(own))
-                || target.ends_with("dhcp.sock.leases/lock")
-        };
-        assert!(open.iter().all(of_its_own), "{open:?}");
-        let stat = fs::read_to_string(format!("{process}/stat")).expect("it lives");
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        assert_eq!(fields[3], keeper.to_string(), "a session of its own: {stat}");
-        assert_eq!(fs::read_link(format!("{process}/cwd")).expect("it lives"), Path::new("/"));
+                .enumerate()
+                .map(|(number, container)| {
+                    lab.spawn(Path::new(PROGRAM), "ADD", &format!("c{number}"), &container.path(), &config)
+                })
+                .collect();
+            let mut addresses: Vec<String> = callers
+                .into_iter()
+                .map(|caller| {
+                    let output = caller.wait_with_output().expect("it ends");
+                    address(&serde_json::from_slice(&output.stdout).expect("a result"))
+                })
+                .collect();
+            addresses.sort();
+            addresses.dedup();
+            assert_eq!(addresses.len(), 6, "{addresses:?}");
 
-        for (number, container) in containers.iter().enumerate() {
-            lab.del(&format!("c{number}"), Some(&container.path())).expect("given back");
-        }
-        lab.ends_clean();
-    });
+            let keeper = lab.keeper().expect("it listens").as_raw_nonzero();
+            let process = format!("/proc/{keeper}");
+            let namespaces = fs::read_dir(format!("{process}/fd")).expect("it lives").map(|entry| {
+                let path = entry.expect("readable").path();
+                fs::read_link(path).map(|target| target.display().to_string()).unwrap_or_default()
+            });
+            let mut open: Vec<String> = namespaces.collect();
+            open.sort();
+            // The namespaces of its leases are its own business; a name that is not there was closed meanwhile.
+            open.retain(|target| !target.starts_with("net:[") && !target.is_empty());
+            let of_its_own = |target: &String| {
+                ["/dev/null", "socket:[", "anon_inode:[signalfd]", "anon_inode:inotify"]
+                    .iter()
+                    .any(|own| target.starts_with(own))
+                    || target.ends_with("dhcp.sock.leases/lock")
+            };
+            assert!(open.iter().all(of_its_own), "{open:?}");
+            let stat = fs::read_to_string(format!("{process}/stat")).expect("it lives");
+            let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+            assert_eq!(fields[3], keeper.to_string(), "a session of its own: {stat}");
+            assert_eq!(fs::read_link(format!("{process}/cwd")).expect("it lives"), Path::new("/"));
+
+            for (number, container) in containers.iter().enumerate() {
+                lab.del(&format!("c{number}"), Some(&container.path())).expect("given back");
+            }
+            lab.ends_clean();
+        },
+    );
 }
 
 #[test]
 fn a_container_s_next_life_gets_a_lease_of_its_own() {
-    let name = "keeper::a_container_s_next_life_gets_a_lease_of_its_own";
-    if !have(name, "dnsmasq") {
-        return;
-    }
-    inside(name, || {
-        let lab = Lab::new();
-        let server = Server::dnsmasq(&lab.host, lab.directory.path(), &[]);
+    with_dnsmasq("keeper::a_container_s_next_life_gets_a_lease_of_its_own", &[], |lab, server| {
         let first = Sandbox::new();
         let before = address(&lab.add("one", &first).expect("leased"));
         // Without DEL: the plugin's caller has crashed.
@@ -145,15 +126,7 @@ fn a_container_s_next_life_gets_a_lease_of_its_own() {
 
 #[test]
 fn what_is_no_request_is_refused_and_harms_nobody() {
-    let name = "keeper::what_is_no_request_is_refused_and_harms_nobody";
-    if !have(name, "dnsmasq") {
-        return;
-    }
-    inside(name, || {
-        use std::io::{Read, Write};
-
-        let lab = Lab::new();
-        let _server = Server::dnsmasq(&lab.host, lab.directory.path(), &[]);
+    with_dnsmasq("keeper::what_is_no_request_is_refused_and_harms_nobody", &[], |lab, _server| {
         let container = Sandbox::new();
         let result = lab.add("one", &container).expect("leased");
         let ask = |request: &[u8]| {

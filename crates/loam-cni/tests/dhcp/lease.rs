@@ -1,60 +1,52 @@
 //! Leases of real servers: taken, shown, renewed, given back.
 
-use loam_testkit::lab::{Sandbox, eventually, inside};
+use loam_testkit::lab::{Sandbox, eventually};
 use serde_json::json;
 
-use crate::lab::{Lab, address};
-use crate::server::{Server, have};
+use crate::lab::address;
+use crate::server::{with_dnsmasq, with_udhcpd};
 
 #[test]
 fn an_address_is_leased_checked_and_given_back() {
-    let name = "lease::an_address_is_leased_checked_and_given_back";
-    if !have(name, "dnsmasq") {
-        return;
-    }
-    inside(name, || {
-        let lab = Lab::new();
-        let server = Server::dnsmasq(&lab.host, lab.directory.path(), &["--dhcp-option=3,10.5.0.1"]);
-        let container = Sandbox::new();
-        let result = lab.add("one", &container).expect("leased");
-        let leased = address(&result);
-        assert!(leased.starts_with("10.5.0.5") && leased.ends_with("/24"), "{leased}");
-        assert_eq!(result["ips"][0]["gateway"], "10.5.0.1");
-        assert_eq!(result["routes"], json!([{ "dst": "0.0.0.0/0", "gw": "10.5.0.1" }]));
-        // The client identifier of the reference: type 0, then container, network and interface.
-        let identifier: String = "\0one/net/eth0".bytes().map(|byte| format!(":{byte:02x}")).collect();
-        let leases = std::fs::read_to_string(lab.directory.path().join("dnsmasq.leases")).expect("there");
-        assert!(leases.contains(&identifier[1..]), "{leases}");
-        container.command(&["busybox", "ping", "-c", "1", "-W", "5", "10.5.0.1"]);
+    with_dnsmasq(
+        "lease::an_address_is_leased_checked_and_given_back",
+        &["--dhcp-option=3,10.5.0.1"],
+        |lab, server| {
+            let container = Sandbox::new();
+            let result = lab.add("one", &container).expect("leased");
+            let leased = address(&result);
+            assert!(leased.starts_with("10.5.0.5") && leased.ends_with("/24"), "{leased}");
+            assert_eq!(result["ips"][0]["gateway"], "10.5.0.1");
+            assert_eq!(result["routes"], json!([{ "dst": "0.0.0.0/0", "gw": "10.5.0.1" }]));
+            // The client identifier of the reference: type 0, then container, network and interface.
+            let identifier: String = "\0one/net/eth0".bytes().map(|byte| format!(":{byte:02x}")).collect();
+            let leases = std::fs::read_to_string(lab.directory.path().join("dnsmasq.leases")).expect("there");
+            assert!(leases.contains(&identifier[1..]), "{leases}");
+            container.command(&["busybox", "ping", "-c", "1", "-W", "5", "10.5.0.1"]);
 
-        lab.check("one", &container, &result).expect("as it was made");
-        // Who asks again is told what is held, without asking the server.
-        let asked = server.said("DHCPREQUEST");
-        let mut alone = lab.config(&json!({}));
-        alone["type"] = json!("dhcp");
-        let again = lab.call("ADD", "one", Some(&container.path()), &alone).expect("held");
-        assert_eq!((address(&again), server.said("DHCPREQUEST")), (leased, asked));
-        lab.del("one", Some(&container.path())).expect("given back");
-        eventually("the server has it back", || server.said("DHCPRELEASE") > 0);
-        lab.check("one", &container, &result).expect_err("given back");
-        lab.del("one", Some(&container.path())).expect("nothing to do");
-        lab.ends_clean();
-    });
+            lab.check("one", &container, &result).expect("as it was made");
+            // Who asks again is told what is held, without asking the server.
+            let asked = server.said("DHCPREQUEST");
+            let mut alone = lab.config(&json!({}));
+            alone["type"] = json!("dhcp");
+            let again = lab.call("ADD", "one", Some(&container.path()), &alone).expect("held");
+            assert_eq!((address(&again), server.said("DHCPREQUEST")), (leased, asked));
+            lab.del("one", Some(&container.path())).expect("given back");
+            eventually("the server has it back", || server.said("DHCPRELEASE") > 0);
+            lab.check("one", &container, &result).expect_err("given back");
+            lab.del("one", Some(&container.path())).expect("nothing to do");
+            lab.ends_clean();
+        },
+    );
 }
 
 #[test]
 fn routes_and_their_metric_are_the_server_s() {
-    let name = "lease::routes_and_their_metric_are_the_server_s";
-    if !have(name, "dnsmasq") {
-        return;
-    }
-    inside(name, || {
-        let lab = Lab::new();
-        let more = [
-            "--dhcp-option=3,10.5.0.1",
-            "--dhcp-option-force=121,0.0.0.0/0,10.5.0.2,172.16.0.0/12,10.5.0.3,192.0.2.7/32,0.0.0.0",
-        ];
-        let _server = Server::dnsmasq(&lab.host, lab.directory.path(), &more);
+    let more = [
+        "--dhcp-option=3,10.5.0.1",
+        "--dhcp-option-force=121,0.0.0.0/0,10.5.0.2,172.16.0.0/12,10.5.0.3,192.0.2.7/32,0.0.0.0",
+    ];
+    with_dnsmasq("lease::routes_and_their_metric_are_the_server_s", &more, |lab, _server| {
         let container = Sandbox::new();
         let config = lab.config(&json!({
             "priority": 77,
@@ -85,13 +77,7 @@ fn routes_and_their_metric_are_the_server_s() {
 
 #[test]
 fn a_lease_is_renewed_and_ends_when_nobody_renews_it() {
-    let name = "lease::a_lease_is_renewed_and_ends_when_nobody_renews_it";
-    if !have(name, "busybox") {
-        return;
-    }
-    inside(name, || {
-        let lab = Lab::new();
-        let server = Server::udhcpd(&lab.host, lab.directory.path(), 4);
+    with_udhcpd("lease::a_lease_is_renewed_and_ends_when_nobody_renews_it", 4, |lab, server| {
         let container = Sandbox::new();
         let result = lab.add("one", &container).expect("leased");
         // The lease would be over.
@@ -115,13 +101,7 @@ fn a_lease_is_renewed_and_ends_when_nobody_renews_it() {
 
 #[test]
 fn containers_that_die_give_their_leases_back() {
-    let name = "lease::containers_that_die_give_their_leases_back";
-    if !have(name, "dnsmasq") {
-        return;
-    }
-    inside(name, || {
-        let lab = Lab::new();
-        let server = Server::dnsmasq(&lab.host, lab.directory.path(), &[]);
+    with_dnsmasq("lease::containers_that_die_give_their_leases_back", &[], |lab, server| {
         let (one, two, three) = (Sandbox::new(), Sandbox::new(), Sandbox::new());
         for (id, container) in [("one", &one), ("two", &two), ("three", &three)] {
             lab.add(id, container).expect("leased");
@@ -149,13 +129,7 @@ fn containers_that_die_give_their_leases_back() {
 
 #[test]
 fn a_container_that_dies_without_a_word_is_let_go() {
-    let name = "lease::a_container_that_dies_without_a_word_is_let_go";
-    if !have(name, "busybox") {
-        return;
-    }
-    inside(name, || {
-        let lab = Lab::new();
-        let server = Server::udhcpd(&lab.host, lab.directory.path(), 4);
+    with_udhcpd("lease::a_container_that_dies_without_a_word_is_let_go", 4, |lab, server| {
         let container = Sandbox::new();
         lab.add("one", &container).expect("leased");
         container.end();

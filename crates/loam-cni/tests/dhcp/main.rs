@@ -6,6 +6,7 @@ mod lab;
 mod server;
 
 mod daemon;
+mod handover;
 mod keeper;
 mod lease;
 mod reach;

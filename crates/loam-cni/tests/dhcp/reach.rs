@@ -4,12 +4,11 @@ use std::fs;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Child;
 
-use loam_testkit::lab::{Sandbox, eventually, inside, succeed};
+use loam_testkit::lab::{Sandbox, eventually, succeed};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::lab::Lab;
-use crate::server::{Server, have};
+use crate::server::with_dnsmasq;
 
 /// Ends a process by a signal.
 fn end(mut child: Child, signal: Signal) {
@@ -19,13 +18,7 @@ fn end(mut child: Child, signal: Signal) {
 
 #[test]
 fn one_whose_socket_another_has_replaced_hands_over() {
-    let name = "reach::one_whose_socket_another_has_replaced_hands_over";
-    if !have(name, "dnsmasq") {
-        return;
-    }
-    inside(name, || {
-        let lab = Lab::new();
-        let server = Server::dnsmasq(&lab.host, lab.directory.path(), &[]);
+    with_dnsmasq("reach::one_whose_socket_another_has_replaced_hands_over", &[], |lab, server| {
         let container = Sandbox::new();
         let result = lab.add("one", &container).expect("leased");
         let other = lab.directory.path().join("other");
@@ -45,13 +38,7 @@ fn one_whose_socket_another_has_replaced_hands_over() {
 
 #[test]
 fn one_whose_socket_is_gone_listens_anew() {
-    let name = "reach::one_whose_socket_is_gone_listens_anew";
-    if !have(name, "dnsmasq") {
-        return;
-    }
-    inside(name, || {
-        let lab = Lab::new();
-        let _server = Server::dnsmasq(&lab.host, lab.directory.path(), &[]);
+    with_dnsmasq("reach::one_whose_socket_is_gone_listens_anew", &[], |lab, _server| {
         let container = Sandbox::new();
         let result = lab.add("one", &container).expect("leased");
         let keeper = lab.keeper().expect("it listens");
@@ -73,13 +60,7 @@ fn one_whose_socket_is_gone_listens_anew() {
 
 #[test]
 fn one_without_the_prefix_of_the_one_before_goes_on() {
-    let name = "reach::one_without_the_prefix_of_the_one_before_goes_on";
-    if !have(name, "dnsmasq") {
-        return;
-    }
-    inside(name, || {
-        let lab = Lab::new();
-        let server = Server::dnsmasq(&lab.host, lab.directory.path(), &[]);
+    with_dnsmasq("reach::one_without_the_prefix_of_the_one_before_goes_on", &[], |lab, server| {
         let container = Sandbox::new();
         let prefix = lab.directory.path().display().to_string();
         std::os::unix::fs::symlink("/proc", lab.directory.path().join("proc")).expect("free");
@@ -97,51 +78,49 @@ fn one_without_the_prefix_of_the_one_before_goes_on() {
 
 #[test]
 fn one_that_can_t_see_a_namespace_leaves_the_lease_to_one_that_can() {
-    let name = "reach::one_that_can_t_see_a_namespace_leaves_the_lease_to_one_that_can";
-    if !have(name, "dnsmasq") {
-        return;
-    }
-    inside(name, || {
-        let lab = Lab::new();
-        let server = Server::dnsmasq(&lab.host, lab.directory.path(), &[]);
-        let container = Sandbox::new();
-        let path = lab.directory.path().join("container");
-        let shown = path.display().to_string();
-        fs::write(&path, "").expect("writable");
-        succeed(&["mount", "--bind", &container.path().display().to_string(), &shown]);
-        let mut config = lab.config(&json!({}));
-        let result = lab.call("ADD", "one", Some(&path), &config).expect("leased");
-        config["prevResult"] = result;
-        lab.kill_keeper();
-
-        let script = "umount \"$1\"; shift; exec \"$@\"";
-        let elsewhere = ["unshare", "--mount", "sh", "-ec", script, "sh", &shown];
-        let socket = lab.socket().display().to_string();
-        let daemon = lab.daemon(&elsewhere, &["-socketpath", &socket]);
-        let error = lab.call("CHECK", "one", Some(&path), &config).expect_err("it is not held");
-        assert!(error.message.contains("can't be seen from where this one is"), "{error}");
-        assert_eq!((lab.records().len(), server.said("DHCPRELEASE")), (1, 0));
-        end(daemon, Signal::TERM);
-
-        lab.call("CHECK", "one", Some(&path), &config).expect("it is held still");
-        lab.call("DEL", "one", Some(&path), &config).expect("given back");
-        eventually("the server has it back", || server.said("DHCPRELEASE") == 1);
-        lab.ends_clean();
-
-        // DEL and GC need not see it.
-        for verb in ["DEL", "GC"] {
-            lab.call("ADD", "one", Some(&path), &lab.config(&json!({}))).expect("leased");
-            lab.kill_keeper();
-            let daemon = lab.daemon(&elsewhere, &["-socketpath", &socket]);
+    with_dnsmasq(
+        "reach::one_that_can_t_see_a_namespace_leaves_the_lease_to_one_that_can",
+        &[],
+        |lab, server| {
+            let container = Sandbox::new();
+            let path = lab.directory.path().join("container");
+            let shown = path.display().to_string();
+            fs::write(&path, "").expect("writable");
+            succeed(&["mount", "--bind", &container.path().display().to_string(), &shown]);
             let mut config = lab.config(&json!({}));
-            config["type"] = json!("dhcp");
-            config["cni.dev/valid-attachments"] = json!([]);
-            lab.call(verb, "one", Some(&path), &config).expect("forgotten");
-            assert!(lab.records().is_empty());
+            let result = lab.call("ADD", "one", Some(&path), &config).expect("leased");
+            config["prevResult"] = result;
+            lab.kill_keeper();
+
+            let script = "umount \"$1\"; shift; exec \"$@\"";
+            let elsewhere = ["unshare", "--mount", "sh", "-ec", script, "sh", &shown];
+            let socket = lab.socket().display().to_string();
+            let daemon = lab.daemon(&elsewhere, &["-socketpath", &socket]);
+            let error = lab.call("CHECK", "one", Some(&path), &config).expect_err("it is not held");
+            assert!(error.message.contains("can't be seen from where this one is"), "{error}");
+            assert_eq!((lab.records().len(), server.said("DHCPRELEASE")), (1, 0));
             end(daemon, Signal::TERM);
-            lab.call("DEL", "one", Some(&path), &lab.config(&json!({}))).expect("the link");
-        }
-        lab.ends_clean();
-        succeed(&["umount", &shown]);
-    });
+
+            lab.call("CHECK", "one", Some(&path), &config).expect("it is held still");
+            lab.call("DEL", "one", Some(&path), &config).expect("given back");
+            eventually("the server has it back", || server.said("DHCPRELEASE") == 1);
+            lab.ends_clean();
+
+            // DEL and GC need not see it.
+            for verb in ["DEL", "GC"] {
+                lab.call("ADD", "one", Some(&path), &lab.config(&json!({}))).expect("leased");
+                lab.kill_keeper();
+                let daemon = lab.daemon(&elsewhere, &["-socketpath", &socket]);
+                let mut config = lab.config(&json!({}));
+                config["type"] = json!("dhcp");
+                config["cni.dev/valid-attachments"] = json!([]);
+                lab.call(verb, "one", Some(&path), &config).expect("forgotten");
+                assert!(lab.records().is_empty());
+                end(daemon, Signal::TERM);
+                lab.call("DEL", "one", Some(&path), &lab.config(&json!({}))).expect("the link");
+            }
+            lab.ends_clean();
+            succeed(&["umount", &shown]);
+        },
+    );
 }

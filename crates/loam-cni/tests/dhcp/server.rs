@@ -9,10 +9,33 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use loam_testkit::lab::{Sandbox, eventually};
+use loam_testkit::lab::{Sandbox, eventually, inside};
+
+use crate::lab::Lab;
+
+/// Runs a test with dnsmasq on the host's bridge, which has these options more.
+pub(crate) fn with_dnsmasq(test: &str, more: &[&str], body: impl FnOnce(Lab, Server)) {
+    with(test, "dnsmasq", |lab| Server::dnsmasq(&lab.host, lab.directory.path(), more), body);
+}
+
+/// Runs a test with udhcpd there, whose leases are of so many seconds.
+pub(crate) fn with_udhcpd(test: &str, seconds: u32, body: impl FnOnce(Lab, Server)) {
+    with(test, "busybox", |lab| Server::udhcpd(&lab.host, lab.directory.path(), seconds), body);
+}
+
+fn with(test: &str, program: &str, start: impl FnOnce(&Lab) -> Server, body: impl FnOnce(Lab, Server)) {
+    if !have(test, program) {
+        return;
+    }
+    inside(test, || {
+        let lab = Lab::new();
+        let server = start(&lab);
+        body(lab, server);
+    });
+}
 
 /// Whether a server's program is there; a test that can't run says so by name.
-pub(crate) fn have(test: &str, program: &str) -> bool {
+fn have(test: &str, program: &str) -> bool {
     let found = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
         .iter()
         .any(|place| Path::new(place).join(program).exists());
@@ -31,7 +54,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// dnsmasq with addresses 10.5.0.50 to 10.5.0.60 for two minutes, its shortest time; `more` options.
-    pub(crate) fn dnsmasq(host: &Sandbox, directory: &Path, more: &[&str]) -> Self {
+    fn dnsmasq(host: &Sandbox, directory: &Path, more: &[&str]) -> Self {
         let leases = format!("--dhcp-leasefile={}", directory.join("dnsmasq.leases").display());
         let mut words = vec![
             "dnsmasq",
@@ -53,7 +76,7 @@ impl Server {
     }
 
     /// udhcpd with addresses 10.5.0.50 to 10.5.0.60 for a number of seconds.
-    pub(crate) fn udhcpd(host: &Sandbox, directory: &Path, seconds: u32) -> Self {
+    fn udhcpd(host: &Sandbox, directory: &Path, seconds: u32) -> Self {
         let leases = directory.join("udhcpd.leases");
         fs::write(&leases, "").expect("writable");
         let config = directory.join("udhcpd.conf");

@@ -2,8 +2,9 @@
 
 use super::lease::Lease;
 use super::random::random;
+use super::records::Record;
 use super::run::{Keeper, now};
-use crate::client::Client;
+use crate::client::{Client, Held};
 use crate::place::{Found, Place};
 use crate::refusal::{Refusal, code};
 use crate::wire::{Answer, Attachment};
@@ -14,7 +15,7 @@ impl Keeper<'_> {
         format!("`{}/{}/{}`", attachment.container, attachment.network, attachment.interface)
     }
 
-    fn tell(&mut self, attachment: &Attachment, what: &str) {
+    pub(super) fn tell(&mut self, attachment: &Attachment, what: &str) {
         self.log.line(&format!("{}: {what}", Self::name(attachment)));
     }
 
@@ -26,6 +27,9 @@ impl Keeper<'_> {
         told.iter().for_each(|text| self.log.line(text));
         for record in records {
             let attachment = record.attachment.clone();
+            if self.leases.contains_key(&attachment) || self.unseen.contains_key(&attachment) {
+                continue;
+            }
             if record.expired {
                 self.expired.insert(attachment);
                 continue;
@@ -36,44 +40,66 @@ impl Keeper<'_> {
                 Ok((held, found.map_err(|error| error.to_string())?))
             });
             match found {
-                Ok((held, Found::Same(place))) => {
-                    self.tell(&attachment, "going on with a lease");
-                    let is_seen_anew = place.identity.seen != record.place.seen;
-                    let identity = self.identity(&place, &record.options);
-                    let patience = self.arguments.patience;
-                    let client = Client::resume(identity, patience, random, now(), held);
-                    let lease = Lease::new(client, place, record.options, None);
-                    if let Some(record) = lease.record(&attachment).filter(|_| is_seen_anew) {
-                        self.records.write(&record)?;
-                    }
-                    self.leases.insert(attachment, lease);
-                }
-                Ok((_, Found::Gone)) => {
-                    self.tell(&attachment, "the interface is gone, and the lease is left to the server");
-                    self.records.remove(&attachment)?;
-                }
-                Ok((_, Found::Unseen)) => {
-                    self.tell(
-                        &attachment,
-                        "the namespace can't be seen from here, and the lease is left on disk",
-                    );
-                    self.unseen.insert(attachment, record);
-                }
+                Ok((held, found)) => self.go_on(record, held, found, false)?,
                 Err(error) => self.tell(&attachment, &error),
             }
         }
         Ok(())
     }
 
-    /// Writes down again all that was on disk, after the directory was taken away.
-    pub(super) fn write_again(&mut self) {
+    /// Goes on with a lease of another keeper's, by what has become of its interface. One that is new to this directory is
+    /// written down before.
+    pub(super) fn go_on(
+        &mut self,
+        record: Record,
+        held: Held,
+        found: Found,
+        is_new: bool,
+    ) -> Result<(), String> {
+        let attachment = record.attachment.clone();
+        match found {
+            Found::Same(place) => {
+                let is_seen_anew = place.identity.seen != record.place.seen;
+                let identity = self.identity(&place, &record.options);
+                let patience = self.arguments.patience;
+                let client = Client::resume(identity, patience, random, now(), held);
+                let lease = Lease::new(client, place, record.options, None);
+                if let Some(record) = lease.record(&attachment).filter(|_| is_new || is_seen_anew) {
+                    self.records.write(&record)?;
+                }
+                self.tell(&attachment, "going on with a lease");
+                self.leases.insert(attachment, lease);
+            }
+            Found::Gone => {
+                self.tell(&attachment, "the interface is gone, and the lease is left to the server");
+                self.records.remove(&attachment)?;
+            }
+            Found::Unseen => {
+                if is_new {
+                    self.records.write(&record)?;
+                }
+                self.tell(
+                    &attachment,
+                    "the namespace can't be seen from here, and the lease is left on disk",
+                );
+                self.unseen.insert(attachment, record);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down again all that was on disk, after the directory was taken away; says whether all of it is there.
+    pub(super) fn write_again(&mut self) -> bool {
+        let mut is_whole = true;
         let held = self.leases.iter().filter_map(|(attachment, lease)| lease.record(attachment));
         let records: Vec<_> = held.chain(self.unseen.values().cloned()).collect();
         for record in records {
             if let Err(told) = self.records.write(&record) {
                 self.tell(&record.attachment, &told);
+                is_whole = false;
             }
         }
+        is_whole
     }
 
     /// A lease is held, newly or longer. What can't be written down is not held: nobody would give it back.

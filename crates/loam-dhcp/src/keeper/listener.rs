@@ -33,13 +33,16 @@ pub(super) struct Listener {
     /// The name of a socket that we have made.
     own: Option<Own>,
     lock: Lock,
+    /// The path of the socket, whoever has made it.
+    path: PathBuf,
+    /// Tells of changes beside it.
+    names: Option<Names>,
 }
 
 #[derive(Debug)]
 struct Own {
     path: PathBuf,
     made: Identity,
-    names: Option<Names>,
 }
 
 /// What came of opening a socket.
@@ -56,9 +59,9 @@ pub(super) enum Opened {
 pub(super) enum Standing {
     /// It leads to the socket.
     Firm,
-    /// It was gone, and was made anew, with the directory of leases if that was gone too.
+    /// It or the directory of leases was gone, and is there anew.
     Anew,
-    /// It is another's.
+    /// It is another's, or the directory of leases is.
     Lost,
 }
 
@@ -71,6 +74,10 @@ pub(super) fn handed_over(variable: impl Fn(&str) -> Option<String>) -> usize {
 }
 
 impl Listener {
+    fn new(listener: UnixListener, own: Option<Own>, lock: Lock, path: &Path) -> Self {
+        Self { listener, own, lock, path: path.to_owned(), names: path.parent().and_then(Names::watch) }
+    }
+
     /// Listens on the one socket that systemd has handed over.
     pub(super) fn take_over() -> Result<Opened, String> {
         let failed = |cause: std::io::Error| format!("taking over the socket of systemd failed: {cause}");
@@ -81,7 +88,7 @@ impl Listener {
         let records = Records::open(records::directory(path))?;
         listener.set_nonblocking(true).map_err(failed)?;
         Ok(match Lock::take(records.path())? {
-            Some(lock) => Opened::Ours(Self { listener, own: None, lock }, records),
+            Some(lock) => Opened::Ours(Self::new(listener, None, lock, path), records),
             None => Opened::Taken,
         })
     }
@@ -96,7 +103,7 @@ impl Listener {
             }
             if let Some(lock) = Lock::take(records.path())? {
                 let (listener, own) = make(path)?;
-                return Ok(Opened::Ours(Self { listener, own: Some(own), lock }, records));
+                return Ok(Opened::Ours(Self::new(listener, Some(own), lock, path), records));
             }
             if Instant::now() >= deadline {
                 return Err(format!("another keeper has locked `{}`", records.path().display()));
@@ -107,34 +114,53 @@ impl Listener {
 
     /// What wakes up when names beside the socket's change.
     pub(super) fn names(&self) -> Option<BorrowedFd<'_>> {
-        self.own.as_ref()?.names.as_ref().map(AsFd::as_fd)
+        self.names.as_ref().map(AsFd::as_fd)
     }
 
-    /// Looks whether the name still leads to the socket, and makes it anew when it is gone. A socket of systemd's has its name
-    /// from there.
+    /// The path of the socket.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Looks whether the name still leads to the socket and the directory of leases is ours, and makes anew what is gone. A
+    /// socket of systemd's has its name from there.
     pub(super) fn stand(&mut self) -> Result<Standing, String> {
-        let Some(own) = &self.own else { return Ok(Standing::Firm) };
-        if let Some(names) = &own.names {
+        if let Some(names) = &self.names {
             names.forget();
         }
-        match identity(&own.path) {
-            Ok(found) if found == own.made && self.lock.is_in_place() => return Ok(Standing::Firm),
-            Ok(found) if found != own.made => return Ok(Standing::Lost),
-            Err(cause) if cause.kind() != ErrorKind::NotFound => {
-                return Err(step("looking at", &own.path, cause));
-            }
-            _ => {}
+        let is_named = match &self.own {
+            None => true,
+            Some(own) => match identity(&own.path) {
+                Ok(found) if found == own.made => true,
+                Ok(_) => return Ok(Standing::Lost),
+                Err(cause) if cause.kind() == ErrorKind::NotFound => false,
+                Err(cause) => return Err(step("looking at", &own.path, cause)),
+            },
+        };
+        if is_named && self.lock.is_in_place() {
+            return Ok(Standing::Firm);
         }
-        let path = own.path.clone();
-        let directory = records::directory(&path);
-        records::make(&directory)?;
-        if !self.lock.is_in_place() {
-            let Some(lock) = Lock::take(&directory)? else { return Ok(Standing::Lost) };
-            self.lock = lock;
+        if !self.hold()? {
+            return Ok(Standing::Lost);
         }
-        let (listener, own) = make(&path)?;
-        (self.listener, self.own) = (listener, Some(own));
+        if !is_named {
+            let (listener, own) = make(&self.path)?;
+            (self.listener, self.own) = (listener, Some(own));
+        }
+        self.names = self.path.parent().and_then(Names::watch);
         Ok(Standing::Anew)
+    }
+
+    /// Has the directory of leases, which is made anew when it is gone; says whether it could be had, and no other keeper has it.
+    pub(super) fn hold(&mut self) -> Result<bool, String> {
+        if self.lock.is_in_place() {
+            return Ok(true);
+        }
+        let directory = records::directory(&self.path);
+        records::make(&directory)?;
+        let Some(lock) = Lock::take(&directory)? else { return Ok(false) };
+        self.lock = lock;
+        Ok(true)
     }
 
     /// The next caller; `None` when nobody waits, or it is nobody who may call.
@@ -184,8 +210,7 @@ fn make(path: &Path) -> Result<(UnixListener, Own), String> {
     let listener = bound.map_err(|cause| step("listening on", path, cause))?;
     listener.set_nonblocking(true).map_err(|cause| step("listening on", path, cause))?;
     let made = identity(path).map_err(|cause| step("looking at", path, cause))?;
-    let names = path.parent().and_then(Names::watch);
-    Ok((listener, Own { path: path.to_owned(), made, names }))
+    Ok((listener, Own { path: path.to_owned(), made }))
 }
 
 /// A file's device and inode, which tell it from another one under its name.

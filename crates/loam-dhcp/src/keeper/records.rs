@@ -78,6 +78,15 @@ impl Record {
         }
     }
 
+    /// Reads what another keeper hands over, in the form that lies on disk.
+    pub(super) fn from_value(value: serde_json::Value) -> Result<Self, String> {
+        let record: Self = serde_json::from_value(value).map_err(|cause| cause.to_string())?;
+        if record.version != VERSION {
+            return Err(format!("it is of version {}, which is not known", record.version));
+        }
+        Ok(record)
+    }
+
     /// The lease.
     pub(super) fn held(&self) -> Result<Held, String> {
         let acknowledgement = Message::parse(&self.acknowledgement).map_err(|error| error.to_string())?;
@@ -98,17 +107,24 @@ fn boot() -> Result<String, String> {
 pub(super) struct Records {
     directory: PathBuf,
     boot: String,
+    /// Whether the directory has become another keeper's. Nothing is written there then.
+    is_lost: bool,
 }
 
 impl Records {
     /// Makes the directory when it is missing.
     pub(super) fn open(directory: PathBuf) -> Result<Self, String> {
         make(&directory)?;
-        Ok(Self { directory, boot: boot()? })
+        Ok(Self { directory, boot: boot()?, is_lost: false })
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.directory
+    }
+
+    /// Notes whether the directory is another keeper's from now on: then nothing in it is touched.
+    pub(super) fn lose(&mut self, is_lost: bool) {
+        self.is_lost = is_lost;
     }
 
     fn file(&self, attachment: &Attachment) -> PathBuf {
@@ -118,8 +134,17 @@ impl Records {
         self.directory.join(format!("{digits}.json"))
     }
 
+    /// A lease as it lies on disk.
+    pub(super) fn to_value(&self, record: &Record) -> Result<serde_json::Value, String> {
+        let record = Record { boot: self.boot.clone(), ..record.clone() };
+        serde_json::to_value(record).map_err(|cause| cause.to_string())
+    }
+
     /// Writes a lease, in place of what was there.
     pub(super) fn write(&self, record: &Record) -> Result<(), String> {
+        if self.is_lost {
+            return Ok(());
+        }
         let path = self.file(&record.attachment);
         let record = Record { boot: self.boot.clone(), ..record.clone() };
         loam_state_file::replace_json(&path, &record).map_err(|cause| step("writing", &path, cause))
@@ -127,12 +152,18 @@ impl Records {
 
     /// Notes that a lease is over.
     pub(super) fn expire(&self, attachment: &Attachment) -> Result<(), String> {
+        if self.is_lost {
+            return Ok(());
+        }
         let record = read(&self.file(attachment))?;
         self.write(&Record { expired: true, ..record })
     }
 
     /// Removes a lease, which may not be there.
     pub(super) fn remove(&self, attachment: &Attachment) -> Result<(), String> {
+        if self.is_lost {
+            return Ok(());
+        }
         let path = self.file(attachment);
         loam_state_file::remove(&path).map_err(|cause| step("removing", &path, cause))
     }

@@ -13,8 +13,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::arguments::Arguments;
 use super::connection::{Arrived, Connection};
+use super::handover::Apart;
 use super::lease::Lease;
-use super::listener::{Listener, Opened, Standing, handed_over};
+use super::listener::{Listener, Opened, handed_over};
 use super::log::Log;
 use super::records::{Record, Records};
 use super::step;
@@ -57,7 +58,7 @@ pub(super) struct Keeper<'a> {
     pub(super) unseen: BTreeMap<Attachment, Record>,
     pub(super) interfaces: &'static dyn Interfaces,
     pub(super) connections: BTreeMap<u64, Connection>,
-    listener: Listener,
+    pub(super) listener: Listener,
     signals: SignalQueue,
     last_caller: u64,
     next_look: Moment,
@@ -65,6 +66,8 @@ pub(super) struct Keeper<'a> {
     deaf_until: Moment,
     /// Until when the first request is waited for; past when there was one.
     patient_until: Moment,
+    /// Set while callers come to another keeper, and leases are here that it has not taken.
+    pub(super) apart: Option<Apart>,
 }
 
 /// What wakes a keeper.
@@ -130,16 +133,18 @@ impl<'a> Keeper<'a> {
             next_look: now() + LOOK,
             deaf_until: Moment::ZERO,
             patient_until: now() + FIRST,
+            apart: None,
         };
         keeper.resume()?;
         Ok(keeper)
     }
 
-    /// Works until a signal says to end, until another socket has taken the place of the own one, or unless `stay` until the
-    /// last lease is gone. Leases that are held stay on disk.
+    /// Works until a signal says to end, until another socket has taken the place of the own one and with it the leases, or
+    /// unless `stay` until the last lease is gone. Leases that are held stay on disk.
     pub(super) fn run(&mut self, stay: bool) -> Result<(), String> {
         loop {
-            if self.next_look <= now() && !self.is_reachable() {
+            let is_apart = self.apart.as_ref().is_some_and(|apart| apart.next <= now());
+            if (self.next_look <= now() || is_apart) && !self.is_needed() {
                 return Ok(());
             }
             self.tick(now());
@@ -152,11 +157,12 @@ impl<'a> Keeper<'a> {
                 match event {
                     Event::Signal => {
                         if self.signals.next().map_err(|cause| cause.to_string())?.is_some() {
+                            self.leave();
                             return Ok(());
                         }
                     }
                     Event::Names => {
-                        if !self.is_reachable() {
+                        if !self.is_needed() {
                             return Ok(());
                         }
                     }
@@ -169,27 +175,6 @@ impl<'a> Keeper<'a> {
                         }
                     }
                 }
-            }
-        }
-    }
-
-    /// Whether callers come to this keeper. When its socket's name is gone it listens under it anew.
-    fn is_reachable(&mut self) -> bool {
-        match self.listener.stand() {
-            Ok(Standing::Firm) => true,
-            Ok(Standing::Anew) => {
-                self.write_again();
-                self.log.line("the socket was taken away, listening anew");
-                true
-            }
-            Ok(Standing::Lost) => {
-                self.log.line("another socket has taken the place of this keeper's, leaving leases to whoever listens there");
-                false
-            }
-            // Tried again with the next look.
-            Err(told) => {
-                self.log.line(&told);
-                true
             }
         }
     }
@@ -255,7 +240,8 @@ impl<'a> Keeper<'a> {
         let is_blind = self.listener.names().is_none();
         let look = (is_blind || !self.leases.is_empty()).then_some(self.next_look);
         let hears = is_deaf.then_some(self.deaf_until);
-        let next = clients.chain(callers).chain(look).chain(hears).chain(limit).min();
+        let apart = self.apart.as_ref().map(|apart| apart.next);
+        let next = clients.chain(callers).chain(look).chain(apart).chain(hears).chain(limit).min();
         let left = next.map(|moment| moment.saturating_sub(now()));
         let left = left.and_then(|left| Timespec::try_from(left).ok());
         match poll(&mut descriptors, left.as_ref()) {
@@ -269,6 +255,8 @@ impl<'a> Keeper<'a> {
 
     fn accept(&mut self) {
         match self.listener.accept() {
+            // It asks again, where callers come to now.
+            Ok(Some(_)) if self.apart.is_some() => {}
             Ok(Some(stream)) => {
                 self.last_caller += 1;
                 self.connections.insert(self.last_caller, Connection::new(stream, now()));

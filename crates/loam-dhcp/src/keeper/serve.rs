@@ -33,6 +33,7 @@ impl Keeper<'_> {
                 self.retain(&network, &valid);
                 Answer::Done
             }
+            Call::Adopt { record } => self.adopt(record, namespace).unwrap_or_else(Answer::Refused),
             Call::Status => Answer::Done,
         };
         self.answer(caller, &answer);

@@ -10,6 +10,7 @@ mod making;
 mod networker;
 mod options;
 mod own_subnets;
+mod publication;
 mod reach;
 mod rules;
 mod strangers;

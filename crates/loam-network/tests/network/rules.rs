@@ -2,6 +2,9 @@
 
 use std::net::SocketAddr;
 
+use loam_cni::Host;
+use loam_cni::firewall::Firewall;
+use loam_cni::firewall::egress::{EgressRecord, RuleList};
 use loam_model::{
     AddressRange, EgressAction, EgressList, EgressPolicy, EgressProtocol, EgressRule, ErrorKind,
     NetworkRules, PortRange, Protocol,
@@ -55,6 +58,53 @@ fn an_attached_container_reaches_what_it_may_until_it_is_detached() {
         engine.detach(&id(2), Some(&two));
         let left = succeed(&["nft", "list", "table", "inet", "loam"]);
         assert!(!left.contains("goto"), "{left}");
+    });
+}
+
+#[test]
+fn an_address_is_given_back_by_one_that_reaches_nothing_and_taken_without_its_rules() {
+    let name = "rules::an_address_is_given_back_by_one_that_reaches_nothing_and_taken_without_its_rules";
+    inside(name, || {
+        let engine = Engine::new();
+        let outside = outside();
+        outside.serve_tcp("[::]:7");
+        engine.plugin(
+            "probe",
+            r#"if [ "$CNI_COMMAND" = DEL ]; then nft list table inet loam >"$HERE/at-del"
+               else sed 's/.*"prevResult":\(.*\),"type":"probe"}/\1/'; fi"#,
+        );
+        let list = r#"{"cniVersion":"1.1.0","name":"open","plugins":[
+            {"type":"bridge","bridge":"loam7","isDefaultGateway":true,"ipMasq":true,
+             "ipam":{"type":"host-local","ranges":[[{"subnet":"10.97.0.0/30"}]]}},
+            {"type":"probe"}]}"#;
+        engine.configure("open.conflist", list);
+        let reaches = |from: &Sandbox| from.ask_tcp("192.0.2.2:7".parse().expect("valid")).is_some();
+        let (one, two) = (Sandbox::new(), Sandbox::new());
+        engine.attach_to(&["open"], &id(1), &one, &[]).expect("attachable");
+        let unguarded = EgressPolicy { guarded: false, ..only(tcp(7, 7), "192.0.2.0/24") };
+        engine.network.restrict(&id(1), &unguarded).expect("settable");
+        assert!(reaches(&one));
+        engine.detach(&id(1), Some(&one));
+        let at_del = engine.said("at-del");
+        assert!(at_del.contains(id(1).as_str()) && !at_del.contains("dport 7"), "{at_del}");
+        assert!(!succeed(&["nft", "list", "table", "inet", "loam"]).contains("goto"));
+
+        // One that was killed between the address and its rules, as another state of that container tells.
+        let host = Host { state_directory: engine.directory.path().join("run/cni"), ..Host::default() };
+        let mut wall = Firewall::open(&host).expect("nf_tables");
+        let left = EgressRecord {
+            addresses: vec!["10.97.0.2".parse().expect("valid")],
+            to_others: RuleList::reject(),
+            to_host: RuleList::reject(),
+            guarded: Vec::new(),
+        };
+        wall.restrict(id(9).as_str(), &left).expect("settable");
+        let attached = engine.attach_to(&["open"], &id(2), &two, &[]).expect("attachable");
+        assert_eq!(attached.interfaces[0].addresses[0].to_string(), "10.97.0.2/30");
+        assert!(reaches(&two));
+        wall.unrestrict(id(9).as_str()).expect("removable");
+        assert!(reaches(&two));
+        engine.detach(&id(2), Some(&two));
     });
 }
 

@@ -2,8 +2,8 @@
 
 use super::super::elements;
 use super::super::{ATTEMPTS, Firewall, FirewallError, TABLE};
+use super::EgressRecord;
 use super::chain::RuleChain;
-use super::{EgressRecord, RuleList};
 use crate::nftables::{Batch, Element, NftablesError};
 use crate::protocol::Host;
 use crate::records::{self, RecordError, Records};
@@ -117,13 +117,16 @@ impl Firewall {
     /// Puts all records into the kernel. Where one can't be, its container reaches nothing.
     pub(in super::super) fn restore_egress(&mut self) -> Result<(), FirewallError> {
         let mut failure = None;
+        let mut records = Vec::new();
         for container in self.records.egress()? {
-            let Some(record) = self.restrictions(&container)? else { continue };
+            records.extend(self.restrictions(&container)?.map(|record| (container, record)));
+        }
+        // An address of one that is leaving may be another's by now, who comes later and has it.
+        records.sort_by_key(|(_, record)| !record.is_closed());
+        for (container, record) in records {
             if let Err(error) = self.install(&container, &record) {
                 failure.get_or_insert(error);
-                let closed =
-                    EgressRecord { to_others: RuleList::reject(), to_host: RuleList::reject(), ..record };
-                self.install(&container, &closed)?;
+                self.install(&container, &record.closed())?;
             }
         }
         failure.map_or(Ok(()), Err)

@@ -26,14 +26,9 @@ impl Firewall {
         let is_kept = |map: &str, key: &[u8]| {
             kept.as_ref().is_some_and(|kept| kept.elements.iter().any(|(m, e)| *m == map && e.key == key))
         };
-        for (map, gone) in old.elements.iter().filter(|(map, element)| !is_kept(map, &element.key)) {
-            let found = self.socket.element(TABLE, map, &gone.key).map_err(FirewallError::Read)?;
-            if found.is_some_and(|found| found.comment == gone.comment) {
-                let mut batch = Batch::new(TABLE);
-                batch.delete_elements(map, &[Element { key: gone.key.clone(), ..Element::default() }]);
-                self.attempt(&batch)?;
-            }
-        }
+        let mut gone = old.elements;
+        gone.retain(|(map, element)| !is_kept(map, &element.key));
+        self.remove_own(&gone)?;
         for (set, guard) in old.guards.iter().filter(|(set, _)| *set != RULED) {
             if kept
                 .as_ref()

@@ -64,6 +64,24 @@ impl Publication<'_> {
         Ok(())
     }
 
+    /// Makes the container's chains hold what is published here and nothing else.
+    pub(super) fn narrow(&self, context: &Context<'_>) -> Result<(), CniError> {
+        if self.mappings.is_empty() {
+            return withdraw(context);
+        }
+        let mut iptables = Iptables::open(context.host)?;
+        for family in Family::ALL {
+            iptables.change(family, TABLE, |table, change| {
+                if self.mappings(family).is_empty() {
+                    change.remove_chain(table, &chain(&context.config.name, &context.container_id));
+                } else {
+                    self.fill(context, family, table, change);
+                }
+            })?;
+        }
+        Ok(())
+    }
+
     fn fill(&self, context: &Context<'_>, family: Family, table: &Table, change: &mut Change) {
         if self.masquerade && self.options.mark_chain.is_none() {
             self.fill_marks(table, change);
