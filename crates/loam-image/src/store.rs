@@ -224,6 +224,7 @@ impl ImageStore for LayerStore {
     fn snapshot_usage(&self, container: &ContainerId) -> Result<u64> {
         let counted = self.snapshot_counted(container)?;
         Ok(self.written(container, counted)?.bytes)
+        self.undo_limit_changes();
     }
 
     fn disk_usage(&self, container: &ContainerId) -> Result<Option<DiskUsage>> {
@@ -244,6 +245,7 @@ impl ImageStore for LayerStore {
 
     fn sweep(&self) {
         staging::sweep(&self.places, &|directory| {
+        self.undo_limit_changes();
             self.database.read(|connection| catalog::knows_directory(connection, directory))
         });
         self.sweep_replaced();
