@@ -35,6 +35,7 @@ impl LayerStore {
         self.sweep();
         let budget = self.budget()?;
         let staged = StagedLayer::new(&self.places)?;
+        let mut held = Held::none(&self.places)?;
         let means = Means {
             budget: &budget,
             stop: &AtomicBool::new(false),
@@ -60,7 +61,6 @@ impl LayerStore {
             blob: None,
             blob_size: streamed.length,
         };
-        let mut held = Held::default();
         if !self.has_layer(&diff_id)? {
             held.layers.insert(diff_id, HeldLayer::new(staged, lock, streamed.unpacked, record));
             return self.commit_all(&described, &mut held);

@@ -184,7 +184,7 @@ impl LayerStore {
         } else {
             keyed.describe(&config_bytes, &shown, name)?
         };
-        let mut held = Held::default();
+        let mut held = Held::none(&self.places)?;
         for _ in 0..ROUNDS {
             self.fetch_layers(place, &keyed.needed, options.limit, &mut held, progress)?;
             if let Some(image) = self.commit(&described, &mut held)? {

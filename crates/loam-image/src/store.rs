@@ -17,7 +17,6 @@ use loam_state::{Database, Durability};
 use loam_unpack::{Budget, Space, Unpacker};
 use tokio::runtime::Runtime;
 
-use crate::disk::Disk;
 use crate::error::failed;
 use crate::lease::{self, Holder};
 use crate::record;
@@ -83,15 +82,13 @@ pub struct LayerStore {
     runtime: OnceLock<Runtime>,
     /// Made when an image is first pulled.
     holder: OnceLock<Holder>,
-    pub(crate) disk: Disk,
 }
 
 impl LayerStore {
     /// Opens the store of a state directory. Nothing is read or made before it is needed.
     pub fn open(config: StoreConfig, database: Arc<Database>) -> Self {
         let places = Places { root: config.root.clone() };
-        let disk = Disk::new(places.root.clone());
-        Self { config, places, database, runtime: OnceLock::new(), holder: OnceLock::new(), disk }
+        Self { config, places, database, runtime: OnceLock::new(), holder: OnceLock::new() }
     }
 
     /// Makes an image from an OCI layout in a tar that the program carries, under this name. Quick when it is there
@@ -128,8 +125,6 @@ impl LayerStore {
     /// The same, and no more than so many bytes.
     pub(crate) fn budget_within(&self, limit: Option<u64>) -> Result<Budget> {
         make_directory(&self.places.staging())?;
-        // Whoever asks is about to write.
-        self.disk.watch()?;
         let what = format!("the free space of `{}` can't be told", self.places.root.display());
         let root = open_directory(&self.places.root).map_err(|error| failed(what.clone(), error))?;
         let look = move || Space::look(&root).map_err(|error| failed(what.clone(), error));

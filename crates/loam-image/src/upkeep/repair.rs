@@ -119,7 +119,7 @@ impl LayerStore {
         }
         let mut new = held.layers.remove(layer).ok_or_else(gone)?;
         new.publish()?;
-        self.disk.sync()?;
+        held.disk.sync()?;
         self.look_again(layer, new.record())?;
         let record = new.record().clone();
         let users = self
