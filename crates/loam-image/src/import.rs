@@ -33,9 +33,10 @@ impl LayerStore {
         // process. While it is on its way there is a directory of its own, for which nobody waits.
         intake.start().map_err(|failure| wrap(failure, what))?;
         self.sweep();
+        self.database.require_space()?;
         let budget = self.budget()?;
-        let staged = StagedLayer::new(&self.places)?;
         let mut held = Held::none(&self.places)?;
+        let staged = StagedLayer::new(&self.places)?;
         let means = Means {
             budget: &budget,
             stop: &AtomicBool::new(false),

@@ -71,6 +71,7 @@ impl LayerStore {
             return Ok(image);
         }
         self.sweep();
+        self.database.require_space()?;
         match source {
             ImageSource::Registry(text) => self.pull_from_registry(text, source, options, progress),
             ImageSource::OciLayout { directory, tag } => {

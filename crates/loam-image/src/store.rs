@@ -94,6 +94,7 @@ impl LayerStore {
     /// Makes an image from an OCI layout in a tar that the program carries, under this name. Quick when it is there
     /// already and the same.
     pub fn install_built_in(&self, layout_tar: &[u8], name: &str) -> Result<Image> {
+        self.database.require_space()?;
         let layout = Layout::open(Memory::open(layout_tar)?, None)?;
         let options = PullOptions { name: Some(name.to_owned()), ..PullOptions::default() };
         let source = ImageSource::Registry(name.to_owned());
@@ -193,6 +194,7 @@ impl ImageStore for LayerStore {
 
     fn tag(&self, image: &Digest, name: &str) -> Result<()> {
         let name = names::given(name)?;
+        self.database.require_space()?;
         let id = image.to_string();
         let known = self.database.write(Durability::Synced, |transaction| {
             let known = catalog::image(transaction, &id)?.is_some();
@@ -219,10 +221,10 @@ impl ImageStore for LayerStore {
     fn snapshot_usage(&self, container: &ContainerId) -> Result<u64> {
         let counted = self.snapshot_counted(container)?;
         Ok(self.written(container, counted)?.bytes)
-        self.undo_limit_changes();
     }
 
     fn disk_usage(&self, container: &ContainerId) -> Result<Option<DiskUsage>> {
+        self.undo_limit_changes();
         self.counted_usage(container)
     }
 
@@ -240,10 +242,10 @@ impl ImageStore for LayerStore {
 
     fn sweep(&self) {
         staging::sweep(&self.places, &|directory| {
-        self.undo_limit_changes();
             self.database.read(|connection| catalog::knows_directory(connection, directory))
         });
         self.sweep_replaced();
+        self.undo_limit_changes();
         self.sweep_snapshots();
         self.sweep_templates();
         partial::sweep(&self.places, SystemTime::now());

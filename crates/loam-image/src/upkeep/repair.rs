@@ -72,6 +72,7 @@ impl LayerStore {
         notes: Notes,
         progress: &dyn PullProgress,
     ) -> Result<RepairedLayer> {
+        self.database.require_space()?;
         let mut failures = Vec::new();
         for place in places(&known.names) {
             let given = ClientOptions {
