@@ -185,13 +185,16 @@ fn a_limit_is_changed_while_it_runs(bed: &QuotaHost, mechanism: &str) {
 /// What is before and after the file system is told a limit: `update` is killed before the Nth of these.
 const STEPS: &str = "ioctl,quotactl_fd,pwrite64,fdatasync";
 
-/// Wherever `update` dies, the limit that is enforced is the one that is shown.
+/// Wherever `update` dies, the limit that is enforced is the one that is shown. An emulated processor leaves some places out:
+/// of those where it counts it has one all the same.
 fn a_change_that_is_killed_is_done_or_undone(bed: &QuotaHost) {
     let host = bed.host();
+    let (first, stride) = if Need::NativeProcessor.is_met() { (1, 1) } else { (12, 3) };
     for (name, flags) in [("k", &["--storage-opt", "size=8m"][..]), ("l", &[])] {
         host.start(&[&["--name", name, "--network", "none"], flags, &["small", "sleep", "1000"]].concat());
+        let id = host.inspect(name)["id"].as_str().unwrap().to_owned();
         let mut killed = 0;
-        for step in 1.. {
+        for step in (first..).step_by(stride) {
             let trace = format!(
                 "strace -f -qq -o /dev/null -e trace={STEPS} -e inject={STEPS}:signal=KILL:when={step}"
             );
@@ -199,11 +202,12 @@ fn a_change_that_is_killed_is_done_or_undone(bed: &QuotaHost) {
             let changed =
                 host.sh(&format!("{trace} {} update --storage-opt size={size}m {name}", bed.loam()));
             let shown = host.inspect(name)["disk"]["limit"].as_u64().unwrap_or(0);
-            assert_eq!(shown, bed.enforced(name), "{name}, step {step}");
+            assert_eq!(shown, bed.enforced(&id), "{name}, step {step}");
             if changed.code == 0 {
                 assert_eq!(shown, size << 20);
                 break;
             }
+            assert_eq!(changed.code, 137, "{changed:?}");
             killed += 1;
         }
         assert!(killed > 3, "{killed}");

@@ -139,9 +139,8 @@ impl QuotaHost {
         });
     }
 
-    /// The limit that the file system enforces on a container that has one; 0 is none.
-    pub fn enforced(&self, name: &str) -> u64 {
-        let id = self.host.inspect(name)["id"].as_str().expect("an id").to_owned();
+    /// The limit that the file system enforces on the container with this id; 0 is none.
+    pub fn enforced(&self, id: &str) -> u64 {
         if self.kind == FileSystem::Btrfs {
             let snapshot = self.host.root().join("snapshots").join(id);
             let line = format!(
@@ -151,7 +150,7 @@ impl QuotaHost {
             );
             return self.host.sh(&line).ok().parse().expect("a number");
         }
-        self.project_limit(self.project(&id).expect("it has a project id"))
+        self.project_limit(self.project(id).expect("it has a project id"))
     }
 
     /// The limit of a project; 0 is none.
