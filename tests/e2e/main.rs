@@ -10,6 +10,7 @@ mod crash;
 mod exec;
 mod external_networker;
 mod features;
+mod full_disk;
 mod garden_network;
 mod grootfs;
 mod hello;

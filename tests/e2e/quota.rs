@@ -62,6 +62,12 @@ fn keeps_the_promises(bed: QuotaHost, mechanism: &str, df_is_right: bool) {
     a_restart_of_everything_keeps_limit_and_content(&bed);
     nothing_is_got_around(&bed, mechanism);
     a_limit_is_changed_while_it_runs(&bed, mechanism);
+    if mechanism != "disk-file" {
+        a_change_that_is_killed_is_done_or_undone(&bed);
+    }
+    if mechanism == "project" {
+        an_id_on_which_a_limit_was_left_gets_its_own(&bed);
+    }
     what_has_no_limit_is_counted(&bed, mechanism);
     run(host, "f", 8 << 20, &[]);
     host.loam(&["stop", "-t", "0", "f"]).ok();
@@ -174,6 +180,58 @@ fn a_limit_is_changed_while_it_runs(bed: &QuotaHost, mechanism: &str) {
     }
     update("g", 5).refused(125, "too small");
     host.loam(&["rm", "-f", "g", "h"]).ok();
+}
+
+/// What is before and after the file system is told a limit: `update` is killed before the Nth of these.
+const STEPS: &str = "ioctl,quotactl_fd,pwrite64,fdatasync";
+
+/// Wherever `update` dies, the limit that is enforced is the one that is shown. An emulated processor leaves some places out:
+/// of those where it counts it has one all the same.
+fn a_change_that_is_killed_is_done_or_undone(bed: &QuotaHost) {
+    let host = bed.host();
+    let (first, stride) = if Need::NativeProcessor.is_met() { (1, 1) } else { (12, 3) };
+    for (name, flags) in [("k", &["--storage-opt", "size=8m"][..]), ("l", &[])] {
+        host.start(&[&["--name", name, "--network", "none"], flags, &["small", "sleep", "1000"]].concat());
+        let id = host.inspect(name)["id"].as_str().unwrap().to_owned();
+        let mut killed = 0;
+        for step in (first..).step_by(stride) {
+            let trace = format!(
+                "strace -f -qq -o /dev/null -e trace={STEPS} -e inject={STEPS}:signal=KILL:when={step}"
+            );
+            let size = 8 + (step % 7);
+            let changed =
+                host.sh(&format!("{trace} {} update --storage-opt size={size}m {name}", bed.loam()));
+            let shown = host.inspect(name)["disk"]["limit"].as_u64().unwrap_or(0);
+            assert_eq!(shown, bed.enforced(&id), "{name}, step {step}");
+            if changed.code == 0 {
+                assert_eq!(shown, size << 20);
+                break;
+            }
+            assert_eq!(changed.code, 137, "{changed:?}");
+            killed += 1;
+        }
+        assert!(killed > 3, "{killed}");
+    }
+    host.loam(&["rm", "-f", "k", "l"]).ok();
+}
+
+/// A project id may have a limit when it is given out: a power cut can take the row that it was for.
+fn an_id_on_which_a_limit_was_left_gets_its_own(bed: &QuotaHost) {
+    let host = bed.host();
+    run(host, "k", 8 << 20, &[]);
+    let next = bed.project_of("k") + 1;
+    for project in next..next + 3 {
+        bed.limit_project(project, 1 << 20);
+    }
+    host.start(&["--name", "l", "--network", "none", "small", "sleep", "1000"]);
+    run(host, "m", 8 << 20, &[]);
+    for (name, project, limit) in [("l", next, 0), ("m", next + 1, 8 << 20)] {
+        assert_eq!((bed.project_of(name), bed.project_limit(project)), (project, limit));
+        let line = "head -c 4194304 /dev/zero > /f && wc -c < /f";
+        assert_eq!(host.loam(&["exec", name, "sh", "-c", line]).ok(), "4194304");
+    }
+    bed.limit_project(next + 2, 0);
+    host.loam(&["rm", "-f", "k", "l", "m"]).ok();
 }
 
 /// What a container without a limit has written is told, where the file system counts it without a walk.

@@ -34,7 +34,9 @@ impl FileSystem {
     pub fn mount_options(self) -> &'static str {
         match self {
             Self::Xfs | Self::Ext4 => "loop,prjquota",
-            Self::Btrfs | Self::Plain => "loop",
+            // What was deleted is freed after a commit.
+            Self::Btrfs => "loop,commit=1",
+            Self::Plain => "loop",
         }
     }
 }
@@ -137,6 +139,43 @@ impl QuotaHost {
         });
     }
 
+    /// The limit that the file system enforces on the container with this id; 0 is none.
+    pub fn enforced(&self, id: &str) -> u64 {
+        if self.kind == FileSystem::Btrfs {
+            let snapshot = self.host.root().join("snapshots").join(id);
+            let line = format!(
+                "cat /sys/fs/btrfs/$(findmnt -no UUID {})/qgroups/0_$(btrfs inspect-internal rootid {})/max_referenced",
+                self.host.root().display(),
+                snapshot.display()
+            );
+            return self.host.sh(&line).ok().parse().expect("a number");
+        }
+        self.project_limit(self.project(id).expect("it has a project id"))
+    }
+
+    /// The limit of a project; 0 is none.
+    pub fn project_limit(&self, project: u32) -> u64 {
+        let usage = loam_sys::project_quota::project_usage(self.seen().as_fd(), project);
+        usage.expect("quotas are on").limit
+    }
+
+    /// Limits a project, as somebody does who has died since.
+    pub fn limit_project(&self, project: u32, bytes: u64) {
+        loam_sys::project_quota::limit_project(self.seen().as_fd(), project, bytes).expect("quotas are on");
+    }
+
+    /// The state directory.
+    fn seen(&self) -> File {
+        let root = self.host.path_from_outside(&self.host.root());
+        File::open(root).expect("the state directory can be opened")
+    }
+
+    /// The project id of a container.
+    pub fn project_of(&self, name: &str) -> u32 {
+        let id = self.host.inspect(name)["id"].as_str().expect("an id").to_owned();
+        self.project(&id).expect("it has a project id")
+    }
+
     /// The project id of a container's snapshot.
     fn project(&self, id: &str) -> Option<u32> {
         let snapshot = self.host.root().join("snapshots").join(id);
@@ -176,15 +215,17 @@ impl QuotaHost {
     fn counted(&self, projects: &[u32]) -> Vec<String> {
         let root = self.host.root();
         if self.kind == FileSystem::Btrfs {
-            let groups = format!("btrfs subvolume sync {0} && btrfs qgroup show --raw {0}", root.display());
-            let groups = self.host.sh(&groups);
+            // A group goes when its subvolume is freed, by the kernel or by whoever comes by then.
+            self.host.sh(&format!("btrfs subvolume sync {}", root.display())).ok();
+            self.host.loam(&["settle"]).ok();
+            let groups = self.host.sh(&format!("btrfs qgroup show --raw {}", root.display()));
             let groups = groups.ok().lines().map(str::trim);
             return groups
                 .filter(|line| line.starts_with("0/") && !line.starts_with("0/5 "))
                 .map(str::to_owned)
                 .collect();
         }
-        let seen = File::open(self.host.path_from_outside(&root)).expect("the state directory can be opened");
+        let seen = self.seen();
         let usage = |project: &u32| {
             let usage =
                 loam_sys::project_quota::project_usage(seen.as_fd(), *project).expect("quotas are on");

@@ -63,6 +63,7 @@ impl Engine {
         let core = &self.core;
         validate::check(spec, core.seams.network.as_ref())?;
         check_init(core, spec.init)?;
+        core.database.require_space()?;
         let id = names::new_id()?;
         let lock = ContainerLock::make(&core.directories, &id)?;
         let made =

@@ -92,6 +92,8 @@ impl Engine {
                 return Err(Failure::new(ErrorKind::Conflict, message));
             }
         }
+        // What begins has to end, and that has to be written down.
+        self.core.database.require_space()?;
         if record.network != NetworkFacts::default() {
             // Its last end could not detach it.
             self.core.seams.network.detach(&DetachRequest { container: &record.id, namespace: None })?;

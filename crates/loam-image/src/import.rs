@@ -33,7 +33,9 @@ impl LayerStore {
         // process. While it is on its way there is a directory of its own, for which nobody waits.
         intake.start().map_err(|failure| wrap(failure, what))?;
         self.sweep();
+        self.database.require_space()?;
         let budget = self.budget()?;
+        let mut held = Held::none(&self.places)?;
         let staged = StagedLayer::new(&self.places)?;
         let means = Means {
             budget: &budget,
@@ -60,7 +62,6 @@ impl LayerStore {
             blob: None,
             blob_size: streamed.length,
         };
-        let mut held = Held::default();
         if !self.has_layer(&diff_id)? {
             held.layers.insert(diff_id, HeldLayer::new(staged, lock, streamed.unpacked, record));
             return self.commit_all(&described, &mut held);

@@ -15,6 +15,7 @@
 //!   disk-templates/BYTES         what such files are copied from, one for each limit
 //!   staging/ID/diff              a layer being unpacked
 //!   trash/ID                     something being deleted
+//!   trash/group-FILESYSTEM-SUBVOLUME    on btrfs: a quota group that is to go when the kernel lets it
 //!   partial/HEX                  the beginning of a large blob, for a pull that is killed; see `partial`
 //!   mounts/HEX                   an image that is mounted for people, by the digits of its id; see `mounts`
 //!   layer-locks/HEX              the lock of a layer being fetched, by the digits of its diff id
@@ -60,7 +61,9 @@
 //! are swept up when they are old. Starting a container sweeps nothing. A snapshot has its row before its
 //! directories, and keeps it until they are gone; only a power cut can take the row of one that is thrown away with its
 //! container, which is not synced. `shifted` is made before the first file is given to the container's users: a shift that
-//! was cut short is gone through again at the next start. Blobs that no image has may stay behind; they are small, and are
+//! was cut short is gone through again at the next start. A row in
+//! `changing_limit` is of a process that died changing a limit: the file system may have another one than the row, and is set
+//! back by whoever looks, or sweeps. Blobs that no image has may stay behind; they are small, and are
 //! used again by the same image.
 //!
 //! # In and out

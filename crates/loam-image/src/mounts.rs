@@ -32,6 +32,7 @@ impl ImageMounts for LayerStore {
     ) -> Result<PathBuf> {
         let _lock = self.lock_mounts()?;
         self.forget_stale()?;
+        self.database.require_space()?;
         let Some(count) = self.count_up(image)? else { return Err(no_image(image)) };
         let path = self.places.mount(image);
         if count == 1

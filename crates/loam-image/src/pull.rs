@@ -71,6 +71,7 @@ impl LayerStore {
             return Ok(image);
         }
         self.sweep();
+        self.database.require_space()?;
         match source {
             ImageSource::Registry(text) => self.pull_from_registry(text, source, options, progress),
             ImageSource::OciLayout { directory, tag } => {
@@ -184,7 +185,7 @@ impl LayerStore {
         } else {
             keyed.describe(&config_bytes, &shown, name)?
         };
-        let mut held = Held::default();
+        let mut held = Held::none(&self.places)?;
         for _ in 0..ROUNDS {
             self.fetch_layers(place, &keyed.needed, options.limit, &mut held, progress)?;
             if let Some(image) = self.commit(&described, &mut held)? {

@@ -15,6 +15,7 @@
 
 pub(crate) mod btrfs;
 pub(crate) mod disk_file;
+mod left_groups;
 pub(crate) mod project;
 mod superblock;
 mod template;
@@ -60,8 +61,8 @@ pub(crate) trait DiskQuota: fmt::Debug {
     /// Makes a place whole whose directory has been filled and closed; with `sync` it survives a power cut.
     fn seal(&self, place: &CountedSnapshot, sync: bool) -> Result<()>;
 
-    /// Gives a whole place its limit, which is another than the one that it has, or its first. Who has more already can
-    /// write nothing until enough of it is deleted.
+    /// Gives a whole place its limit, which is another than the one that it has, or its first, or takes it away. Who has more
+    /// already can write nothing until enough of it is deleted.
     fn change(&self, place: &CountedSnapshot) -> Result<()>;
 
     /// Whether the place was made to the end.
@@ -123,6 +124,9 @@ pub(crate) fn counting(directory: BorrowedFd<'_>) -> Option<QuotaMechanism> {
 /// Removes what lies in the trash, with everything that counts it; what that is, the directory itself says. Success when
 /// there is nothing.
 pub(crate) fn remove_buried(path: &Path, places: &Places) -> Result<()> {
+    if left_groups::is_note(path) {
+        return left_groups::remove_noted(path);
+    }
     project::lift(path)?;
     if btrfs::is_place(path) {
         let place = CountedSnapshot { path: path.to_owned(), limit: None, project: None };

@@ -4,7 +4,7 @@ use loam_state::Schema;
 
 /// The image store's part of the state database.
 pub const SCHEMA: Schema =
-    Schema { component: "images", versions: &[FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH] };
+    Schema { component: "images", versions: &[FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH] };
 
 const FIRST: &str = "
 -- An image, by the digest of its configuration. `config` is what containers are made from, as JSON of the model's
@@ -141,5 +141,13 @@ CREATE TABLE walked_snapshot (
     bytes INTEGER NOT NULL,
     began INTEGER NOT NULL,
     took INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+const SEVENTH: &str = "
+-- Snapshots whose limit is being changed: there before the file system is told, and gone with the change of `snapshot.quota`.
+-- One that a process left when it died says that the file system may have another limit than the row; see `upkeep::limit`.
+CREATE TABLE changing_limit (
+    container TEXT PRIMARY KEY REFERENCES snapshot (container) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 ";

@@ -35,6 +35,7 @@ impl LayerStore {
     }
 
     pub(crate) fn make_snapshot(&self, request: &SnapshotRequest<'_>) -> Result<()> {
+        self.database.require_space()?;
         // The row comes first: a directory can then always be found, and removed, by it.
         let recorded = self.record_snapshot(request)?;
         let path = self.snapshot_path(request.container);

@@ -17,7 +17,6 @@ use loam_state::{Database, Durability};
 use loam_unpack::{Budget, Space, Unpacker};
 use tokio::runtime::Runtime;
 
-use crate::disk::Disk;
 use crate::error::failed;
 use crate::lease::{self, Holder};
 use crate::record;
@@ -83,20 +82,19 @@ pub struct LayerStore {
     runtime: OnceLock<Runtime>,
     /// Made when an image is first pulled.
     holder: OnceLock<Holder>,
-    pub(crate) disk: Disk,
 }
 
 impl LayerStore {
     /// Opens the store of a state directory. Nothing is read or made before it is needed.
     pub fn open(config: StoreConfig, database: Arc<Database>) -> Self {
         let places = Places { root: config.root.clone() };
-        let disk = Disk::new(places.root.clone());
-        Self { config, places, database, runtime: OnceLock::new(), holder: OnceLock::new(), disk }
+        Self { config, places, database, runtime: OnceLock::new(), holder: OnceLock::new() }
     }
 
     /// Makes an image from an OCI layout in a tar that the program carries, under this name. Quick when it is there
     /// already and the same.
     pub fn install_built_in(&self, layout_tar: &[u8], name: &str) -> Result<Image> {
+        self.database.require_space()?;
         let layout = Layout::open(Memory::open(layout_tar)?, None)?;
         let options = PullOptions { name: Some(name.to_owned()), ..PullOptions::default() };
         let source = ImageSource::Registry(name.to_owned());
@@ -128,8 +126,6 @@ impl LayerStore {
     /// The same, and no more than so many bytes.
     pub(crate) fn budget_within(&self, limit: Option<u64>) -> Result<Budget> {
         make_directory(&self.places.staging())?;
-        // Whoever asks is about to write.
-        self.disk.watch()?;
         let what = format!("the free space of `{}` can't be told", self.places.root.display());
         let root = open_directory(&self.places.root).map_err(|error| failed(what.clone(), error))?;
         let look = move || Space::look(&root).map_err(|error| failed(what.clone(), error));
@@ -198,6 +194,7 @@ impl ImageStore for LayerStore {
 
     fn tag(&self, image: &Digest, name: &str) -> Result<()> {
         let name = names::given(name)?;
+        self.database.require_space()?;
         let id = image.to_string();
         let known = self.database.write(Durability::Synced, |transaction| {
             let known = catalog::image(transaction, &id)?.is_some();
@@ -227,6 +224,7 @@ impl ImageStore for LayerStore {
     }
 
     fn disk_usage(&self, container: &ContainerId) -> Result<Option<DiskUsage>> {
+        self.undo_limit_changes();
         self.counted_usage(container)
     }
 
@@ -247,6 +245,7 @@ impl ImageStore for LayerStore {
             self.database.read(|connection| catalog::knows_directory(connection, directory))
         });
         self.sweep_replaced();
+        self.undo_limit_changes();
         self.sweep_snapshots();
         self.sweep_templates();
         partial::sweep(&self.places, SystemTime::now());

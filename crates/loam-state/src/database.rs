@@ -15,6 +15,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use crate::Schema;
 use crate::failure::{failure, unmade};
 use crate::schema::migrate;
+use crate::space::Space;
 
 /// How long a writer waits for another process's transaction. Transactions take microseconds; only a machine that
 /// hardly runs at all gets near this.
@@ -44,16 +45,19 @@ pub enum Durability {
 /// The open database. One is opened in each process and shared.
 pub struct Database {
     path: PathBuf,
+    space: Space,
     connection: Mutex<Connection>,
 }
 
 impl Database {
-    /// Opens the database, makes it when it is missing, and brings these components' schemas up to date.
+    /// Opens the database, makes it when it is missing, and brings these components' schemas up to date. On a full disk
+    /// the reserve is used; when that is gone, too, it fails with [`ErrorKind::Exhausted`](loam_model::ErrorKind::Exhausted).
     pub fn open(path: &Path, schemas: &[Schema]) -> Result<Arc<Self>> {
         let failed = |error: rusqlite::Error| failure(path, "can't be opened", error);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let space = Space::look(path)?;
         // SQLite makes files that everybody may read, and its log with the mode of the database; this one is ours alone.
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(unmade(path, error)),
@@ -68,31 +72,46 @@ impl Database {
         // short command would pay for it. The log is written back when it has grown instead.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
         connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES).map_err(failed)?;
-        let database = Self { path: path.to_owned(), connection: Mutex::new(connection) };
+        let database = Self { path: path.to_owned(), space, connection: Mutex::new(connection) };
         migrate(&database, schemas)?;
         Ok(Arc::new(database))
     }
 
     /// Reads. Everything read in one call is of one moment only when `body` uses one statement or its own transaction.
     pub fn read<T>(&self, body: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        self.space.look_again()?;
         body(&self.lock()).map_err(|error| failure(&self.path, "can't be read", error))
     }
 
-    /// Writes in one transaction, committed when `body` succeeds.
+    /// Writes in one transaction, committed when `body` succeeds. When the disk turns out to be full the transaction is undone
+    /// and `body` called again, with a part of the reserve given up.
     pub fn write<T>(
         &self,
         durability: Durability,
-        body: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+        mut body: impl FnMut(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T> {
         let failed = |error| failure(&self.path, "can't be written", error);
+        self.space.look_again()?;
         let mut connection = self.lock();
-        if durability == Durability::Unsynced {
-            return run_transaction(&mut connection, body).map_err(failed);
+        let is_synced = durability == Durability::Synced;
+        if is_synced {
+            connection.execute_batch("PRAGMA synchronous = FULL").map_err(failed)?;
         }
-        connection.execute_batch("PRAGMA synchronous = FULL").map_err(failed)?;
-        let result = run_transaction(&mut connection, body);
-        connection.execute_batch("PRAGMA synchronous = NORMAL").map_err(failed)?;
+        let result = loop {
+            match run_transaction(&mut connection, &mut body) {
+                Err(error) if self.space.yield_for(&error) => {}
+                result => break result,
+            }
+        };
+        if is_synced {
+            connection.execute_batch("PRAGMA synchronous = NORMAL").map_err(failed)?;
+        }
         result.map_err(failed)
+    }
+
+    /// Refuses what would make something on a full disk: what is left of the reserve is for what ends things. It costs nothing.
+    pub fn require_space(&self) -> Result<()> {
+        self.space.require()
     }
 
     /// Its file.
@@ -131,7 +150,7 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 
 fn run_transaction<T>(
     connection: &mut Connection,
-    body: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    body: &mut impl FnMut(&Transaction<'_>) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let value = body(&transaction)?;
@@ -202,5 +221,35 @@ mod tests {
             .read(|c| c.query_row("SELECT count(*) FROM fruit", [], |row| row.get(0)))
             .expect("counts");
         assert_eq!(count, 0);
+    }
+
+    #[test]
+    fn a_transaction_that_finds_the_disk_full_is_run_again_as_long_as_there_is_a_reserve() {
+        use crate::reserve::{PORTION, SIZE};
+        use rusqlite::ffi;
+
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("loam.db");
+        let database = Database::open(&path, &[FRUIT]).expect("opens");
+        database.require_space().expect("there is space");
+        let full = || rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None);
+        let mut attempts = 0;
+        let second = database.write(Durability::Unsynced, |t| {
+            attempts += 1;
+            t.execute("INSERT INTO fruit VALUES ('plum')", [])?;
+            if attempts == 1 { Err(full()) } else { Ok(attempts) }
+        });
+        assert_eq!(second.expect("there is a reserve"), 2);
+        let names: Result<u32> =
+            database.read(|c| c.query_row("SELECT count(*) FROM fruit", [], |row| row.get(0)));
+        assert_eq!(names.expect("counts"), 1);
+        assert!(database.require_space().is_err(), "what is left is not for this");
+        let result: Result<()> = database.write(Durability::Synced, |_| {
+            attempts += 1;
+            Err(full())
+        });
+        assert_eq!(result.expect_err("it stays full").kind(), loam_model::ErrorKind::Exhausted);
+        assert_eq!(attempts, 2 + SIZE / PORTION);
+        Database::open(&path, &[FRUIT]).and_then(|again| again.require_space()).expect("it is whole again");
     }
 }

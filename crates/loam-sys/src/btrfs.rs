@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 
 const BTRFS_IOC_SUBVOL_CREATE: u32 = 0x5000_940e;
 const BTRFS_IOC_SNAP_DESTROY: u32 = 0x5000_940f;
@@ -12,6 +13,8 @@ const BTRFS_IOC_QGROUP_CREATE: u32 = 0x4010_942a;
 const BTRFS_IOC_QGROUP_LIMIT: u32 = 0x8030_942b;
 /// `BTRFS_QGROUP_LIMIT_MAX_RFER`: the limit on everything that the subvolume refers to.
 const LIMIT_REFERENCED: u64 = 1;
+/// `BTRFS_QGROUP_CLEAR_VALUE` (-1), which the kernel keeps to itself: there is no such limit any more.
+const NO_LIMIT: u64 = u64::MAX;
 /// `BTRFS_FIRST_FREE_OBJECTID`: the inode number of a subvolume's root.
 const ROOT_INODE: u64 = 256;
 
@@ -98,8 +101,8 @@ pub fn is_subvolume(directory: BorrowedFd<'_>) -> bool {
     rustix::fs::fstat(directory).is_ok_and(|status| status.st_ino == ROOT_INODE)
 }
 
-/// The id of the file system, as `/sys/fs/btrfs` names it.
-pub fn btrfs_id(on: BorrowedFd<'_>) -> io::Result<String> {
+/// The id of the file system, as sysfs names it.
+fn btrfs_id(on: BorrowedFd<'_>) -> io::Result<String> {
     let mut information = Information { most_devices: 0, devices: 0, id: [0; 16], rest: [0; 124] };
     request(on, BTRFS_IOC_FS_INFO, &mut information)?;
     let mut text = String::with_capacity(36);
@@ -112,12 +115,17 @@ pub fn btrfs_id(on: BorrowedFd<'_>) -> io::Result<String> {
     Ok(text)
 }
 
-/// Limits what a subvolume refers to, by the quota group that it has by itself, to so many bytes.
-pub fn limit_subvolume(on: BorrowedFd<'_>, subvolume: u64, bytes: u64) -> io::Result<()> {
+/// Where the kernel shows a file system's quota groups: `LEVEL_SUBVOLUME/referenced`. There is nothing where quotas are off.
+pub fn quota_groups(on: BorrowedFd<'_>) -> io::Result<PathBuf> {
+    Ok(Path::new("/sys/fs/btrfs").join(btrfs_id(on)?).join("qgroups"))
+}
+
+/// Limits what a subvolume refers to, by the quota group that it has by itself, to so many bytes; `None` takes the limit away.
+pub fn limit_subvolume(on: BorrowedFd<'_>, subvolume: u64, bytes: Option<u64>) -> io::Result<()> {
     let mut arguments = LimitArguments {
         group: subvolume,
         flags: LIMIT_REFERENCED,
-        most_referenced: bytes,
+        most_referenced: bytes.unwrap_or(NO_LIMIT),
         ..LimitArguments::default()
     };
     request(on, BTRFS_IOC_QGROUP_LIMIT, &mut arguments)

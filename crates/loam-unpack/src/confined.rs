@@ -46,7 +46,7 @@ use ledger::Ledger;
 pub(crate) use members::find_members;
 use protocol::{Answer, Job, Report, Request, Work};
 use pulse::{Heard, Pulse, Watch};
-use trouble::{Trouble, stuck};
+use trouble::{Trouble, slow, stuck};
 
 /// Who unpacks layers.
 #[derive(Clone, Debug)]
@@ -118,6 +118,9 @@ fn listen(
             }
             Heard::Stuck => {
                 return Err(Trouble::Said(Failure::new(ErrorKind::Unavailable, stuck()).into()));
+            }
+            Heard::Slow => {
+                return Err(Trouble::Said(Failure::new(ErrorKind::Unavailable, slow()).into()));
             }
         }
         let (request, descriptors) = receive::<Request>(helper.control())?;

@@ -34,6 +34,7 @@ const PACKAGES: &[&str] = &[
     "procps",
     "python3-minimal",
     "runc",
+    "strace",
     "systemd-sysv",
     "udev",
     "xfsprogs",

@@ -40,7 +40,7 @@ impl LayerStore {
         for (digest, bytes) in documents {
             blobs::write(&self.places, digest, bytes)?;
         }
-        self.disk.sync()?;
+        held.disk.sync()?;
         let Commit::Done { before, twins } = self.record(described, held, &documents)? else {
             return Ok(None);
         };

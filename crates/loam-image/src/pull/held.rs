@@ -6,14 +6,24 @@ use loam_model::{Digest, Result};
 use loam_unpack::Unpacked;
 
 use crate::base_directory::BaseDirectory;
+use crate::disk::Disk;
 use crate::layer_lock::LayerLock;
 use crate::record::NewLayer;
-use crate::staging::StagedLayer;
+use crate::staging::{Places, StagedLayer};
 
-/// Layers that this pull has unpacked and not yet committed, by diff id.
-#[derive(Default)]
+/// Layers that this pull has unpacked and not yet committed.
 pub(crate) struct Held {
+    /// By diff id.
     pub(crate) layers: BTreeMap<Digest, HeldLayer>,
+    /// Watched since before the first of them was written.
+    pub(crate) disk: Disk,
+}
+
+impl Held {
+    /// None yet.
+    pub(crate) fn none(places: &Places) -> Result<Self> {
+        Ok(Self { layers: BTreeMap::new(), disk: Disk::watch(places)? })
+    }
 }
 
 /// An unpacked layer; its lock keeps others from fetching the same, for a while.

@@ -1,6 +1,5 @@
 //! Fetching the layers that the store lacks, several at a time.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, PoisonError};
@@ -117,11 +116,12 @@ impl LayerStore {
             outcome: Mutex::default(),
         };
         let asked = shared.early_sync.listen(missing.iter().map(|layer| layer.blob.size).sum());
+        let disk = &held.disk;
         std::thread::scope(|scope| {
             if let Some(asked) = asked {
                 let shared = &shared;
                 let sync = move || {
-                    serve(&asked, || self.disk.sync()).unwrap_or_else(|failure| shared.fail(failure));
+                    serve(&asked, || disk.sync()).unwrap_or_else(|failure| shared.fail(failure));
                 };
                 // Where no thread can be had the last sync has more to do.
                 threads::start(scope, sync).ok();
@@ -308,6 +308,7 @@ impl LayerStore {
         layer: &NeededLayer,
         progress: &dyn PullProgress,
     ) -> Result<Held> {
+        let mut held = Held::none(&self.places)?;
         let shared = Shared {
             place,
             progress,
@@ -320,7 +321,8 @@ impl LayerStore {
             outcome: Mutex::default(),
         };
         let fetched = self.fetch_layer(layer, None, &shared)?;
-        Ok(Held { layers: BTreeMap::from([(layer.diff_id.clone(), fetched)]) })
+        held.layers.insert(layer.diff_id.clone(), fetched);
+        Ok(held)
     }
 
     pub(crate) fn has_layer(&self, diff_id: &Digest) -> Result<bool> {

@@ -5,8 +5,8 @@
 //! never switched on here. The limit is set when `upper` and `work` are made, so that the least limit is no obstacle to
 //! them.
 //!
-//! Deleting takes the quota group first, then the subvolume, so that a crash in between leaves what still has a name.
-//! Newer kernels refuse the first and do it by themselves, when they have freed the subvolume's space.
+//! Deleting takes the quota group first, then the subvolume, so that a crash in between leaves what still has a name. Newer
+//! kernels refuse the first; then the group is taken [later](super::left_groups).
 
 use std::ffi::CString;
 use std::fs;
@@ -18,12 +18,9 @@ use std::path::{Path, PathBuf};
 use loam_model::{ErrorKind, Failure, Result};
 use loam_sys::btrfs;
 
-use super::{CountedSnapshot, DiskQuota, above, open_named};
+use super::{CountedSnapshot, DiskQuota, above, left_groups, open_named};
 use crate::error::failed;
 use crate::staging::{Places, make_directory, open_directory};
-
-/// Where the kernel shows quota groups: `ID/qgroups/LEVEL_SUBVOLUME/referenced`.
-const SYSFS: &str = "/sys/fs/btrfs";
 
 /// Limits by subvolume.
 #[derive(Debug)]
@@ -37,14 +34,10 @@ impl BtrfsQuota {
     }
 }
 
-fn groups(on: BorrowedFd<'_>) -> io::Result<PathBuf> {
-    Ok(Path::new(SYSFS).join(btrfs::btrfs_id(on)?).join("qgroups"))
-}
-
 /// Whether a file system has quotas switched on, and counts. One whose counts are not to be relied on enforces nothing
 /// until they are made anew.
 pub(super) fn is_enabled(on: BorrowedFd<'_>) -> bool {
-    groups(on).is_ok_and(|groups| {
+    btrfs::quota_groups(on).is_ok_and(|groups| {
         let inconsistent = fs::read_to_string(groups.join("inconsistent")).unwrap_or_default();
         groups.is_dir() && inconsistent.trim() != "1"
     })
@@ -62,11 +55,20 @@ fn name(place: &CountedSnapshot) -> CString {
     CString::new(name.as_bytes()).expect("an id of a container has no zero byte")
 }
 
+/// Gives a place its limit, or takes it away.
+fn limit(place: &CountedSnapshot) -> Result<()> {
+    let directory = open_named(&place.path)?;
+    btrfs::subvolume_of(directory.as_fd())
+        .and_then(|id| btrfs::limit_subvolume(directory.as_fd(), id, place.limit))
+        .map_err(|error| failed(format!("`{}` can't be limited", place.path.display()), error))
+}
+
 /// A figure of the quota group of the subvolume at a place.
 fn figure(place: &CountedSnapshot, name: &str) -> io::Result<u64> {
     let directory = open_directory(&place.path)?;
     let id = btrfs::subvolume_of(directory.as_fd())?;
-    let text = fs::read_to_string(groups(directory.as_fd())?.join(format!("0_{id}")).join(name))?;
+    let text =
+        fs::read_to_string(btrfs::quota_groups(directory.as_fd())?.join(format!("0_{id}")).join(name))?;
     text.trim().parse().map_err(io::Error::other)
 }
 
@@ -84,11 +86,7 @@ impl DiskQuota for BtrfsQuota {
     }
 
     fn seal(&self, place: &CountedSnapshot, _sync: bool) -> Result<()> {
-        let Some(bytes) = place.limit else { return Ok(()) };
-        let directory = open_named(&place.path)?;
-        btrfs::subvolume_of(directory.as_fd())
-            .and_then(|id| btrfs::limit_subvolume(directory.as_fd(), id, bytes))
-            .map_err(|error| failed(format!("`{}` can't be limited", place.path.display()), error))
+        if place.limit.is_some() { limit(place) } else { Ok(()) }
     }
 
     fn change(&self, place: &CountedSnapshot) -> Result<()> {
@@ -101,7 +99,7 @@ impl DiskQuota for BtrfsQuota {
                 Failure::new(ErrorKind::Unsupported, message).hint("`btrfs quota rescan` counts anew")
             );
         }
-        self.seal(place, true)
+        limit(place)
     }
 
     fn is_whole(&self, place: &CountedSnapshot) -> bool {
@@ -135,12 +133,15 @@ impl DiskQuota for BtrfsQuota {
         let parent = open_named(above(place))?;
         let id = btrfs::subvolume_of(directory.as_fd()).map_err(failure)?;
         if let Err(error) = btrfs::remove_quota_group(parent.as_fd(), id) {
-            tracing::debug!(subvolume = id, %error, "the quota group is left to the kernel");
+            tracing::debug!(subvolume = id, %error, "the quota group is left for later");
+            left_groups::note(parent.as_fd(), id, &self.places);
         }
         drop(directory);
         match btrfs::destroy_subvolume(parent.as_fd(), &name(place)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failure(error)),
-            _ => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failure(error)),
+            _ => {}
         }
+        left_groups::remove_some(&self.places);
+        Ok(())
     }
 }

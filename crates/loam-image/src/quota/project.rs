@@ -2,7 +2,7 @@
 //! and limits what that takes.
 //!
 //! The id is given to the directory while it is empty; what is made in it inherits the id. It is set, and the limit with
-//! it, if there is one, before anything can be written. When the snapshot goes, the limit is lifted, its tree is moved to
+//! it, before anything can be written; a limit that somebody left on the id is lifted when there is to be none. When the snapshot goes, the limit is lifted, its tree is moved to
 //! `trash/quota-CONTAINER`, a name that a second attempt knows, and deleted there. The row with the id goes last, so that no
 //! id is given to another container while files have it. The limit that is lifted is that of the id which the tree has,
 //! not of the one in the row: a power cut can set a row back to an id that turned out to be somebody else's, and where
@@ -38,12 +38,13 @@ fn project(place: &CountedSnapshot) -> Result<u32> {
     })
 }
 
-/// Whether somebody has files or a limit under this project id on the file system that holds the snapshots.
+/// Whether somebody has files under this project id on the file system that holds the snapshots. A limit alone is none:
+/// it outlived what it was for, and whoever gets the id sets it anew.
 pub(crate) fn is_in_use(places: &Places, project: u32) -> Result<bool> {
     let root = open_named(&places.root)?;
     let usage = project_quota::project_usage(root.as_fd(), project)
         .map_err(|error| failed(format!("project {project} can't be counted"), error))?;
-    Ok(usage != project_quota::ProjectUsage::default())
+    Ok(usage.bytes > 0 || usage.inodes > 0)
 }
 
 impl DiskQuota for ProjectQuota {
@@ -53,10 +54,13 @@ impl DiskQuota for ProjectQuota {
         project_quota::set_project(directory.as_fd(), project).map_err(|error| {
             failed(format!("`{}` can't be given a project id", place.path.display()), error)
         })?;
-        if let Some(bytes) = place.limit {
-            project_quota::limit_project(directory.as_fd(), project, bytes)
-                .map_err(|error| failed(format!("`{}` can't be limited", place.path.display()), error))?;
-        }
+        let stands = || project_quota::project_usage(directory.as_fd(), project).map(|usage| usage.limit > 0);
+        let limit = |bytes| project_quota::limit_project(directory.as_fd(), project, bytes);
+        let limited = match place.limit {
+            Some(bytes) => limit(bytes),
+            None => stands().and_then(|stands| if stands { limit(0) } else { Ok(()) }),
+        };
+        limited.map_err(|error| failed(format!("`{}` can't be limited", place.path.display()), error))?;
         Ok(directory)
     }
 

@@ -44,7 +44,7 @@ impl LayerStore {
         make_directory(&self.places.trash())?;
         let grave = self.places.trash().join(random_id());
         let moved = self.database.write(Durability::Unsynced, |transaction| {
-            if has_row(transaction)? { Ok(None) } else { Ok(Some(fs::rename(path, &grave))) }
+            if has_row(transaction)? { Ok(None) } else { Ok(Some(bury(path, &grave))) }
         })?;
         match moved {
             None => Ok(None),
@@ -72,5 +72,13 @@ impl LayerStore {
                 tracing::debug!(path = %entry.path().display(), %error, "a template is left");
             }
         }
+    }
+}
+
+/// Moves something to its place in the trash, unless it is there.
+fn bury(path: &Path, grave: &Path) -> io::Result<()> {
+    match fs::rename(path, grave) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && grave.exists() => Ok(()),
+        moved => moved,
     }
 }

@@ -2,9 +2,10 @@
 
 use loam_model::{ContainerId, DiskLimit, ErrorKind, Failure, QuotaMechanism, Result, SnapshotUsage};
 use loam_state::Durability;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use crate::snapshot::{self, enforced, layers_exceed};
+use crate::snapshot::{self, Counted, enforced, layers_exceed};
+use crate::staging::report;
 use crate::{LayerStore, catalog, quota};
 
 impl LayerStore {
@@ -30,35 +31,122 @@ impl LayerStore {
         })
     }
 
-    /// Writes the new limit down and sets it, both or neither: the row waits for the file system.
+    /// Writes the new limit down and sets it, both or neither: the row waits for the file system. A mark comes before both and
+    /// goes with the row's change. So a mark that is there when nobody writes is of a process that died between the two, and
+    /// whoever finds it sets the file system back to what the row says.
     pub(crate) fn limit_anew(&self, container: &ContainerId, limit: &DiskLimit) -> Result<()> {
-        let path = self.snapshot_path(container);
-        self.database.write(Durability::Synced, |transaction| {
-            let found = snapshot::counted_image(transaction, container)?;
-            let Some((image, counted)) = found else {
-                let what = format!("container `{container}` has no snapshot");
-                return Ok(Err(Failure::new(ErrorKind::NotFound, what)));
-            };
-            let Some(counted) = counted else { return Ok(Err(not_counted(container))) };
-            if counted.mechanism == QuotaMechanism::Project && limit.can_change_projects {
-                return Ok(Err(not_held(container)));
+        loop {
+            self.undo_limit_changes();
+            self.database.write(Durability::Synced, |transaction| {
+                Ok(match self.new_limit(transaction, container, limit)? {
+                    Ok(_) => Ok(mark(transaction, container)?),
+                    Err(refused) => Err(refused),
+                })
+            })??;
+            let changed = self.database.write(Durability::Synced, |transaction| {
+                // Somebody took this process for a dead one.
+                if !is_marked(transaction, container)? {
+                    return Ok(None);
+                }
+                let changed = match self.new_limit(transaction, container, limit)? {
+                    Ok(counted) => self.enforce(container, &counted).map(|()| counted),
+                    Err(refused) => Err(refused),
+                };
+                if let Ok(counted) = &changed {
+                    write_down(transaction, container, counted, limit)?;
+                }
+                unmark(transaction, container)?;
+                Ok(Some(changed.map(drop)))
+            });
+            match changed {
+                Ok(Some(changed)) => return changed,
+                Ok(None) => {}
+                Err(failure) => {
+                    self.undo_limit_changes();
+                    return Err(failure);
+                }
             }
-            let bytes = match enforced(transaction, &image, limit, counted.mechanism)? {
-                Ok(bytes) => bytes,
-                Err(layers) => return Ok(Err(layers_exceed(layers, limit.bytes))),
-            };
-            let place = counted.with_limit(bytes).place(&path);
-            if let Err(failure) = quota::quota(counted.mechanism, &self.places).change(&place) {
+        }
+    }
+
+    /// Sets the file system back to what the rows say, wherever a process died that was changing a limit. Failures are left for
+    /// the next time.
+    pub(crate) fn undo_limit_changes(&self) {
+        let Ok(marked) = self.database.read(marked) else { return };
+        for container in marked {
+            report(container.as_str(), self.undo_limit_change(&container));
+        }
+    }
+
+    fn undo_limit_change(&self, container: &ContainerId) -> Result<()> {
+        self.database.write(Durability::Synced, |transaction| {
+            if !is_marked(transaction, container)? {
+                return Ok(Ok(()));
+            }
+            if let Some((_, Some(counted))) = snapshot::counted_image(transaction, container)?
+                && let Err(failure) = self.enforce(container, &counted)
+            {
                 return Ok(Err(failure));
             }
-            let (bytes, inclusive) = (i64::try_from(bytes).unwrap_or(i64::MAX), limit.is_inclusive());
-            transaction.execute(
-                "UPDATE snapshot SET quota = ?2, quota_counts_layers = ?3 WHERE container = ?1",
-                params![container.as_str(), bytes, inclusive],
-            )?;
-            Ok(Ok(()))
+            unmark(transaction, container).map(Ok)
         })?
     }
+
+    /// What counts a snapshot, with the limit that it is to have.
+    fn new_limit(
+        &self,
+        connection: &Connection,
+        container: &ContainerId,
+        limit: &DiskLimit,
+    ) -> rusqlite::Result<Result<Counted>> {
+        let Some((image, counted)) = snapshot::counted_image(connection, container)? else {
+            let what = format!("container `{container}` has no snapshot");
+            return Ok(Err(Failure::new(ErrorKind::NotFound, what)));
+        };
+        let Some(counted) = counted else { return Ok(Err(not_counted(container))) };
+        if counted.mechanism == QuotaMechanism::Project && limit.can_change_projects {
+            return Ok(Err(not_held(container)));
+        }
+        Ok(match enforced(connection, &image, limit, counted.mechanism)? {
+            Ok(bytes) => Ok(counted.with_limit(bytes)),
+            Err(layers) => Err(layers_exceed(layers, limit.bytes)),
+        })
+    }
+
+    /// Tells the file system.
+    fn enforce(&self, container: &ContainerId, counted: &Counted) -> Result<()> {
+        let place = counted.place(&self.snapshot_path(container));
+        quota::quota(counted.mechanism, &self.places).change(&place)
+    }
+}
+
+fn write_down(
+    transaction: &Transaction<'_>,
+    container: &ContainerId,
+    counted: &Counted,
+    limit: &DiskLimit,
+) -> rusqlite::Result<()> {
+    let bytes = counted.limit.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+    let query = "UPDATE snapshot SET quota = ?2, quota_counts_layers = ?3 WHERE container = ?1";
+    transaction.execute(query, params![container.as_str(), bytes, limit.is_inclusive()]).map(drop)
+}
+
+fn mark(transaction: &Transaction<'_>, container: &ContainerId) -> rusqlite::Result<()> {
+    let query = "INSERT OR IGNORE INTO changing_limit (container) VALUES (?1)";
+    transaction.execute(query, [container.as_str()]).map(drop)
+}
+
+fn unmark(transaction: &Transaction<'_>, container: &ContainerId) -> rusqlite::Result<()> {
+    transaction.execute("DELETE FROM changing_limit WHERE container = ?1", [container.as_str()]).map(drop)
+}
+
+fn is_marked(transaction: &Transaction<'_>, container: &ContainerId) -> rusqlite::Result<bool> {
+    transaction.prepare("SELECT 1 FROM changing_limit WHERE container = ?1")?.exists([container.as_str()])
+}
+
+fn marked(connection: &Connection) -> rusqlite::Result<Vec<ContainerId>> {
+    let mut statement = connection.prepare_cached("SELECT container FROM changing_limit")?;
+    statement.query_map([], |row| catalog::parsed(row, 0))?.collect()
 }
 
 fn not_counted(container: &ContainerId) -> Failure {

@@ -72,6 +72,7 @@ impl LayerStore {
         notes: Notes,
         progress: &dyn PullProgress,
     ) -> Result<RepairedLayer> {
+        self.database.require_space()?;
         let mut failures = Vec::new();
         for place in places(&known.names) {
             let given = ClientOptions {
@@ -119,7 +120,7 @@ impl LayerStore {
         }
         let mut new = held.layers.remove(layer).ok_or_else(gone)?;
         new.publish()?;
-        self.disk.sync()?;
+        held.disk.sync()?;
         self.look_again(layer, new.record())?;
         let record = new.record().clone();
         let users = self

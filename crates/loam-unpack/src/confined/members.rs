@@ -18,7 +18,7 @@ use loam_packet::{PacketError, receive};
 use super::launch::Helper;
 use super::protocol::{Job, Request, Work};
 use super::pulse::{Heard, Pulse, Watch};
-use super::trouble::{Trouble, stuck};
+use super::trouble::{Trouble, slow, stuck};
 use crate::decompress::Compression;
 use crate::error::{failed, invalid};
 use crate::members::MEMBER_LIMIT;
@@ -76,7 +76,7 @@ fn listen(
     what: &str,
 ) -> std::result::Result<Vec<(String, u64, u64)>, Trouble<Failure>> {
     let pulse = Pulse::default();
-    let mut watch = Watch::new(&pulse);
+    let mut watch = Watch::paced(&pulse);
     let mut done = 0;
     loop {
         match watch.wait(helper.control()).map_err(PacketError::from)? {
@@ -92,6 +92,9 @@ fn listen(
             }
             Heard::Stuck => {
                 return Err(Trouble::Said(Failure::new(ErrorKind::Unavailable, what).caused_by(stuck())));
+            }
+            Heard::Slow => {
+                return Err(Trouble::Said(Failure::new(ErrorKind::Unavailable, what).caused_by(slow())));
             }
         }
         return match receive::<Request>(helper.control())?.0 {

@@ -22,3 +22,8 @@ impl<E> From<PacketError> for Trouble<E> {
 pub(super) fn stuck() -> String {
     format!("the unpacker got nothing done in {} s", PATIENCE.as_secs())
 }
+
+/// The sentence about one that takes too long.
+pub(super) fn slow() -> &'static str {
+    "the unpacker takes too long for what it gets done"
+}
