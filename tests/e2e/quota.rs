@@ -189,7 +189,7 @@ const STEPS: &str = "ioctl,quotactl_fd,pwrite64,fdatasync";
 /// of those where it counts it has one all the same.
 fn a_change_that_is_killed_is_done_or_undone(bed: &QuotaHost) {
     let host = bed.host();
-    let (first, stride) = if Need::NativeProcessor.is_met() { (1, 1) } else { (12, 3) };
+    let (first, stride) = if Need::NativeProcessor.is_met() { (1, 1) } else { (9, 3) };
     for (name, flags) in [("k", &["--storage-opt", "size=8m"][..]), ("l", &[])] {
         host.start(&[&["--name", name, "--network", "none"], flags, &["small", "sleep", "1000"]].concat());
         let id = host.inspect(name)["id"].as_str().unwrap().to_owned();
