@@ -75,11 +75,16 @@ impl Batch {
         set_up(&mut message);
         message.attributes.push(LinkAttribute::Address(mac.to_vec()));
         message.attributes.extend(mtu.map(LinkAttribute::Mtu));
-        let mut info = vec![LinkInfo::Kind(InfoKind::Bridge)];
+        // Nobody on it asks who wants which group, without which multicast goes to all ports anyway; and a new port has the
+        // kernel look at all others.
+        let mut settings = vec![InfoBridge::MulticastSnooping(false)];
         if filter_vlans {
-            info.push(LinkInfo::Data(InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)])));
+            settings.push(InfoBridge::VlanFiltering(true));
         }
-        message.attributes.push(LinkAttribute::LinkInfo(info));
+        message.attributes.push(LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Bridge),
+            LinkInfo::Data(InfoData::Bridge(settings)),
+        ]));
         self.create_link(message);
         self
     }
