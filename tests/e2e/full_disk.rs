@@ -30,7 +30,7 @@ fn free(host: &Host) {
     host.sh(&format!("rm {0}/ballast.* && sync -f {0}", host.root().display())).ok();
 }
 
-/// The length of the reserve, and the bytes of its blocks.
+/// The length of the reserve, and the bytes of its blocks with those of its map, which depend on how scattered it is.
 fn reserve(host: &Host) -> (u64, u64) {
     let said = host.sh(&format!("stat -c '%s %b' {}/loam.db-reserve", host.root().display()));
     let (length, blocks) = said.ok().split_once(' ').unwrap();
@@ -100,7 +100,8 @@ fn what_has_begun_ends_on_a_full_disk_and_nothing_begins() {
 
     free(&host);
     host.loam(&["run", "--rm", "small", "true"]).ok();
-    assert_eq!(reserve(&host), whole, "it is back");
+    let back = reserve(&host);
+    assert!(back.0 == whole.0 && back.1 >= back.0, "it is back: {whole:?}, {back:?}");
     host.loam(&["rmi", "small"]).ok();
     host.sh(&format!("umount -l {}", host.root().display())).ok();
     host.finish();
