@@ -159,12 +159,18 @@ fn a_pull_that_was_killed_goes_on_where_it_was() {
     let host = Host::new();
     let image = large();
     let (served, layer) = (image.clone(), image.layers[0].clone());
-    // After some parts nothing more comes.
+    // The line is slow, and after some parts nothing more comes.
     let stalled = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
     let stalls = std::sync::Arc::clone(&stalled);
     let server = Server::start(move |request| {
-        let stall = stalls.load(std::sync::atomic::Ordering::SeqCst) && request.number > 9;
-        if stall { Answer::new(206).silence() } else { served.answer(request) }
+        let is_slow = stalls.load(std::sync::atomic::Ordering::SeqCst);
+        if is_slow && request.number > 9 {
+            return Answer::new(206).silence();
+        }
+        if is_slow && request.header("range").is_some_and(|range| !range.starts_with("bytes=0-")) {
+            std::thread::sleep(std::time::Duration::from_secs(1));
+        }
+        served.answer(request)
     });
     let name = format!("{}/large@{}", server.host(), image.digest());
     let kept = host.root().join("partial").join(layer.strip_prefix("sha256:").unwrap());

@@ -118,3 +118,22 @@ fn a_shared_volume_passes_mounts_both_ways() {
     host.sh(&format!("umount -R {place}")).ok();
     host.finish();
 }
+
+/// What an image calls a volume is a directory of the container, its root's, whether or not a layer has it.
+#[test]
+fn volumes_of_an_image_are_there() {
+    let host = Host::with_small_image();
+    let tar = host.scratch().join("rootfs.tar").display().to_string();
+    let id = host.start(&["--network", "none", "small", "sleep", "1000"]);
+    host.sh(&format!("tar -C /proc/{}/root -cf {tar} bin", host.pid(&id))).ok();
+    host.loam(&["rm", "-f", &id]).ok();
+    host.loam(&["import", "-c", "VOLUME /data/deep", "-c", "VOLUME /bin", &tar, "with-volumes"]).ok();
+    for more in [&[][..], &["--userns", "host"], &["--read-only"]] {
+        let line = "stat -c '%u %a' /data/deep; touch /data/deep/x 2>/dev/null && echo written; test -x /bin/sh && echo kept";
+        let command = ["with-volumes", "/bin/busybox", "sh", "-c", line];
+        let ran = host.loam(&[&["run", "--rm", "--network", "none"], more, &command].concat());
+        let expected = if more.contains(&"--read-only") { "0 755\nkept" } else { "0 755\nwritten\nkept" };
+        assert_eq!(ran.ok(), expected, "{more:?}");
+    }
+    host.finish();
+}

@@ -213,6 +213,7 @@ impl Start<'_> {
             id: record.id.clone(),
             directory: run.to_owned(),
             rootfs,
+            volumes: record.image_config.volumes.clone(),
             preparations: bundle.preparations.clone(),
             user: bundle.user.clone(),
             terminal: record.spec.terminal.then(|| terminal_size.unwrap_or_default()),

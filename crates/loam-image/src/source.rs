@@ -4,6 +4,7 @@ mod contents;
 mod docker;
 mod extended_layout;
 mod files;
+mod kept;
 mod layout;
 mod registry;
 mod remote;

@@ -22,6 +22,8 @@ pub struct ShimLaunch {
     pub directory: PathBuf,
     /// The root file system.
     pub rootfs: RootfsPlan,
+    /// The directories that the image calls its volumes, made where they are missing.
+    pub volumes: Vec<String>,
     /// Mounts to make ready.
     pub preparations: Vec<MountPreparation>,
     /// The user to look up in the root file system, for `process.user`.

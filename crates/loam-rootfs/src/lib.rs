@@ -19,6 +19,7 @@ mod overlay;
 mod shift;
 mod standard_directories;
 mod unmount;
+mod volume_directories;
 
 pub use container_root::as_container_root;
 pub use exposed::{MOUNT_POINTS, expose};
@@ -29,6 +30,7 @@ pub use overlay::{mount_root, move_to};
 use rustix::io::Errno;
 pub use standard_directories::make_standard_directories;
 pub use unmount::{is_mount_point, unmount_all};
+pub use volume_directories::make_volume_directories;
 
 /// The class of a refusal of the kernel's, of a path that somebody named or of a mount.
 pub fn kind_of(errno: Errno) -> ErrorKind {

@@ -2,14 +2,14 @@
 //! with what an earlier pull has left of them, and are kept in part as they come.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use loam_model::{Digest, Result};
-use loam_registry::{Bytes, Client, ClientOptions, Notes, Reference, RegistryError};
+use loam_registry::{Client, ClientOptions, Notes, Reference, RegistryError};
 use tokio::runtime::Runtime;
 
 use super::Source;
+use super::kept::{Attempt, Kept};
 use super::transfer::Transfer;
 use crate::document::{Descriptor, RawDocument};
 use crate::intake::{Blob, Promise};
@@ -25,15 +25,6 @@ pub(crate) struct Registry<'a> {
     reference: Reference,
     /// How the last attempt at each large blob went.
     attempts: Mutex<HashMap<Digest, Arc<Attempt>>>,
-}
-
-/// An attempt at a blob that is kept in part.
-#[derive(Debug)]
-struct Attempt {
-    /// Whether it began with what an earlier pull had left.
-    resumed: bool,
-    /// Whether the transfer failed, rather than what came of it.
-    broke: AtomicBool,
 }
 
 impl<'a> Registry<'a> {
@@ -91,22 +82,21 @@ impl Source for Registry<'_> {
         let Some(partial) = partial else {
             return Ok((Box::new(self.transfer(descriptor, 0)), promise));
         };
-        let resumed = partial.found() > 0;
-        let attempt = Arc::new(Attempt { resumed, broke: AtomicBool::new(false) });
+        let attempt = Arc::new(Attempt::new(&partial));
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         attempts.insert(descriptor.digest.clone(), Arc::clone(&attempt));
         let transfer = self.transfer(descriptor, partial.found());
-        Ok((Box::new(Kept { partial, transfer, attempt, complete: false }), promise))
+        Ok((Box::new(Kept::new(partial, transfer, attempt, descriptor.size)), promise))
     }
 
     fn spoiled(&self, descriptor: &Descriptor) -> bool {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         match attempts.remove(&descriptor.digest) {
-            Some(attempt) if !attempt.broke.load(Ordering::Relaxed) => {
+            Some(attempt) if !attempt.has_broken() => {
                 if let Some(places) = self.places {
                     partial::forget(places, &descriptor.digest);
                 }
-                attempt.resumed
+                attempt.resumed()
             }
             _ => false,
         }
@@ -115,39 +105,4 @@ impl Source for Registry<'_> {
 
 fn document(manifest: loam_registry::Manifest) -> RawDocument {
     RawDocument { media_type: manifest.media_type, digest: manifest.digest, bytes: manifest.bytes }
-}
-
-/// A blob that begins with what an earlier pull has left, and is kept as it comes.
-struct Kept {
-    partial: Partial,
-    transfer: Transfer,
-    attempt: Arc<Attempt>,
-    complete: bool,
-}
-
-impl Blob for Kept {
-    fn next(&mut self) -> Result<Option<Bytes>> {
-        let before = self.partial.next().map_err(|error| {
-            crate::error::failed("what an earlier pull has left of a blob can't be read", error)
-        })?;
-        if !before.is_empty() {
-            return Ok(Some(Bytes::from(before)));
-        }
-        let next = self.transfer.next();
-        match &next {
-            Ok(Some(piece)) => self.partial.keep(piece),
-            Ok(None) => self.complete = true,
-            Err(_) => self.attempt.broke.store(true, Ordering::Relaxed),
-        }
-        next
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        // It was all there, and is a layer by now, or not the right blob.
-        if self.complete {
-            self.partial.discard();
-        }
-    }
 }

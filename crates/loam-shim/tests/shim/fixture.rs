@@ -84,6 +84,7 @@ impl Fixture {
             log: Some(path("log")),
             directory,
             rootfs,
+            volumes: Vec::new(),
             preparations: Vec::new(),
             user: None,
             terminal: None,

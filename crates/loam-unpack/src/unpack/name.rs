@@ -9,7 +9,8 @@ const NAME_LIMIT: usize = 255;
 
 /// The name as a path below the layer's root, without needless parts; empty for the root itself.
 pub(crate) fn relative(name: &[u8]) -> Result<Vec<u8>, UnpackError> {
-    if name.starts_with(b"/") {
+    // Some write the root itself so; below it nobody does who means well.
+    if name.starts_with(b"/") && name != b"/" {
         return Err(UnpackError::entry(name, "has an absolute path"));
     }
     if name.contains(&0) {
@@ -54,7 +55,9 @@ mod tests {
     #[test]
     fn paths_stay_below_the_root() {
         assert_eq!(relative(b"./a//b/./c/").expect("fine"), b"a/b/c");
-        assert_eq!(relative(b"./").expect("the root"), b"");
+        for root in [&b"./"[..], b".", b"/"] {
+            assert_eq!(relative(root).expect("the root"), b"");
+        }
         assert_eq!(relative(b"...").expect("a name"), b"...");
         for bad in [&b"/a"[..], b"a/../b", b"..", b"a\0b", &[b'a'; 256], &b"a/".repeat(2100)] {
             assert!(relative(bad).is_err(), "{bad:?}");

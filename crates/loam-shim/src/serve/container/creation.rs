@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use loam_model::{CreateRequest, Failure, Result, RuntimeChoice, ShimLaunch};
-use loam_rootfs::{IdMaps, kind_of, make_standard_directories, mount_root};
+use loam_rootfs::{IdMaps, kind_of, make_standard_directories, make_volume_directories, mount_root};
 use loam_sys::ChildSignal;
 use rustix::fs::Mode;
 
@@ -68,6 +68,7 @@ impl Container {
         let root = mount_root(&launch.rootfs, label, &mut maps, &target)?;
         if launch.rootfs.upper.is_some() {
             make_standard_directories(&root, launch.rootfs.mapping.as_ref())?;
+            make_volume_directories(&root, launch.rootfs.mapping.as_ref(), &launch.volumes)?;
         }
         for preparation in &launch.preparations {
             rootfs::prepare(preparation, &launch.directory, &mut maps)?;
