@@ -12,6 +12,7 @@ mod held;
 mod keys;
 mod layers;
 mod limits;
+mod queue;
 
 use std::path::Path;
 

@@ -35,7 +35,6 @@ mod scheduling;
 mod signal_queue;
 mod tap;
 mod unblocked_spawn;
-mod write_back;
 
 pub use allow_list::{CheckedCall, allow_only};
 pub use child_disposition::keep_ended_children;
@@ -65,4 +64,3 @@ pub use scheduling::{SchedulerSettings, set_io_priority, set_personality, set_sc
 pub use signal_queue::SignalQueue;
 pub use tap::{TapSettings, make_tap};
 pub use unblocked_spawn::unblock_signals_in_child;
-pub use write_back::begin_write_back;

@@ -1,7 +1,6 @@
 //! Fetching the layers that the store lacks, several at a time.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use loam_unpack::{Budget, Means, settle};
 use super::early_sync::{EarlySync, serve};
 use super::held::{Held, HeldLayer};
 use super::limits;
+use super::queue::Queue;
 use crate::base_directory::BaseDirectory;
 use crate::document::Descriptor;
 use crate::error::wrap;
@@ -141,8 +141,7 @@ impl LayerStore {
 
     /// Lets so many threads fetch the layers, each as soon as its lock is held.
     fn work_through(&self, missing: Vec<&NeededLayer>, wanted: usize, shared: &Shared<'_>) {
-        let (jobs, queue) = channel::<Job>();
-        let queue = Mutex::new(queue);
+        let queue = Queue::<Job>::default();
         std::thread::scope(|scope| {
             for begun in 0..wanted {
                 match threads::start(scope, || self.work(shared, &queue)) {
@@ -151,9 +150,10 @@ impl LayerStore {
                     Err(_) => break,
                 }
             }
+            // The locks are taken in one order by all pulls, so that no two wait for each other.
             let mut patience = self.config.lock_patience;
             for layer in missing {
-                let lock = match self.lock_layer(layer, patience, shared) {
+                let lock = match self.lock_layer(layer, patience, (shared, &queue)) {
                     Ok(Turn::Present) => {
                         shared.progress.layer(&layer.blob.digest, LayerProgress::Present);
                         continue;
@@ -169,20 +169,26 @@ impl LayerStore {
                         break;
                     }
                 };
-                jobs.send((layer.clone(), lock)).expect("the queue outlives this scope");
+                queue.put(layer.blob.size, (layer.clone(), lock));
                 if shared.stop.load(Ordering::Relaxed) {
                     break;
                 }
             }
-            drop(jobs);
+            queue.end();
         });
     }
 
     /// Waits for a layer's lock.
-    fn lock_layer(&self, layer: &NeededLayer, patience: Duration, shared: &Shared<'_>) -> Result<Turn> {
+    fn lock_layer(
+        &self,
+        layer: &NeededLayer,
+        patience: Duration,
+        (shared, queue): (&Shared<'_>, &Queue<Job>),
+    ) -> Result<Turn> {
         let name = layer.blob.digest.short();
         let wait = Waiting::for_layer(layer.blob.size, patience, &shared.stop);
         let lock = LayerLock::take(&self.places, &layer.diff_id, wait, || {
+            queue.open();
             shared.progress.note(&format!("waiting for another pull of layer {name}"));
         })?;
         if self.has_layer(&layer.diff_id)? {
@@ -201,10 +207,8 @@ impl LayerStore {
     }
 
     /// Fetches layers until there are no more.
-    fn work(&self, shared: &Shared<'_>, queue: &Mutex<Receiver<Job>>) {
-        loop {
-            let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok((layer, lock)) = job else { return };
+    fn work(&self, shared: &Shared<'_>, queue: &Queue<Job>) {
+        while let Some((layer, lock)) = queue.take() {
             if shared.stop.load(Ordering::Relaxed) {
                 continue;
             }

@@ -11,8 +11,8 @@ use libc::{
     SYS_munmap, SYS_nanosleep, SYS_newfstatat, SYS_openat, SYS_openat2, SYS_pread64, SYS_pwrite64, SYS_read,
     SYS_readlinkat, SYS_readv, SYS_recvmsg, SYS_renameat, SYS_renameat2, SYS_restart_syscall, SYS_rseq,
     SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sched_getaffinity, SYS_sched_yield,
-    SYS_sendmsg, SYS_set_robust_list, SYS_sigaltstack, SYS_statx, SYS_symlinkat, SYS_sync_file_range,
-    SYS_unlinkat, SYS_utimensat, SYS_write, SYS_writev,
+    SYS_sendmsg, SYS_set_robust_list, SYS_sigaltstack, SYS_statx, SYS_symlinkat, SYS_unlinkat, SYS_utimensat,
+    SYS_write, SYS_writev,
 };
 
 /// fchmodat2(2), on every machine; the libc crate has it for some.
@@ -60,7 +60,6 @@ pub(super) const CALLS: [i64; 68] = [
     SYS_renameat2,
     SYS_statx,
     SYS_symlinkat,
-    SYS_sync_file_range,
     SYS_unlinkat,
     SYS_utimensat,
     // Memory.

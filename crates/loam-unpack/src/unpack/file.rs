@@ -10,9 +10,6 @@ use super::{Attributes, UnpackError, Unpacking};
 use crate::archive::{Archive, Entry};
 use crate::blocks::Blocks;
 
-/// A file of so many bytes is written to the disk at once; smaller ones are better written together.
-const LARGE_FILE: u64 = 256 * 1024;
-
 impl Unpacking<'_> {
     pub(super) fn file<B: Blocks>(
         &mut self,
@@ -33,10 +30,6 @@ impl Unpacking<'_> {
         attributes
             .apply(fd.as_fd(), Some(made_with))
             .map_err(|error| UnpackError::system(path, "given its attributes", error))?;
-        if entry.size >= LARGE_FILE {
-            // The sync at the end of the pull then finds the disk busy with it, or done. No promise depends on it.
-            loam_sys::begin_write_back(fd.as_fd()).ok();
-        }
         self.done.size += entry.size;
         Ok(())
     }
