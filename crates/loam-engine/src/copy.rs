@@ -28,12 +28,11 @@ impl Engine {
     pub fn stats(&self, name: &str) -> Result<Stats> {
         let (record, mut shim) = self.connect_live(name)?;
         let mut stats = self.answered(&record, shim.stats())?;
-        stats.disk_limit = record.spec.limits.disk;
-        if stats.disk_used.is_none() {
-            // One that is being removed has no figures any more; that is no failure of the others.
-            stats.disk_used =
-                self.core.seams.images.disk_usage(&record.id).ok().flatten().and_then(|u| u.used);
-        }
+        // One that is being removed has no figures any more; that is no failure of the others. What is enforced counts, which is
+        // not what the spec says when an update was killed.
+        let usage = self.core.seams.images.disk_usage(&record.id).ok().flatten();
+        stats.disk_limit = usage.map_or(record.spec.limits.disk, |usage| usage.limit);
+        stats.disk_used = stats.disk_used.or_else(|| usage?.used);
         Ok(stats)
     }
 

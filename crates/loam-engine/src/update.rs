@@ -11,7 +11,7 @@ impl Engine {
     /// not. It is refused where that can't be done to what is there.
     ///
     /// The image store is asked first, as it may refuse. A death between the two leaves an old limit in the spec; `inspect`
-    /// shows the one that is enforced, and the same call again mends the spec.
+    /// and `stats` show the one that is enforced, and the same call again mends the spec.
     pub fn change_disk_limit(&self, name: &str, bytes: u64) -> Result<()> {
         validate::check_disk(&Limits { disk: Some(bytes), ..Limits::default() })?;
         let (_lock, mut record) = self.lock_settled(name)?;

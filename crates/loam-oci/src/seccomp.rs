@@ -59,7 +59,7 @@ pub fn profile_from_json(text: &str, bounding: &Capabilities) -> Result<LinuxSec
     Ok(document::resolve(text, &document::Host::this(bounding))?)
 }
 
-/// Converts a [`SeccompError`] for callers outside.
+/// Converts what went wrong with a profile for callers outside.
 impl From<SeccompError> for loam_model::Failure {
     fn from(error: SeccompError) -> Self {
         error.into_failure()

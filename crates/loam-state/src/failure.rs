@@ -6,6 +6,13 @@ use std::path::Path;
 
 use loam_model::{ErrorKind, Failure};
 
+use crate::trial::was_full;
+
+/// The directory of a file.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."))
+}
+
 /// The file can't be made.
 pub(crate) fn unmade(path: &Path, error: io::Error) -> Failure {
     let message = format!("the state database `{}` can't be made", path.display());
@@ -14,11 +21,11 @@ pub(crate) fn unmade(path: &Path, error: io::Error) -> Failure {
 
 /// SQLite could not do `what`.
 pub(crate) fn failure(path: &Path, what: &str, error: rusqlite::Error) -> Failure {
+    if was_full(directory_of(path), &error) {
+        let message = format!("no space is left for the state database `{}`", path.display());
+        return Failure::new(ErrorKind::Exhausted, message);
+    }
     let kind = match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DiskFull) => {
-            let message = format!("no space is left for the state database `{}`", path.display());
-            return Failure::new(ErrorKind::Exhausted, message);
-        }
         Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::PermissionDenied) => ErrorKind::Denied,
         _ => ErrorKind::Internal,
     };

@@ -21,6 +21,7 @@ mod failure;
 mod reserve;
 mod schema;
 mod space;
+mod trial;
 
 pub use database::{BUSY_TIMEOUT, Database, Durability};
 pub use schema::Schema;

@@ -2,8 +2,9 @@
 //!
 //! `loam.db-reserve`, beside the database, is a file of [`SIZE`] whose blocks are allocated and never written. Whoever finds
 //! no block for the database cuts [`PORTION`] off its end and goes on. Whoever finds space makes it whole again. Its length
-//! says how much of it is there. Several processes may do all of this at once, and die at any point: no more than a portion
-//! goes twice, and a part of the reserve is as good as any other.
+//! says how much of it is there. Each portion is allocated by itself, as btrfs frees an extent whole or not at all. Several
+//! processes may do all of this at once, and die at any point: no more than a portion goes twice, and a part of the reserve is as
+//! good as any other.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -44,7 +45,8 @@ impl Reserve {
     pub(crate) fn fill(&self) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::open(&self.path, flags, Mode::RUSR | Mode::WUSR)?;
-        allocate(file.as_fd(), SIZE)
+        // Each time from the beginning: one that gives up a part meanwhile leaves no hole. What is there stays as it is.
+        (1..=SIZE / PORTION).try_for_each(|portions| allocate(file.as_fd(), portions * PORTION))
     }
 
     /// Gives a portion back to the file system; false when there is none.
@@ -53,10 +55,8 @@ impl Reserve {
         let Ok(file) = rustix::fs::open(&self.path, flags, Mode::empty()) else { return false };
         let Ok(status) = rustix::fs::fstat(&file) else { return false };
         let size = u64::try_from(status.st_size).unwrap_or(0);
-        if size == 0 && status.st_blocks == 0 {
-            return false;
-        }
-        rustix::fs::ftruncate(&file, size.min(SIZE).saturating_sub(PORTION)).is_ok()
+        // The length alone tells: an empty file may have blocks, on ZFS always, elsewhere for attributes.
+        size > 0 && rustix::fs::ftruncate(&file, size.min(SIZE).saturating_sub(PORTION)).is_ok()
     }
 }
 
@@ -103,6 +103,18 @@ mod tests {
         reserve.fill().expect("there is space");
         reserve.fill().expect("it is there");
         assert!(reserve.is_whole());
+    }
+
+    #[test]
+    fn an_empty_one_is_used_up_whatever_blocks_it_has() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("loam.db-reserve");
+        let file = fs::File::create(&path).expect("made");
+        // Behind the end, in place of those that other file systems have for an empty file.
+        rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, 0, PORTION).expect("there is space");
+        let status = file.metadata().expect("is there");
+        assert!(status.len() == 0 && status.blocks() > 0);
+        assert!(!Reserve::of(&directory.path().join("loam.db")).give_up());
     }
 
     #[test]

@@ -6,17 +6,17 @@
 //! [`Reserve`] when it can't. As long as [`PLENTY`] is free, that is two system calls.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use loam_model::Result;
 use loam_sys::btrfs;
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 
-use crate::failure::{full, refused};
-use crate::reserve::{PORTION, Reserve, allocate};
+use crate::failure::{directory_of, full, refused};
+use crate::reserve::Reserve;
+use crate::trial::{is_lack, is_lack_of_space, try_out, was_full};
 
 /// With so many bytes free nothing more is looked at.
 const PLENTY: u64 = 16 << 20;
@@ -39,10 +39,7 @@ pub(crate) struct Space {
 impl Space {
     /// Looks whether a database can be opened and a small transaction written; fails when there is no space for that.
     pub(crate) fn look(database: &Path) -> Result<Self> {
-        let directory = match database.parent() {
-            Some(parent) if parent != Path::new("") => parent.to_owned(),
-            _ => PathBuf::from("."),
-        };
+        let directory = directory_of(database).to_owned();
         let free = Free::of(&directory);
         let space = Self {
             reserve: Reserve::of(database),
@@ -64,14 +61,7 @@ impl Space {
 
     /// Gives up some of the reserve, when it was the disk that something failed for. Whether it is worth another attempt.
     pub(crate) fn yield_for(&self, error: &rusqlite::Error) -> bool {
-        use rusqlite::ErrorCode::{DiskFull, SystemIoFailure};
-        let is_full = match error.sqlite_error_code() {
-            Some(DiskFull) => true,
-            // So it calls a quota that is used up.
-            Some(SystemIoFailure) => is_lack(&try_out(&self.directory)),
-            _ => false,
-        };
-        is_full && self.give_up()
+        was_full(&self.directory, error) && self.give_up()
     }
 
     /// Fails when the disk is full, and what there is left is kept for what ends things.
@@ -147,18 +137,5 @@ fn has_quota_groups(directory: &Path) -> bool {
     opened.and_then(|directory| btrfs::quota_groups(directory.as_fd())).is_ok_and(|groups| groups.exists())
 }
 
-/// Allocates a portion in a file without a name; the portion is free again when the file is closed.
-fn try_out(directory: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
-    let file = rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR)?;
-    allocate(file.as_fd(), PORTION)?;
-    Ok(file)
-}
-
-fn is_lack<T>(tried: &io::Result<T>) -> bool {
-    tried.as_ref().is_err_and(is_lack_of_space)
-}
-
-fn is_lack_of_space(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT))
-}
+#[cfg(test)]
+mod tests;

@@ -129,3 +129,27 @@ fn a_disk_limit_is_changed_in_the_store_and_then_in_the_spec() {
     assert_eq!(refused.kind(), ErrorKind::Invalid);
     assert_eq!(bench.engine.change_disk_limit("nope", large).expect_err("none").kind(), ErrorKind::NotFound);
 }
+
+#[test]
+fn an_update_that_was_killed_is_seen_in_the_figures() {
+    use loam_model::{DiskLimit, ImageStore as _, LimitScope, Limits};
+    let bench = Bench::new();
+    let (old, new) = (8 << 20, 64 << 20);
+    let spec =
+        ContainerSpec { limits: Limits { disk: Some(old), ..Limits::default() }, ..bench.lasting("web") };
+    let id = bench.engine.create(&spec).expect("created").id;
+    bench.engine.start("web", StartOptions::default()).expect("started");
+    let shown = || bench.engine.stats("web").expect("figures").disk_limit;
+    assert_eq!(shown(), Some(old));
+    // The store has done its part, and nobody is left to write it into the spec.
+    let limit = DiskLimit { bytes: new, scope: LimitScope::Exclusive, can_change_projects: false };
+    bench.world.change_limit(&id, &limit).expect("changed");
+    let detail = bench.engine.inspect("web").expect("inspected");
+    assert_eq!((detail.spec.limits.disk, detail.disk.and_then(|usage| usage.limit)), (Some(old), Some(new)));
+    assert_eq!(shown(), Some(new));
+    bench.engine.change_disk_limit("web", new).expect("changed");
+    assert_eq!(
+        (bench.engine.inspect("web").expect("inspected").spec.limits.disk, shown()),
+        (Some(new), Some(new))
+    );
+}

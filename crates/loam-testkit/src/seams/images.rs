@@ -4,8 +4,8 @@ use std::io::Read;
 
 use loam_model::{
     ContainerId, Digest, DiskLimit, DiskUsage, ErrorKind, Failure, IdMapping, Image, ImageConfig,
-    ImageSource, ImageStore, ImageSummary, PullOptions, PullProgress, PushedImage, RegistryOptions,
-    RemovedImage, Result, RootfsPlan, SnapshotRequest,
+    ImageSource, ImageStore, ImageSummary, PullOptions, PullProgress, PushedImage, QuotaMechanism,
+    RegistryOptions, RemovedImage, Result, RootfsPlan, SnapshotRequest,
 };
 
 use super::{Step, World};
@@ -140,8 +140,9 @@ impl ImageStore for World {
         Ok(0)
     }
 
-    fn disk_usage(&self, _container: &ContainerId) -> Result<Option<DiskUsage>> {
-        Ok(None)
+    fn disk_usage(&self, container: &ContainerId) -> Result<Option<DiskUsage>> {
+        let mechanism = QuotaMechanism::Project;
+        Ok(self.disk_limit(container).map(|bytes| DiskUsage { limit: Some(bytes), used: Some(0), mechanism }))
     }
 
     fn change_limit(&self, container: &ContainerId, limit: &DiskLimit) -> Result<()> {
