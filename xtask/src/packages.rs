@@ -31,6 +31,7 @@ pub(crate) const DEMO: &[Package] = &[
 /// What the tests need: a registry, other people's image and container tools, tools that look at the kernel.
 pub(crate) const TEST: &[Package] = &[
     package("apache2-utils", "htpasswd"),
+    package("btrfs-progs", "mkfs.btrfs"),
     package("buildah", "buildah"),
     package("busybox-static", "/usr/share/doc/busybox-static"),
     package("ca-certificates", "/etc/ssl/certs/ca-certificates.crt"),

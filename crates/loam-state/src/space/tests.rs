@@ -15,7 +15,6 @@ use crate::{Database, Durability, Schema};
 const FRUIT: Schema = Schema { component: "fruit", versions: &["CREATE TABLE fruit (name BLOB) STRICT"] };
 
 /// Runs a test with a directory on a btrfs; says by name when there is none.
-#[expect(clippy::print_stdout, reason = "a test that can't run says so")]
 fn on_btrfs(name: &str, test: impl FnOnce(&Path)) {
     let is_known = fs::read_to_string("/proc/filesystems").is_ok_and(|kinds| kinds.contains("\tbtrfs\n"));
     if !is_known || !Path::new("/usr/bin/btrfs").exists() {

@@ -20,7 +20,7 @@ const FCHMODAT2: i64 = 452;
 
 /// To read and write what is open; to make, name and own files below the root; to work with memory and threads. Nothing
 /// that makes a socket, a process, a mount or a namespace, or looks at another process.
-pub(super) const CALLS: [i64; 68] = [
+pub(super) const CALLS: [i64; 67] = [
     // Data of open files, the pipe and the socket.
     SYS_close,
     SYS_close_range,
