@@ -59,7 +59,7 @@ const TOUR: &[Step] = &[
 /// Builds what is needed and shows the tour.
 pub(crate) fn demo(_arguments: &[String]) -> Result<()> {
     packages::require(&[RUN, DEMO])?;
-    note("building the release programs; the first time this takes five to ten minutes on two processors");
+    note("building the release programs; the first time this takes 5 to 15 minutes on two processors");
     let programs = programs::build(Profile::Release)?;
     if !is_root() {
         bail!("the programs are in {}; running containers needs root: sudo ./x demo", programs.display());

@@ -44,33 +44,33 @@ impl LayerStore {
             own_thread: true,
             unpacker: &self.config.unpacker,
         };
-        let streamed = unpack_stream(intake, staged.destination()?, means, what)?;
-        if !streamed.is_recorded {
+        let (done, _blob_size) = unpack_stream(intake, staged.destination()?, means, what)?;
+        if !done.is_recorded {
             staged.forget_split()?;
         }
-        let diff_id = streamed.diff_id;
-        let described = describe(name, config, &diff_id, streamed.length)?;
+        let diff_id = done.diff_id;
+        let described = describe(name, config, &diff_id, done.length)?;
         // Only now is it known what the layer is; if it is there already, this copy is dropped.
         let (patience, stop) = (self.config.lock_patience, AtomicBool::new(false));
-        let wait = Waiting::for_layer(streamed.length, patience, &stop);
+        let wait = Waiting::for_layer(done.length, patience, &stop);
         let lock = LayerLock::take(&self.places, &diff_id, wait, || {})?;
         let record = NewLayer {
             diff_id: diff_id.clone(),
             directory: staged.id().to_owned(),
-            size: streamed.unpacked.size,
-            entries: streamed.unpacked.entries,
+            size: done.unpacked.size,
+            entries: done.unpacked.entries,
             blob: None,
-            blob_size: streamed.length,
+            blob_size: done.length,
         };
         if !self.has_layer(&diff_id)? {
-            held.layers.insert(diff_id, HeldLayer::new(staged, lock, streamed.unpacked, record));
+            held.layers.insert(diff_id, HeldLayer::new(staged, lock, done.unpacked, record));
             return self.commit_all(&described, &mut held);
         }
         match self.commit(&described, &mut held)? {
             Some(image) => Ok(image),
             // It was removed between the question and the commit: the copy is needed after all.
             None => {
-                held.layers.insert(diff_id, HeldLayer::new(staged, lock, streamed.unpacked, record));
+                held.layers.insert(diff_id, HeldLayer::new(staged, lock, done.unpacked, record));
                 self.commit_all(&described, &mut held)
             }
         }

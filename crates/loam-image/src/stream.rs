@@ -1,36 +1,23 @@
 //! One blob on its way from a source into a directory, held against what was promised of it.
 
-use loam_model::{Digest, ErrorKind, Result};
-use loam_unpack::{Destination, Means, UnpackError, Unpackaged, Unpacked, sniff, unpack_layer};
+use loam_model::{ErrorKind, Result};
+use loam_unpack::{Destination, Means, UnpackResult, UnpackedLayer, sniff, unpack_layer};
 
 use crate::error::wrap;
 use crate::intake::Intake;
 
-/// What came of it.
-#[derive(Debug)]
-pub(crate) struct Streamed {
-    pub(crate) unpacked: Unpacked,
-    /// The digest of the decompressed stream.
-    pub(crate) diff_id: Digest,
-    /// Bytes of the decompressed stream.
-    pub(crate) length: u64,
-    /// Bytes of the blob.
-    pub(crate) blob_size: u64,
-    /// Whether the tar can be put together again.
-    pub(crate) is_recorded: bool,
-}
-
-/// Unpacks a blob into an empty directory, and holds it against its promises. `what` is the beginning of messages.
+/// Unpacks a blob into an empty directory, and holds it against its promises; gives the layer, and the bytes of the blob.
+/// `what` is the beginning of messages.
 pub(crate) fn unpack_stream(
     mut intake: Intake<'_>,
     destination: Destination,
     means: Means<'_>,
     what: &str,
-) -> Result<Streamed> {
+) -> Result<(UnpackedLayer, u64)> {
     match run(&mut intake, destination, means, what) {
-        Ok(Unpackaged { unpacked, is_recorded, diff_id, length }) => {
+        Ok(layer) => {
             let blob_size = intake.finish().map_err(|failure| wrap(failure, what))?;
-            Ok(Streamed { unpacked, diff_id, length, blob_size, is_recorded })
+            Ok((layer, blob_size))
         }
         Err(error) => {
             let failure = error.into_failure(what.to_owned());
@@ -47,12 +34,7 @@ pub(crate) fn unpack_stream(
     }
 }
 
-fn run(
-    intake: &mut Intake<'_>,
-    destination: Destination,
-    means: Means<'_>,
-    what: &str,
-) -> std::result::Result<Unpackaged, UnpackError> {
+fn run(intake: &mut Intake<'_>, destination: Destination, means: Means<'_>, what: &str) -> UnpackResult {
     let compression = sniff(intake.start()?)?;
     unpack_layer(intake, compression, destination, means, what)
 }

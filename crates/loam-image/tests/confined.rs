@@ -53,7 +53,7 @@ fn archives_of_images_are_looked_through_by_the_program_and_by_nobody_else() {
     }
     let directory = tempfile::tempdir().expect("a directory");
     let root = directory.path();
-    let program = &loam_testkit::ours("loam-unpack");
+    let program = &loam_testkit::own_program("loam-unpack");
     let store = open(root, "one", program);
     let tar = Tar::default().file("a", b"").end();
     let image = store.import(&mut &tar[..], "h.example/x:1", &ImageConfig::default()).expect("imported");

@@ -14,7 +14,10 @@ const ROOT: &str = "LOAM_TEST_IMPORT_ROOT";
 
 fn store(root: &Path) -> LayerStore {
     let database = Database::open(&root.join("loam.db"), &[SCHEMA]).expect("a database");
-    LayerStore::open(StoreConfig::new(root, Unpacker::Confined(loam_testkit::ours("loam-unpack"))), database)
+    LayerStore::open(
+        StoreConfig::new(root, Unpacker::Confined(loam_testkit::own_program("loam-unpack"))),
+        database,
+    )
 }
 
 fn tar() -> Vec<u8> {

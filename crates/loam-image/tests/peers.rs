@@ -150,7 +150,7 @@ fn store(root: &Path) -> LayerStore {
 }
 
 fn config(root: &Path) -> StoreConfig {
-    StoreConfig::new(root, Unpacker::Confined(loam_testkit::ours("loam-unpack")))
+    StoreConfig::new(root, Unpacker::Confined(loam_testkit::own_program("loam-unpack")))
 }
 
 /// What a container from an image sees.

@@ -11,7 +11,7 @@
 //!
 //! A *place* ([`CgroupPlace`]) is what a configuration says: a path, or a scope of systemd's with its slice. A *directory*
 //! ([`CgroupDirectory`]) is what there is at that place in one hierarchy. [`create`] makes all of them by the place's
-//! driver, [`limits`] writes into them, [`lookup`] says which of them is asked.
+//! driver, [`limits`] writes into them, [`lookup`] says which of them a question is put to.
 //!
 //! By systemd's driver, which is for version 2 alone, it is `machine.slice/loam-ID.scope`: systemd makes and removes
 //! the directory, everything below and in it is the same ([`systemd`]).

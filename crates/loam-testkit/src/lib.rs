@@ -7,7 +7,9 @@
 //! - [`lab`]: a network host of a test's own, with containers that are bare namespaces.
 //! - [`leaks`]: what a host had before a test and what it has after.
 //! - [`message_bus`]: a D-Bus with made-up services.
-//! - [`program`]: other people's programs, run with errors that can be read; where Loam's own are.
+//! - [`needs`]: what a test needs of whoever runs it.
+//! - [`own_program`](own_program()): where Loam's own programs are.
+//! - [`program`]: other people's programs, run with errors that can be read.
 //! - [`seams`]: the seams simulated in memory.
 //!
 //! Everything here panics with a sentence when it can't do its work: its callers are tests.
@@ -18,8 +20,11 @@ pub mod images;
 pub mod lab;
 pub mod leaks;
 pub mod message_bus;
+pub mod needs;
+mod own_program;
 pub mod program;
 pub mod registry;
 pub mod seams;
 
-pub use program::{is_root, ours};
+pub use needs::is_root;
+pub use own_program::own_program;

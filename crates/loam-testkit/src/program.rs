@@ -1,7 +1,6 @@
-//! Other people's programs, run so that a failure says which, how and why; and where Loam's own are.
+//! Other people's programs, run so that a failure says which, how and why.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -29,31 +28,6 @@ pub fn run(command: &mut Command) -> Result<String> {
 /// Runs a program with these arguments, as [`run`] does.
 pub fn words(program: &str, arguments: &[&str]) -> Result<String> {
     run(Command::new(program).args(arguments))
-}
-
-/// Whether this process is root; says by name what is skipped otherwise.
-#[expect(clippy::print_stdout, reason = "a test that can't run says so by name")]
-pub fn is_root(test: &str) -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        println!("skipped: {test}: needs root");
-    }
-    is_root
-}
-
-/// A program of Loam's that another package than the test's builds: where `./x test` has built all of them, else where cargo
-/// puts programs, beside the directory of the test itself.
-pub fn ours(name: &str) -> PathBuf {
-    let built = std::env::var_os("LOAM_PROGRAMS").map_or_else(
-        || {
-            let test = std::env::current_exe().expect("the test program has a path");
-            test.ancestors().nth(2).expect("cargo's directory").to_owned()
-        },
-        PathBuf::from,
-    );
-    let program = built.join(name);
-    assert!(program.exists(), "`{}` is missing: `cargo build -p {name}` builds it", program.display());
-    program
 }
 
 fn command_line(command: &Command) -> String {

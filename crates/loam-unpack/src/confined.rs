@@ -38,7 +38,7 @@ pub use serve::serve_unpacker;
 
 use crate::decompress::Compression;
 use crate::error::failed;
-use crate::stream::{Destination, Means, Ran};
+use crate::stream::{Destination, Means, UnpackResult};
 use crate::threads;
 use crate::unpack::{Budget, UnpackError, mark_opaque};
 use launch::Helper;
@@ -64,7 +64,7 @@ pub(crate) fn unpack(
     destination: Destination,
     (means, program): (Means<'_>, &std::path::Path),
     what: &str,
-) -> Ran {
+) -> UnpackResult {
     let again = |error| failed("the record of the layer's tar can't be opened", error);
     let split = destination.split.try_clone().map_err(again)?;
     let files = destination

@@ -1,4 +1,4 @@
-//! Failures as the image store words them.
+//! Failures with a sentence before their cause, of the kind that the seam tells; the image store words its own with them, too.
 
 use std::io;
 

@@ -18,7 +18,7 @@
 //!
 //! # What comes out
 //!
-//! - [`Unpackaged`]: the digest and the length of the decompressed stream, the size and number of what was made, what only the
+//! - [`UnpackedLayer`]: the digest and the length of the decompressed stream, the size and number of what was made, what only the
 //!   layers below can tell ([`Unpacked`]), and whether the tar can be put together again from files and record
 //!   ([`Reassembled`], byte for byte).
 //! - [`Listed`]: where the members of an archive are, by name.
@@ -75,7 +75,7 @@ pub use members::{Listed, list_members, open_archive};
 pub use settle::settle;
 pub use space::Space;
 pub use split::Reassembled;
-pub use stream::{Destination, Means, Unpackaged, unpack_layer};
+pub use stream::{Destination, Means, UnpackResult, UnpackedLayer, unpack_layer};
 pub use unpack::{
     Budget, Charge, DanglingLink, UnpackError, Unpacked, copy_attributes, is_allowed_attribute,
     parent_and_name,

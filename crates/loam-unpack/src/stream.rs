@@ -55,9 +55,9 @@ impl Means<'_> {
     }
 }
 
-/// A stream that was unpacked.
+/// A layer that was unpacked.
 #[derive(Debug)]
-pub struct Unpackaged {
+pub struct UnpackedLayer {
     /// What was made of it.
     pub unpacked: Unpacked,
     /// Whether the tar can be put together again.
@@ -68,8 +68,8 @@ pub struct Unpackaged {
     pub length: u64,
 }
 
-/// What comes of unpacking one.
-pub(crate) type Ran = std::result::Result<Unpackaged, UnpackError>;
+/// What comes of unpacking a layer.
+pub type UnpackResult = std::result::Result<UnpackedLayer, UnpackError>;
 
 /// Decompresses what a reader gives, which is compressed like this, and unpacks it into an empty directory. A program that has
 /// come to its own end may leave some of the bytes unread: whoever has promises to keep of them reads on. `what` is the
@@ -80,7 +80,7 @@ pub fn unpack_layer(
     destination: Destination,
     means: Means<'_>,
     what: &str,
-) -> std::result::Result<Unpackaged, UnpackError> {
+) -> UnpackResult {
     match means.unpacker {
         Unpacker::InProcess => decode_and_unpack(input, compression, destination, means, &mark_opaque),
         Unpacker::Confined(program) => {
@@ -96,7 +96,7 @@ pub(crate) fn decode_and_unpack(
     destination: Destination,
     means: Means<'_>,
     mark_opaque: MarkOpaque<'_>,
-) -> Ran {
+) -> UnpackResult {
     let reader = decoder(input, compression)
         .map_err(|error| unwrap_io(error, || "the data can't be decompressed".to_owned()))?;
     let filler = Filler::new(reader, means.algorithm, means.stop);
@@ -105,7 +105,7 @@ pub(crate) fn decode_and_unpack(
     } else {
         one_thread(filler, destination, means, mark_opaque)?
     };
-    Ok(Unpackaged { unpacked, is_recorded, diff_id, length })
+    Ok(UnpackedLayer { unpacked, is_recorded, diff_id, length })
 }
 
 /// What was unpacked and whether its tar is recorded; digest and length of the stream.

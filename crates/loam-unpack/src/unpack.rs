@@ -116,6 +116,4 @@ pub(crate) fn unpack<B: Blocks>(
 }
 
 #[cfg(test)]
-mod damage;
-#[cfg(test)]
 mod tests;

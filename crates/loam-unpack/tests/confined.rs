@@ -10,7 +10,7 @@ use loam_model::{DigestAlgorithm, Failure};
 use loam_testkit::archives::Tar;
 use loam_testkit::is_root;
 use loam_unpack::{
-    Budget, Destination, Means, Reassembled, Space, Unpackaged, Unpacker, list_members, open_archive,
+    Budget, Destination, Means, Reassembled, Space, UnpackedLayer, Unpacker, list_members, open_archive,
     open_directory, sniff, unpack_layer,
 };
 
@@ -36,7 +36,7 @@ impl Place {
         self.0.path().join("record")
     }
 
-    fn unpack(&self, blob: &[u8], unpacker: &Unpacker) -> Result<Unpackaged, Failure> {
+    fn unpack(&self, blob: &[u8], unpacker: &Unpacker) -> Result<UnpackedLayer, Failure> {
         let space = Space { block: 4096, bytes: 1 << 30, inodes: None };
         let budget = Budget::new(move || Ok(space), None)?;
         let means = Means {

@@ -1,9 +1,9 @@
-//! Marks of state directories, several of which share the tables of one kernel.
+//! Marks of run directories, several of which share the tables of one kernel.
 //!
-//! Whoever restores a table that was flushed has the records of its own state directory alone, and then the table looks whole to all
+//! Whoever restores a table that was flushed has the records of its own run directory alone, and then the table looks whole to all
 //! others. So each leaves a mark in it, an empty chain with its directory's hash in its name, once its records are in. Where
 //! the mark is missing the records are, too, and the first that looks for its own puts them back: a change, a CHECK, a watch. The mark
-//! stays when a state directory has nothing more; it goes with the table.
+//! stays when a run directory has nothing more; it goes with the table.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

@@ -262,24 +262,22 @@ impl LayerStore {
                 None => staged.destination()?,
                 Some(base) => base.destination(&staged)?,
             };
-            let mut streamed = unpack_stream(Intake::new(blob, promise, &heard), destination, means, &what)
-                .map_err(limits::explain)?;
-            if let Some(contents) = layer.contents.as_ref().filter(|contents| **contents != streamed.diff_id)
-            {
-                let cause = format!(
-                    "its contents have the digest `{}`, not the diff id `{contents}`",
-                    streamed.diff_id
-                );
+            let intake = Intake::new(blob, promise, &heard);
+            let (mut done, blob_size) =
+                unpack_stream(intake, destination, means, &what).map_err(limits::explain)?;
+            if let Some(contents) = layer.contents.as_ref().filter(|contents| **contents != done.diff_id) {
+                let cause =
+                    format!("its contents have the digest `{}`, not the diff id `{contents}`", done.diff_id);
                 return Err(wrap(Failure::new(ErrorKind::Invalid, cause), &what));
             }
             // What is kept under another name than its diff id can't be held against it later.
-            if !streamed.is_recorded || layer.contents.as_ref() != Some(&layer.diff_id) {
+            if !done.is_recorded || layer.contents.as_ref() != Some(&layer.diff_id) {
                 staged.forget_split()?;
             }
             if let Some(base) = &layer.base {
-                base.lift(&mut streamed.unpacked);
+                base.lift(&mut done.unpacked);
             }
-            Ok((staged, streamed, known_blob))
+            Ok((staged, done, blob_size, known_blob))
         };
         let unpacked = match unpack() {
             // What an earlier pull has left may be what was wrong.
@@ -290,17 +288,17 @@ impl LayerStore {
             }
             unpacked => unpacked,
         };
-        let (staged, streamed, known_blob) = unpacked?;
+        let (staged, done, blob_size, known_blob) = unpacked?;
         shared.progress.layer(digest, LayerProgress::Done);
         let record = NewLayer {
             diff_id: layer.diff_id.clone(),
             directory: staged.id().to_owned(),
-            size: streamed.unpacked.size,
-            entries: streamed.unpacked.entries,
+            size: done.unpacked.size,
+            entries: done.unpacked.entries,
             blob: known_blob,
-            blob_size: streamed.blob_size,
+            blob_size,
         };
-        let mut held = HeldLayer::new(staged, lock, streamed.unpacked, record);
+        let mut held = HeldLayer::new(staged, lock, done.unpacked, record);
         held.base.clone_from(&layer.base);
         Ok(held)
     }

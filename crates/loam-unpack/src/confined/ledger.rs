@@ -92,7 +92,7 @@ mod tests {
 
     use crate::hashing::sha256;
     use crate::open_directory;
-    use crate::stream::Unpackaged;
+    use crate::stream::UnpackedLayer;
     use crate::unpack::{Cost, Unpacked};
 
     const FREE: u64 = 1 << 40;
@@ -107,7 +107,7 @@ mod tests {
 
     fn report(size: u64, spent: Spent) -> Report {
         let unpacked = Unpacked { size, entries: 1, ..Unpacked::default() };
-        let done = Unpackaged { unpacked, is_recorded: true, diff_id: sha256(b""), length: spent.read };
+        let done = UnpackedLayer { unpacked, is_recorded: true, diff_id: sha256(b""), length: spent.read };
         Report::new(done, spent)
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decompress::Compression;
 use crate::space::Space;
-use crate::stream::Unpackaged;
+use crate::stream::UnpackedLayer;
 use crate::unpack::{DanglingLink, Spent, Unpacked};
 
 /// Both programs come from one release.
@@ -99,8 +99,8 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(done: Unpackaged, spent: Spent) -> Self {
-        let Unpackaged { unpacked, is_recorded, diff_id, length } = done;
+    pub(super) fn new(done: UnpackedLayer, spent: Spent) -> Self {
+        let UnpackedLayer { unpacked, is_recorded, diff_id, length } = done;
         let dangling = unpacked.dangling.into_iter().map(|link| (Bytes(link.path), Bytes(link.target)));
         Self {
             size: unpacked.size,
@@ -127,7 +127,7 @@ impl Report {
     }
 }
 
-impl From<Report> for Unpackaged {
+impl From<Report> for UnpackedLayer {
     fn from(report: Report) -> Self {
         let bytes = |all: Vec<Bytes>| all.into_iter().map(|bytes| bytes.0).collect();
         let link = |(path, target): (Bytes, Bytes)| DanglingLink { path: path.0, target: target.0 };

@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::fs::CWD;
 
-use super::Budget;
+use super::super::Budget;
 use crate::fixture::{Tar, is_root, unpack_into};
 use crate::{Space, delete};
 
