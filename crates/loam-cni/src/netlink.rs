@@ -19,6 +19,7 @@ mod rule;
 mod setting;
 mod socket;
 mod traffic;
+mod unix_owner;
 
 pub use address::{Address, AddressOptions};
 pub(crate) use attribute::{Attributes, attributes, be16, be32, text};
@@ -36,3 +37,4 @@ pub use setting::Setting;
 pub use socket::NetlinkError;
 pub(crate) use socket::Socket;
 pub use traffic::{Discipline, TokenBucket};
+pub use unix_owner::unix_owner;

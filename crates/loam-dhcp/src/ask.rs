@@ -7,6 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use crate::keeper::records_directory;
 use crate::refusal::{Refusal, code};
@@ -58,7 +60,7 @@ pub(crate) fn ask_within(
     }
     line.push(b'\n');
     for _ in 0..ATTEMPTS {
-        match UnixStream::connect(caller.socket) {
+        match connect_within(caller.socket, limit.min(ANSWER)) {
             Ok(stream) => {
                 if let Some(answer) = exchange(caller.socket, &stream, &line, namespace, limit)? {
                     return Ok(Some(answer));
@@ -75,6 +77,23 @@ pub(crate) fn ask_within(
     let message =
         format!("the keeper of DHCP leases at `{}` keeps ending without an answer", caller.socket.display());
     Err(Refusal::new(code::TRY_AGAIN, message))
+}
+
+/// Connects to a socket. One that listens and takes no callers is an error after this time, of the kind [`ErrorKind::TimedOut`].
+pub(crate) fn connect_within(path: &Path, limit: Duration) -> io::Result<UnixStream> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // A full queue is waited for as long as for sending (unix(7), `SO_SNDTIMEO`).
+    set_socket_timeout(&socket, Timeout::Send, Some(limit))?;
+    match connect(&socket, &SocketAddrUnix::new(path)?) {
+        Ok(()) => {}
+        Err(Errno::AGAIN) => {
+            let told = format!("it has taken no callers for {limit:?}");
+            return Err(io::Error::new(ErrorKind::TimedOut, told));
+        }
+        Err(errno) => return Err(errno.into()),
+    }
+    set_socket_timeout(&socket, Timeout::Send, None)?;
+    Ok(socket.into())
 }
 
 impl Refusal {
@@ -127,4 +146,37 @@ pub fn has_leases(socket: &Path) -> Result<bool, Refusal> {
     let names = loam_state_file::names(&directory)
         .map_err(|cause| Refusal::io(format!("reading `{}` failed", directory.display()), &cause))?;
     Ok(names.iter().any(|name| name.ends_with(".json")))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{bind, listen};
+
+    use super::*;
+
+    #[test]
+    fn a_keeper_that_takes_no_callers_is_given_up() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("socket");
+        let stream = |flags| {
+            socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | flags, None)
+                .expect("a socket")
+        };
+        let address = SocketAddrUnix::new(&path).expect("a path");
+        let listener = stream(SocketFlags::empty());
+        bind(&listener, &address).expect("free");
+        listen(&listener, 0).expect("it has a name");
+        let mut callers = Vec::new();
+        loop {
+            let caller = stream(SocketFlags::NONBLOCK);
+            match connect(&caller, &address) {
+                Ok(()) => callers.push(caller),
+                Err(errno) => break assert_eq!(errno, Errno::AGAIN),
+            }
+        }
+        let caller = Caller { socket: &path, patience: Duration::ZERO, start: &|_| Ok(false) };
+        let refused = ask_within(&caller, Call::Status, None, Duration::from_millis(100));
+        let told = refused.expect_err("nobody takes the call").to_string();
+        assert!(told.ends_with("`: it has taken no callers for 100ms"), "{told}");
+    }
 }

@@ -77,6 +77,11 @@ impl CniNetwork {
         };
         let (gone, left): (Vec<_>, Vec<_>) =
             intents.into_iter().partition(|intent| intent.network == request.network.as_str());
+        // Before its addresses are others', and also for those that a later restore finds.
+        match left.is_empty() {
+            true => self.close(request.container)?,
+            false => self.close_some(request.container, &gone)?,
+        }
         for intent in gone.iter().rev() {
             self.undo_one(intent, request.container, request.namespace.as_deref())?;
         }

@@ -162,7 +162,7 @@ impl CniNetwork {
         }
         let bridge = bridge(subnet);
         // Another state directory may have taken the subnet, when a restart of the machine had removed our bridge.
-        let Some(_claim) = Claim::hold(&bridge)? else { return Ok(()) };
+        let Some(_claim) = Claim::regain(&bridge)? else { return Ok(()) };
         remove_bridge(&bridge)?;
         if is_there(&bridge)? {
             return Ok(());

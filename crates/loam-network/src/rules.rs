@@ -11,7 +11,7 @@ use loam_model::{
     Failure, IcmpMessages, NetworkRules, PortMapping, PortRange, Result,
 };
 
-use crate::attachments::AttachmentFile;
+use crate::attachments::{AttachmentFile, Intent};
 use crate::cache::Key;
 use crate::failure::of_files;
 use crate::network::{CniNetwork, unattached};
@@ -86,9 +86,15 @@ impl CniNetwork {
             ends => ends?,
         };
         let renewed = Firewall::open(&self.host).and_then(|mut wall| {
-            let Some(record) = wall.restrictions(container.as_str())? else { return Ok(()) };
+            let Some(record) = wall.restrictions(container.as_str())? else {
+                return wall.settle(container.as_str());
+            };
             let guarded = if record.guarded.is_empty() { Vec::new() } else { ends.links };
-            wall.restrict(container.as_str(), &EgressRecord { addresses: ends.addresses, guarded, ..record })
+            wall.restrict(
+                container.as_str(),
+                &EgressRecord { addresses: ends.addresses, guarded, ..record },
+            )?;
+            wall.settle(container.as_str())
         });
         renewed.map_err(|error| refused(container, error))
     }
@@ -122,13 +128,55 @@ impl CniNetwork {
         closed.map_err(|error| refused(container, error))
     }
 
-    /// Frees addresses that a container has just got from the rules of whoever had them before and is not done with leaving.
+    /// Has a container with rules reach nothing by the addresses of interfaces that are about to go.
+    pub(crate) fn close_some(&self, container: &ContainerId, gone: &[Intent]) -> Result<()> {
+        if !Firewall::has_restrictions(&self.host, container.as_str()) {
+            return Ok(());
+        }
+        let mut addresses = Vec::new();
+        for intent in gone {
+            let key =
+                Key { network: &intent.network, container: container.as_str(), interface: &intent.interface };
+            let cached = self.cache.read(key);
+            let of_one = cached.iter().flat_map(|cached| cached.result.addresses_of(&intent.interface));
+            addresses.extend(of_one.map(|ip| ip.address.addr()));
+        }
+        let closed =
+            Firewall::open(&self.host).and_then(|mut wall| wall.close_some(container.as_str(), &addresses));
+        closed.map_err(|error| refused(container, error))
+    }
+
+    /// Frees addresses that a container has just got from the rules of whoever had them before and is not done with leaving. Those of
+    /// one that stays it can't have.
     pub(crate) fn claim(&self, container: &ContainerId, addresses: &[IpAddr]) -> Result<()> {
-        let claimed =
-            Firewall::has_any_restrictions(&self.host).map_err(FirewallError::from).and_then(|any| {
-                if any { Firewall::open(&self.host)?.claim(container.as_str(), addresses) } else { Ok(()) }
-            });
-        claimed.map_err(|error| refused(container, error))
+        let any = Firewall::has_any_restrictions(&self.host).map_err(FirewallError::from);
+        if !any.map_err(|error| refused(container, error))? {
+            return Ok(());
+        }
+        let claim =
+            || Firewall::open(&self.host).and_then(|mut wall| wall.claim(container.as_str(), addresses));
+        let claimed = match claim() {
+            Err(FirewallError::AddressTaken { owner, .. }) if self.is_forgotten(&owner)? => {
+                Firewall::open(&self.host).and_then(|mut wall| wall.unrestrict(&owner)).and_then(|()| claim())
+            }
+            claimed => claimed,
+        };
+        claimed.map_err(|error| match error {
+            FirewallError::AddressTaken { .. } => {
+                let message = format!("container `{}` can't have the address that it got", container.short());
+                Failure::new(ErrorKind::AlreadyExists, message)
+                    .caused_by(error)
+                    .hint("give networks of two state directories subnets of their own with `--subnet`")
+            }
+            error => refused(container, error),
+        })
+    }
+
+    /// Whether a container has rules here and no attachment, as when its file was removed by hand.
+    fn is_forgotten(&self, container: &str) -> Result<bool> {
+        let all = self.attachments.all().map_err(|error| of_files("listing attachments failed", error))?;
+        Ok(Firewall::has_restrictions(&self.host, container)
+            && !all.iter().any(|(known, _)| known.as_str() == container))
     }
 
     /// Withdraws what was set for a container, if anything was.

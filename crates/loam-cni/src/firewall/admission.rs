@@ -45,10 +45,14 @@ impl Firewall {
 
     /// Takes back what was let through for an attachment; success when there is nothing. A guarded bridge stays guarded.
     pub fn dismiss(&mut self, owner: &Owner<'_>) -> Result<(), FirewallError> {
-        if let Some(record) = self.records.get::<AdmissionRecord>(owner)? {
-            self.remove_own(&elements::admitted(&record, &owner.comment()))?;
-        }
-        Ok(self.records.forget::<AdmissionRecord>(owner)?)
+        let Some(record) = self.records.get::<AdmissionRecord>(owner)? else {
+            return Ok(self.records.forget::<AdmissionRecord>(owner)?);
+        };
+        let admitted = elements::admitted(&record, &owner.comment());
+        self.remove_own(&admitted)?;
+        self.records.forget::<AdmissionRecord>(owner)?;
+        // Whoever has restored the table between the two has put back what the record said.
+        self.remove_own(&admitted)
     }
 
     /// Whether an attachment's addresses are let through, and its bridge is guarded.

@@ -62,7 +62,7 @@ impl Firewall {
     /// Makes a change that follows from what was just looked at, once nobody changes anything between the two.
     pub(super) fn change_unchanged(
         &mut self,
-        look: impl Fn(&mut Self, &mut Batch) -> Result<(), FirewallError>,
+        mut look: impl FnMut(&mut Self, &mut Batch) -> Result<(), FirewallError>,
     ) -> Result<(), FirewallError> {
         for attempt in 1.. {
             let generation = self.socket.generation().map_err(FirewallError::Read)?;

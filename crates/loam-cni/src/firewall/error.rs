@@ -1,5 +1,7 @@
 //! Why the firewall can't be set.
 
+use std::net::IpAddr;
+
 use super::TABLE;
 use super::elements::Mapping;
 use crate::nftables::NftablesError;
@@ -19,6 +21,14 @@ pub enum FirewallError {
     /// A subnet overlaps with one that is masqueraded already.
     #[error("a subnet of network `{0}` overlaps with that of another network")]
     Overlap(String),
+    /// An address is that of a container with rules, which is not just leaving.
+    #[error("address `{address}` is that of container `{owner}`, which has rules")]
+    AddressTaken {
+        /// The address.
+        address: IpAddr,
+        /// The container.
+        owner: String,
+    },
     /// A change was refused.
     #[error("changing table `inet {TABLE}` failed")]
     Change(#[source] NftablesError),

@@ -10,6 +10,9 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::{Firewall, FirewallError, TABLE};
+use crate::nftables::NftablesError;
+
 /// What names of marks begin with.
 const PREFIX: &str = "state_";
 
@@ -18,4 +21,15 @@ pub(super) fn of(state_directory: &Path) -> String {
     let hash = Sha256::digest(state_directory.as_os_str().as_bytes());
     let digits: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("{PREFIX}{digits}")
+}
+
+impl Firewall {
+    /// Whether other state directories have left a mark in the table.
+    pub(super) fn has_other_marks(&mut self) -> Result<bool, FirewallError> {
+        let found = match self.socket.chains(TABLE) {
+            Err(NftablesError::Missing) => return Ok(false),
+            found => found.map_err(FirewallError::Read)?,
+        };
+        Ok(found.iter().any(|(name, _)| name.starts_with(PREFIX) && *name != self.mark))
+    }
 }

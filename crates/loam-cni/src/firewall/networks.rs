@@ -13,7 +13,7 @@ impl Firewall {
         self.records.keep_network(network, record)?;
         let elements = elements::sources(record);
         self.change(|batch| elements::add(batch, &elements, false)).map_err(|error| match error {
-            FirewallError::Change(NftablesError::Refused(_) | NftablesError::Taken) => {
+            FirewallError::Change(error) if error.is_contradiction() => {
                 FirewallError::Overlap(network.to_owned())
             }
             other => other,

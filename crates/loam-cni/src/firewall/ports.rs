@@ -90,18 +90,35 @@ impl Firewall {
     pub fn withdraw(&mut self, owner: &Owner<'_>, given: &[Mapping]) -> Result<Vec<Mapping>, FirewallError> {
         let comment = owner.comment();
         let mut mappings = given.to_vec();
-        if let Some(record) = self.records.get::<PortsRecord>(owner)? {
-            self.remove_own(&elements::everyone(&record, &comment))?;
-            if let Some(link) = record.bridge.filter(|_| record.own_link) {
-                self.remove_any(&[elements::bridge(&link)])?;
-            }
-            mappings.extend(record.mappings);
-        }
+        let record = self.records.get::<PortsRecord>(owner)?;
+        mappings.extend(record.iter().flat_map(|record| &record.mappings));
         mappings.sort_unstable();
         mappings.dedup();
-        self.delete_all(&mappings, &comment)?;
+        self.withdraw_recorded(record.as_ref(), &mappings, &comment)?;
         self.records.forget::<PortsRecord>(owner)?;
+        if record.is_some() {
+            // Whoever has restored the table between the two has put back what the record said.
+            self.withdraw_recorded(record.as_ref(), &mappings, &comment)?;
+        }
         Ok(mappings)
+    }
+
+    fn withdraw_recorded(
+        &mut self,
+        record: Option<&PortsRecord>,
+        mappings: &[Mapping],
+        comment: &str,
+    ) -> Result<(), FirewallError> {
+        if let Some(record) = record {
+            let everyone = elements::everyone(record, comment);
+            if !everyone.is_empty() {
+                self.remove_own(&everyone)?;
+            }
+            if let Some(link) = record.bridge.as_deref().filter(|_| record.own_link) {
+                self.remove_any(&[elements::bridge(link)])?;
+            }
+        }
+        self.delete_all(mappings, comment)
     }
 
     /// Withdraws those ports of an attachment that are not among the given ones; gives what was withdrawn. Addresses whose

@@ -1,5 +1,7 @@
 //! Whether the tables are there and whole, and making them anew from the records.
 
+use std::collections::BTreeSet;
+
 use super::elements;
 use super::records::PortsRecord;
 use super::ruleset;
@@ -34,7 +36,30 @@ impl Firewall {
     /// Makes our table as it must be, and fills it from the records.
     pub(super) fn restore_table(&mut self) -> Result<(), FirewallError> {
         self.define(|| Batch::new(TABLE), ruleset::define).map_err(FirewallError::Change)?;
-        let mut parts: Vec<Vec<(&str, Element)>> = Vec::new();
+        let parts = self.recorded()?;
+        for part in &parts {
+            let mut batch = Batch::new(TABLE);
+            elements::add(&mut batch, part, false);
+            match self.socket.commit(&batch) {
+                Ok(()) => {}
+                // Records of the dead may contradict each other; their next DEL removes them.
+                Err(error) if error.is_contradiction() => {}
+                Err(error) => return Err(FirewallError::Change(error)),
+            }
+        }
+        let egress = self.restore_egress()?;
+        // Whoever has gone meanwhile did not find its own in the table, and will not look for it again.
+        self.take_back(&parts)?;
+        self.take_back_egress(&egress)?;
+        let mut marked = Batch::new(TABLE);
+        marked.add_inner_chain(&self.mark);
+        self.socket.commit(&marked).map_err(FirewallError::Change)?;
+        egress.failure.map_or(Ok(()), Err)
+    }
+
+    /// What the records say that the table must hold, but for what containers may reach: in parts that are there whole or not at all.
+    fn recorded(&self) -> Result<Vec<Vec<(&'static str, Element)>>, FirewallError> {
+        let mut parts = Vec::new();
         parts.extend(self.records.networks()?.iter().map(elements::sources));
         for (owner, record) in self.records.all::<PortsRecord>()? {
             let comment = owner.owner().comment();
@@ -43,20 +68,34 @@ impl Firewall {
             parts.push(elements::ports(&record.mappings, &comment));
         }
         parts.extend(self.admissions()?);
+        Ok(parts)
+    }
+
+    /// Removes those elements that no record names any more. What is not of one container may be another state directory's, too.
+    fn take_back(&mut self, parts: &[Vec<(&'static str, Element)>]) -> Result<(), FirewallError> {
+        let now = self.recorded()?;
+        if now == parts {
+            return Ok(());
+        }
+        let named: BTreeSet<_> = now.iter().flatten().map(name_of).collect();
+        let are_shared_ours = !self.has_other_marks()?;
+        let mut own = Vec::new();
         for part in parts {
-            let mut batch = Batch::new(TABLE);
-            elements::add(&mut batch, &part, false);
-            match self.socket.commit(&batch) {
-                // Records of the dead may contradict each other; their next DEL removes them.
-                Ok(()) | Err(NftablesError::Taken | NftablesError::Refused(_)) => {}
-                Err(error) => return Err(FirewallError::Change(error)),
+            let gone = part.iter().filter(|element| !named.contains(&name_of(element))).cloned();
+            let (of_one, shared): (Vec<_>, Vec<_>) = gone.partition(|(_, element)| element.comment.is_some());
+            own.extend(of_one);
+            // The two ends of a range go together.
+            let shared = shared.chunk_by(|(one, _), (other, _)| one == other);
+            for some in shared.filter(|_| are_shared_ours) {
+                let mut batch = Batch::new(TABLE);
+                elements::delete(&mut batch, some);
+                match self.socket.commit(&batch) {
+                    Ok(()) | Err(NftablesError::Missing) => {}
+                    Err(error) => return Err(FirewallError::Change(error)),
+                }
             }
         }
-        let egress = self.restore_egress();
-        let mut marked = Batch::new(TABLE);
-        marked.add_inner_chain(&self.mark);
-        self.socket.commit(&marked).map_err(FirewallError::Change)?;
-        egress
+        if own.is_empty() { Ok(()) } else { self.remove_own(&own) }
     }
 
     /// Defines a table, whatever of it exists.
@@ -69,7 +108,7 @@ impl Firewall {
         define(&mut batch);
         match self.socket.commit(&batch) {
             // Made by a version that defined it otherwise, or by somebody else under this name.
-            Err(NftablesError::Taken | NftablesError::Refused(_)) => {
+            Err(error) if error.is_other_definition() => {
                 let mut anew = begin();
                 anew.add_table().delete_table();
                 define(&mut anew);
@@ -78,4 +117,9 @@ impl Firewall {
             result => result,
         }
     }
+}
+
+/// What tells an element from all others.
+fn name_of((set, element): &(&'static str, Element)) -> (&'static str, Vec<u8>, bool, Option<String>) {
+    (set, element.key.clone(), element.interval_end, element.comment.clone())
 }

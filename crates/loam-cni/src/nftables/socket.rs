@@ -35,6 +35,31 @@ pub enum NftablesError {
     Netlink(#[source] NetlinkError),
 }
 
+impl NftablesError {
+    /// Whether a definition was refused because something of its name is there and defined otherwise (nf_tables_api.c): a set of other
+    /// keys, a chain of another hook, a chain with a hook where rules lead to, keys that don't fit a rule, rules that lead in a circle.
+    pub(crate) fn is_other_definition(&self) -> bool {
+        match self {
+            NftablesError::Taken => true,
+            NftablesError::Unsupported(refusal) => refusal.errno == Errno::OPNOTSUPP,
+            NftablesError::Refused(refusal) => {
+                matches!(refusal.errno, Errno::INVAL | Errno::RANGE | Errno::LOOP)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether elements were refused because others are there that they contradict: the same key with another value, a range that
+    /// overlaps (nft_set_rbtree.c).
+    pub(crate) fn is_contradiction(&self) -> bool {
+        match self {
+            NftablesError::Taken => true,
+            NftablesError::Refused(refusal) => matches!(refusal.errno, Errno::NOTEMPTY | Errno::INVAL),
+            _ => false,
+        }
+    }
+}
+
 impl From<Refusal> for NftablesError {
     fn from(refusal: Refusal) -> Self {
         match refusal.errno {
@@ -239,4 +264,26 @@ fn question(kind: u8, flags: u16, sequence: u32, request: &Attributes) -> Vec<u8
     let mut bytes = Vec::with_capacity(128);
     message(&mut bytes, (SUBSYSTEM << 8) | u16::from(kind), flags, sequence, request.as_bytes());
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(errno: Errno) -> NftablesError {
+        Refusal { errno, explanation: None }.into()
+    }
+
+    #[test]
+    fn only_what_another_definition_leads_to_is_taken_for_one() {
+        for errno in [Errno::EXIST, Errno::BUSY, Errno::INVAL, Errno::OPNOTSUPP, Errno::RANGE, Errno::LOOP] {
+            assert!(of(errno).is_other_definition(), "{errno}");
+        }
+        for errno in [Errno::NOMEM, Errno::NOBUFS, Errno::INTR, Errno::PERM, Errno::NOENT, Errno::RESTART] {
+            assert!(!of(errno).is_other_definition() && !of(errno).is_contradiction(), "{errno}");
+        }
+        for errno in [Errno::EXIST, Errno::NOTEMPTY] {
+            assert!(of(errno).is_contradiction(), "{errno}");
+        }
+    }
 }

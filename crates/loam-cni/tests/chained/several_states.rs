@@ -1,7 +1,7 @@
 //! Several state directories that share the tables of one host.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use loam_cni::Host;
 use loam_cni::firewall::{Firewall, Mapping, NetworkRecord, PortsRecord, TransportProtocol, Watch};
@@ -105,5 +105,54 @@ fn the_table_of_bridges_is_shared_too() {
             here.restore().expect("restored");
             assert!(!there.is_broken().expect("readable") && !here.is_broken().expect("readable"));
         });
+    });
+}
+
+#[test]
+fn a_table_that_is_defined_otherwise_is_made_anew() {
+    inside("several_states::a_table_that_is_defined_otherwise_is_made_anew", || {
+        for other in [
+            "set inet loam sources4 { type ipv6_addr; }",
+            "chain inet loam prerouting { type filter hook prerouting priority 0; }",
+            "chain inet loam published { type filter hook prerouting priority 0; }",
+            "map inet loam ports4 { type ipv4_addr : verdict; }",
+        ] {
+            let [mut here, _] = two();
+            succeed(&["nft", "flush", "ruleset"]);
+            succeed(&["nft", "add", "table", "inet", "loam"]);
+            succeed(&["nft", &format!("add {other}")]);
+            here.restore().expect(other);
+            assert!(has(&mut here, 8080), "{other}: {}", table());
+        }
+    });
+}
+
+#[test]
+fn a_restore_brings_back_no_port_of_one_that_goes_meanwhile() {
+    inside("several_states::a_restore_brings_back_no_port_of_one_that_goes_meanwhile", || {
+        let [mut here, _] = two();
+        let mut other = Firewall::open(&host("here")).expect("nf_tables");
+        // Enough of others that there is time.
+        for port in 9000..9060 {
+            let container = format!("other{port}");
+            let owner = Owner { container: &container, interface: "eth0" };
+            here.publish(&owner, &record(port)).expect("published");
+        }
+        let leaving = Owner { container: "leaving", interface: "eth0" };
+        for round in 0..40 {
+            here.publish(&leaving, &record(8082)).expect("published");
+            succeed(&["nft", "flush", "ruleset"]);
+            std::thread::scope(|scope| {
+                let restoring = scope.spawn(|| here.restore());
+                let begun = Instant::now();
+                while begun.elapsed() < Duration::from_micros(500) * round {
+                    std::hint::spin_loop();
+                }
+                other.withdraw(&leaving, &[]).expect("withdrawn");
+                restoring.join().expect("no panic").expect("restored");
+            });
+            let owner = here.owner_of(&record(8082).mappings[0]).expect("readable");
+            assert_eq!(owner, None, "round {round}");
+        }
     });
 }

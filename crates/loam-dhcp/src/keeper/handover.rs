@@ -36,7 +36,7 @@ impl Keeper<'_> {
     pub(super) fn is_needed(&mut self) -> bool {
         match self.listener.stand() {
             Ok(Standing::Firm) => {
-                self.apart = None;
+                self.stand_again();
                 true
             }
             Ok(Standing::Anew) => {
@@ -55,13 +55,24 @@ impl Keeper<'_> {
     /// The end that a signal asks for.
     pub(super) fn leave(&mut self) {
         let is_kept = match self.listener.stand() {
-            Ok(Standing::Firm) => true,
+            Ok(Standing::Firm) => self.stand_again(),
             Ok(Standing::Anew) => self.begin_anew(),
             Ok(Standing::Lost) | Err(_) => self.hand_over(),
         };
         if !is_kept {
             self.give_back();
         }
+    }
+
+    /// Goes on where it had stood aside, when the socket's name and the directory are as they were; says whether all that it holds is
+    /// on disk.
+    fn stand_again(&mut self) -> bool {
+        if self.apart.take().is_none() {
+            return true;
+        }
+        self.records.lose(false);
+        self.log.line("the socket and the directory of leases are this keeper's again");
+        self.write_again()
     }
 
     /// Has its directory again, with what others have left there meanwhile; says whether all that it holds is there.
@@ -144,6 +155,12 @@ impl Keeper<'_> {
     fn offer_one(&self, record: &Record, place: Option<&Place>) -> Result<Answer, String> {
         let record = self.records.to_value(record)?;
         let socket = self.listener.path();
+        if self.listener.is_called() {
+            return Err(format!(
+                "the keeper that has the leases' directory does not listen at `{}`",
+                socket.display()
+            ));
+        }
         let caller = Caller { socket, patience: Duration::ZERO, start: &|_| Ok(false) };
         let asked = ask_within(&caller, Call::Adopt { record }, place.map(Place::namespace), ANSWER);
         match asked.map_err(|refusal| refusal.to_string())? {
@@ -165,7 +182,12 @@ impl Keeper<'_> {
         let record = Record::from_value(record).map_err(refused)?;
         let held = record.held().map_err(refused)?;
         if let Some(lease) = self.leases.get(&record.attachment) {
-            return Ok(lease.granted().map_or(Answer::Done, Answer::Lease));
+            let asked = || {
+                let message =
+                    format!("a lease for {} is just being asked for", Self::name(&record.attachment));
+                Refusal::new(code::TRY_AGAIN, message)
+            };
+            return lease.granted().map(Answer::Lease).ok_or_else(asked);
         }
         let prefix = self.arguments.host_prefix.as_deref();
         let identity = record.place.clone();

@@ -19,6 +19,7 @@ use super::lock::Lock;
 use super::names::Names;
 use super::records::{self, Records};
 use super::step;
+use crate::ask::connect_within;
 
 /// The first descriptor that systemd hands over.
 const FIRST: i32 = 3;
@@ -35,6 +36,8 @@ pub(super) struct Listener {
     lock: Lock,
     /// The path of the socket, whoever has made it.
     path: PathBuf,
+    /// What had that path when this began to listen.
+    named: Option<Identity>,
     /// Tells of changes beside it.
     names: Option<Names>,
 }
@@ -75,7 +78,8 @@ pub(super) fn handed_over(variable: impl Fn(&str) -> Option<String>) -> usize {
 
 impl Listener {
     fn new(listener: UnixListener, own: Option<Own>, lock: Lock, path: &Path) -> Self {
-        Self { listener, own, lock, path: path.to_owned(), names: path.parent().and_then(Names::watch) }
+        let names = path.parent().and_then(Names::watch);
+        Self { listener, own, lock, path: path.to_owned(), named: identity(path).ok(), names }
     }
 
     /// Listens on the one socket that systemd has handed over.
@@ -98,8 +102,11 @@ impl Listener {
         let records = Records::open(records::directory(path))?;
         let deadline = Instant::now() + OTHERS;
         loop {
-            if UnixStream::connect(path).is_ok() {
-                return Ok(Opened::Taken);
+            match connect_within(path, OTHERS) {
+                Ok(_) => return Ok(Opened::Taken),
+                // Somebody listens there, even if it has no time.
+                Err(cause) if cause.kind() == ErrorKind::TimedOut => return Ok(Opened::Taken),
+                Err(_) => {}
             }
             if let Some(lock) = Lock::take(records.path())? {
                 let (listener, own) = make(path)?;
@@ -120,6 +127,11 @@ impl Listener {
     /// The path of the socket.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether who calls at the path calls here.
+    pub(super) fn is_called(&self) -> bool {
+        self.named.is_some_and(|named| identity(&self.path).is_ok_and(|found| found == named))
     }
 
     /// Looks whether the name still leads to the socket and the directory of leases is ours, and makes anew what is gone. A
@@ -145,7 +157,7 @@ impl Listener {
         }
         if !is_named {
             let (listener, own) = make(&self.path)?;
-            (self.listener, self.own) = (listener, Some(own));
+            (self.listener, self.named, self.own) = (listener, Some(own.made), Some(own));
         }
         self.names = self.path.parent().and_then(Names::watch);
         Ok(Standing::Anew)

@@ -148,7 +148,7 @@ impl<'a> Keeper<'a> {
                 return Ok(());
             }
             self.tick(now());
-            let idle = !stay && self.leases.is_empty() && self.connections.is_empty();
+            let idle = !stay && self.has_nothing() && self.connections.is_empty();
             let events = self.wait(idle.then_some(self.patient_until))?;
             if idle && events.is_empty() && self.patient_until <= now() {
                 return Ok(());
@@ -177,6 +177,12 @@ impl<'a> Keeper<'a> {
                 }
             }
         }
+    }
+
+    /// Whether nothing is here that would be lost with this keeper. Leases that can't be seen from here are on disk, unless the
+    /// directory is another keeper's.
+    fn has_nothing(&self) -> bool {
+        self.leases.is_empty() && (self.apart.is_none() || self.unseen.is_empty())
     }
 
     /// Does what is due.

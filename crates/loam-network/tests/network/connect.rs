@@ -1,9 +1,10 @@
 //! One network more, or one less, while a container runs.
 
 use loam_model::{
-    AttachExtras, ConnectRequest, DisconnectRequest, ErrorKind, Network, NetworkChoice, Protocol,
+    AttachExtras, ConnectRequest, DisconnectRequest, EgressAction, EgressList, EgressPolicy, EgressRule,
+    ErrorKind, Network, NetworkChoice, NetworkRules, Protocol,
 };
-use loam_testkit::lab::{Sandbox, inside};
+use loam_testkit::lab::{Sandbox, inside, succeed};
 
 use crate::bench::{Engine, id, port};
 
@@ -86,5 +87,44 @@ fn a_connection_that_was_killed_goes_with_the_container() {
         engine.assert_nothing_left("after a death");
         let addresses = engine.directory.path().join("root/network/addresses/other/10.77.0.2");
         assert!(!addresses.exists());
+    });
+}
+
+#[test]
+fn a_network_is_left_by_one_that_reaches_nothing_by_it_and_no_record_names_its_address() {
+    let name = "connect::a_network_is_left_by_one_that_reaches_nothing_by_it_and_no_record_names_its_address";
+    inside(name, || {
+        let engine = Engine::new();
+        let probe = r#"if [ "$CNI_COMMAND" = DEL ]; then
+                nft list table inet loam >"$HERE/at-del"; cat "$HERE/run/cni/egress/$CNI_CONTAINERID" >"$HERE/record"
+            else sed 's/.*"prevResult":\(.*\),"type":"probe"}/\1/'; fi"#;
+        engine.plugin("probe", probe);
+        engine.configure("other.conflist", &OTHER.replace("}}]}", "}},{\"type\":\"probe\"}]}"));
+        let one = Sandbox::new();
+        engine.attach(&id(1), &one, &[]).expect("attachable");
+        connect(&engine, &one, 1, "other").expect("connectable");
+        let reject = EgressList { otherwise: EgressAction::Reject, ..EgressList::default() };
+        let list = EgressList { rules: vec![EgressRule::default()], ..reject };
+        let policy = EgressPolicy { to_others: list.clone(), to_host: list, guarded: true };
+        engine.network.restrict(&id(1), &policy).expect("settable");
+        let chain = |table: &str, address: &str| {
+            let (_, after) = table.split_once(&format!("{address} comment"))?;
+            after
+                .split_once("goto ")
+                .map(|(_, chain)| chain.split([' ', ',', '\n']).next().map(str::to_owned))?
+        };
+        let before = succeed(&["nft", "list", "table", "inet", "loam"]);
+        let list = chain(&before, "10.77.0.2").expect("it has a list");
+        disconnect(&engine, Some(&one), 1, "other");
+        let at_del = engine.said("at-del");
+        let closed = chain(&at_del, "10.77.0.2").expect("it has one still");
+        assert_ne!(closed, list, "{at_del}");
+        assert!(at_del.contains(&format!("goto {list}")), "the other address keeps its list: {at_del}");
+        assert!(!engine.said("record").contains("10.77.0.2"), "{}", engine.said("record"));
+        assert_eq!(engine.files("run/cni/egress"), [id(1).as_str()]);
+        let after = succeed(&["nft", "list", "table", "inet", "loam"]);
+        assert!(!after.contains("10.77.0.2") && after.contains(&list), "{after}");
+        engine.detach(&id(1), Some(&one));
+        engine.assert_nothing_left("after leaving");
     });
 }

@@ -6,7 +6,7 @@ use loam_cni::Host;
 use loam_cni::firewall::Firewall;
 use loam_cni::firewall::egress::{EgressRecord, RuleList};
 use loam_model::{
-    AddressRange, EgressAction, EgressList, EgressPolicy, EgressProtocol, EgressRule, ErrorKind,
+    AddressRange, EgressAction, EgressList, EgressPolicy, EgressProtocol, EgressRule, ErrorKind, Network,
     NetworkRules, PortRange, Protocol,
 };
 use loam_testkit::lab::{Sandbox, ask_tcp, inside, succeed};
@@ -104,6 +104,29 @@ fn an_address_is_given_back_by_one_that_reaches_nothing_and_taken_without_its_ru
         assert!(reaches(&two));
         wall.unrestrict(id(9).as_str()).expect("removable");
         assert!(reaches(&two));
+        engine.detach(&id(2), Some(&two));
+
+        // One whose attachment is not known any more has nothing for good.
+        let lost = EgressRecord { to_others: RuleList::allow(), ..left.clone() };
+        wall.restrict(id(9).as_str(), &lost).expect("settable");
+        engine.attach_to(&["open"], &id(2), &two, &[]).expect("attachable");
+        assert!(!wall.restricted().expect("readable").contains(&id(9).to_string()));
+
+        // The container lives, and another state directory has the same subnet.
+        let unguarded = EgressPolicy { guarded: false, ..only(tcp(7, 7), "192.0.2.0/24") };
+        engine.network.restrict(&id(2), &unguarded).expect("settable");
+        let elsewhere = Engine::new();
+        elsewhere.configure("open.conflist", &list.replace(",\n            {\"type\":\"probe\"}", ""));
+        let host = Host { state_directory: elsewhere.directory.path().join("run/cni"), ..Host::default() };
+        let mut other = Firewall::open(&host).expect("nf_tables");
+        let addresses = vec!["10.98.0.2".parse().expect("valid")];
+        other.restrict(id(8).as_str(), &EgressRecord { addresses, ..left }).expect("settable");
+        let failure = elsewhere.attach_to(&["open"], &id(3), &one, &[]).expect_err("it is another's");
+        assert_eq!(failure.kind(), ErrorKind::AlreadyExists);
+        let owner = format!("address `10.97.0.2` is that of container `{}`, which has rules", id(2));
+        assert!(failure.chain().contains(&owner), "{}", failure.chain());
+        assert!(reaches(&two), "nothing of it has changed");
+        assert_eq!(elsewhere.network.attached().expect("readable"), []);
         engine.detach(&id(2), Some(&two));
     });
 }

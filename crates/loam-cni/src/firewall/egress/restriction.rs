@@ -4,6 +4,7 @@ use super::super::elements;
 use super::super::{ATTEMPTS, Firewall, FirewallError, TABLE};
 use super::EgressRecord;
 use super::chain::RuleChain;
+use super::leaving::{is_leaving, leaving};
 use crate::nftables::{Batch, Element, NftablesError};
 use crate::protocol::Host;
 use crate::records::{self, RecordError, Records};
@@ -38,16 +39,33 @@ impl Firewall {
 
     /// Forgets what a container may reach; success when nothing was set.
     pub fn unrestrict(&mut self, container: &str) -> Result<(), FirewallError> {
-        let path = self.records.egress_path(container);
-        if let Some(before) = records::read::<EgressRecord>(&path)? {
-            self.sweep(container, &before, None)?;
+        self.forget(container)?;
+        self.settle(container)
+    }
+
+    /// Forgets the addresses that a container has given back ([`Firewall::close_some`]); success when there are none.
+    pub fn settle(&mut self, container: &str) -> Result<(), FirewallError> {
+        self.forget(&leaving(container))
+    }
+
+    fn forget(&mut self, name: &str) -> Result<(), FirewallError> {
+        let path = self.records.egress_path(name);
+        let Some(before) = records::read::<EgressRecord>(&path)? else { return Ok(records::remove(&path)?) };
+        self.sweep(name, &before, None)?;
+        records::remove(&path)?;
+        // Whoever has restored the table between the two has put back what the record said.
+        for element in &before.parts(name).elements {
+            if self.holds(element)? {
+                return self.sweep(name, &before, None);
+            }
         }
-        Ok(records::remove(&path)?)
+        Ok(())
     }
 
     /// Whether something is set for a container, asked without the kernel.
     pub fn has_restrictions(host: &Host, container: &str) -> bool {
-        Records::new(host.state_directory.clone()).egress_path(container).exists()
+        let records = Records::new(host.state_directory.clone());
+        [container, &leaving(container)].into_iter().any(|name| records.egress_path(name).exists())
     }
 
     /// What a container may reach, if that was set.
@@ -57,7 +75,9 @@ impl Firewall {
 
     /// The containers for which something is set.
     pub fn restricted(&self) -> Result<Vec<String>, RecordError> {
-        self.records.egress()
+        let mut names = self.records.egress()?;
+        names.retain(|name| !is_leaving(name));
+        Ok(names)
     }
 
     /// Whether a container's rules are all in the kernel.
@@ -114,9 +134,9 @@ impl Firewall {
         Ok(())
     }
 
-    /// Puts all records into the kernel. Where one can't be, its container reaches nothing.
-    pub(in super::super) fn restore_egress(&mut self) -> Result<(), FirewallError> {
-        let mut failure = None;
+    /// Puts all records into the kernel; gives those that were put there. Where one can't be, its container reaches nothing.
+    pub(in super::super) fn restore_egress(&mut self) -> Result<RestoredEgress, FirewallError> {
+        let mut restored = RestoredEgress::default();
         let mut records = Vec::new();
         for container in self.records.egress()? {
             records.extend(self.restrictions(&container)?.map(|record| (container, record)));
@@ -124,11 +144,38 @@ impl Firewall {
         // An address of one that is leaving may be another's by now, who comes later and has it.
         records.sort_by_key(|(_, record)| !record.is_closed());
         for (container, record) in records {
-            if let Err(error) = self.install(&container, &record) {
-                failure.get_or_insert(error);
-                self.install(&container, &record.closed())?;
+            match self.install(&container, &record) {
+                Ok(()) => restored.records.push((container, record)),
+                Err(error) => {
+                    restored.failure.get_or_insert(error);
+                    let closed = record.closed();
+                    self.install(&container, &closed)?;
+                    restored.records.push((container, closed));
+                }
             }
         }
-        failure.map_or(Ok(()), Err)
+        Ok(restored)
     }
+
+    /// Takes back what was put into the kernel for containers that have other rules by now, or none.
+    pub(in super::super) fn take_back_egress(
+        &mut self,
+        restored: &RestoredEgress,
+    ) -> Result<(), FirewallError> {
+        for (container, record) in &restored.records {
+            let now = self.restrictions(container)?;
+            if now.as_ref() != Some(record) {
+                self.sweep(container, record, now.as_ref())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What came of putting records into the kernel.
+#[derive(Debug, Default)]
+pub(in super::super) struct RestoredEgress {
+    records: Vec<(String, EgressRecord)>,
+    /// Why one could not be put there.
+    pub(in super::super) failure: Option<FirewallError>,
 }

@@ -50,7 +50,7 @@ impl Firewall {
     }
 
     /// Removes a chain that nothing leads to, and what belongs to it.
-    fn remove_chain(&mut self, name: &str) -> Result<(), FirewallError> {
+    pub(super) fn remove_chain(&mut self, name: &str) -> Result<(), FirewallError> {
         let mut batch = Batch::new(TABLE);
         batch.delete_chain(name);
         self.attempt(&batch)?;
