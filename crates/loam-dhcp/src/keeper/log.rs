@@ -21,7 +21,7 @@ impl Log<'_> {
     /// Writes a line.
     pub(super) fn line(&mut self, text: &str) {
         let text = without_error_numbers(text);
-        let text = text.escape_debug();
+        let text: String = text.split_inclusive(['\'', '"']).map(shown).collect();
         match self {
             Log::Caller(writer) => drop(writeln!(writer, "{text}")),
             Log::File(path) => {
@@ -36,6 +36,12 @@ impl Log<'_> {
     }
 }
 
+/// A part of a line, with what would act on a terminal escaped, and the quotation mark at its end as it is.
+fn shown(part: &str) -> String {
+    let quoted = part.strip_suffix(['\'', '"']).unwrap_or(part);
+    format!("{}{}", quoted.escape_debug(), &part[quoted.len()..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,8 +54,10 @@ mod tests {
         for _ in 0..5000 {
             log.line("a line of some length, as they are, and then \u{1b}");
         }
+        log.line("it's here");
         let length = |path: PathBuf| fs::metadata(path).expect("there").len();
         assert!(length(path.clone()) <= LONG + 100 && length(path.with_extension("old")) <= LONG + 100);
-        assert!(!fs::read_to_string(path).expect("text").contains('\u{1b}'));
+        let text = fs::read_to_string(path).expect("text");
+        assert!(!text.contains('\u{1b}') && text.ends_with("] it's here\n"));
     }
 }
