@@ -1,9 +1,9 @@
 //! The actions.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use loam_garden_wire::{
     BulkNetOutInputs, MappedPort, NetIn, NetInInputs, NetOutInputs, NetOutRule, UpInputs, UpOutputs, property,
@@ -12,6 +12,7 @@ use loam_model::{
     AttachExtras, AttachRequest, Attachment, ContainerMetadata, DetachRequest, NetworkChoice, NetworkRules,
     PortMapping,
 };
+use rustix::io::Errno;
 
 use crate::Host;
 use crate::arguments::{Action, Arguments};
@@ -51,8 +52,13 @@ fn namespace_of(pid: u32) -> PathBuf {
 }
 
 /// Device and inode of a process's network namespace; `None` when there is no such process.
-fn identity(pid: u32) -> Option<(u64, u64)> {
-    rustix::fs::stat(namespace_of(pid)).ok().map(|found| (found.st_dev, found.st_ino))
+fn identity(namespace: &Path) -> io::Result<Option<(u64, u64)>> {
+    match rustix::fs::stat(namespace) {
+        Ok(found) => Ok(Some((found.st_dev, found.st_ino))),
+        // The second is of a process that ends between the look into its directory and the one at its namespace.
+        Err(Errno::NOENT | Errno::SRCH) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 struct Session<'a> {
@@ -62,6 +68,16 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
+    /// The network namespace of the container's first process, which must be there.
+    fn first_process(&self, pid: u32) -> Result<Option<(u64, u64)>, NetworkerError> {
+        let handle = || self.arguments.handle.clone();
+        match identity(&namespace_of(pid)) {
+            Ok(None) => Err(NetworkerError::NoProcess { handle: handle(), pid }),
+            Ok(namespace) => Ok(namespace),
+            Err(source) => Err(NetworkerError::Process { handle: handle(), pid, source }),
+        }
+    }
+
     fn network(&self) -> Result<Box<dyn NetworkRules>, NetworkerError> {
         Ok(self.host.network(&self.arguments.network)?)
     }
@@ -72,10 +88,7 @@ impl Session<'_> {
         let servers = &self.arguments.dns_servers;
         let policy = policy(handle, &rules, &self.arguments.policy, servers)?;
         let allowed = allowed(&rules)?;
-        let namespace = identity(inputs.pid);
-        if namespace.is_none() {
-            return Err(NetworkerError::NoProcess { handle: handle.clone(), pid: inputs.pid });
-        }
+        let namespace = self.first_process(inputs.pid)?;
         let network = self.network()?;
         let mut file = self.handles.open(handle, true)?.ok_or_else(|| self.unknown())?;
         if file.read()?.is_some() {
@@ -150,8 +163,10 @@ impl Session<'_> {
     }
 
     fn detach(&self, network: &dyn NetworkRules, record: &HandleRecord) -> Result<(), NetworkerError> {
-        let lives = record.namespace.is_some() && identity(record.pid) == record.namespace;
-        let namespace = lives.then(|| namespace_of(record.pid));
+        let namespace = namespace_of(record.pid);
+        // One that can't be looked at can't be entered either.
+        let found = identity(&namespace).ok().flatten();
+        let namespace = Some(namespace).filter(|_| record.namespace.is_some() && found == record.namespace);
         let container = container_id(&self.arguments.handle);
         Ok(network.detach(&DetachRequest { container: &container, namespace })?)
     }

@@ -60,10 +60,10 @@ pub(crate) enum Action {
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct NetworkOptions {
     /// The state directory
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/loam")]
+    #[arg(long, value_name = "DIR", env = "LOAM_ROOT", hide_env = true, default_value = "/var/lib/loam")]
     pub root: PathBuf,
     /// The directory of what a restart of the machine empties
-    #[arg(long, value_name = "DIR", default_value = "/run/loam")]
+    #[arg(long, value_name = "DIR", env = "LOAM_RUN", hide_env = true, default_value = "/run/loam")]
     pub run: PathBuf,
     /// The network; made when it does not exist
     #[arg(long, value_name = "NAME", default_value = "garden")]
@@ -134,11 +134,58 @@ impl Arguments {
             Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
                 Ok(Err(error.to_string()))
             }
-            Err(error) => {
-                let text = error.to_string();
-                let line = text.lines().next().unwrap_or_default();
-                Err(NetworkerError::Usage(line.trim_start_matches("error: ").to_owned()))
-            }
+            Err(error) => Err(NetworkerError::Usage(sentence(&error))),
         }
+    }
+}
+
+/// What clap says, in one line: up to the first empty one are the sentence and what it lists.
+fn sentence(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let mut lines = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
+    let first = lines.next().unwrap_or_default().trim_start_matches("error: ");
+    let listed: Vec<&str> = lines.collect();
+    format!("{first} {}", listed.join(", ")).trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn refused(line: &str) -> String {
+        match Arguments::read(line.split_whitespace().map(OsString::from)) {
+            Err(error) => error.chain(),
+            read => panic!("it is read: {read:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named_in_one_line() {
+        let missing = "the following required arguments were not provided:";
+        for (line, sentence) in [
+            ("", format!("{missing} --action <ACTION>, --handle <HANDLE>")),
+            ("--action up", format!("{missing} --handle <HANDLE>")),
+            (
+                "--action sideways --handle h",
+                "invalid value 'sideways' for '--action <ACTION>' [possible values: up, down, net-in, net-out, bulk-net-out]"
+                    .to_owned(),
+            ),
+            ("--frob", "unexpected argument '--frob' found".to_owned()),
+        ] {
+            assert_eq!(refused(line), sentence);
+        }
+    }
+
+    #[test]
+    fn the_directories_come_from_the_environment_too() {
+        let command = Arguments::command();
+        let from = |name: &str| {
+            let mut arguments = command.get_arguments();
+            let found = arguments.find(|argument| argument.get_id() == name).expect("a flag");
+            found.get_env().map(|variable| variable.to_owned())
+        };
+        assert_eq!((from("root"), from("run")), (Some("LOAM_ROOT".into()), Some("LOAM_RUN".into())));
     }
 }

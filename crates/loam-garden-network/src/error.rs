@@ -41,6 +41,16 @@ pub(crate) enum NetworkerError {
         /// The host's id of the process.
         pid: u32,
     },
+    /// The kernel does not tell of the network of the container's first process.
+    #[error("container `{handle}` has no network: the network namespace of process {pid} can't be looked at")]
+    Process {
+        /// The container.
+        handle: String,
+        /// The host's id of the process.
+        pid: u32,
+        /// Why.
+        source: io::Error,
+    },
     /// The container is up already.
     #[error("container `{0}` is up already")]
     Up(String),

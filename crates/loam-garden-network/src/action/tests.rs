@@ -288,7 +288,12 @@ fn bad_input_is_one_sentence() {
             json!({"Pid": 1, "netout_rules": [{"protocol": 7}]}),
             "rule 1 can't be used: invalid protocol: 7",
         ),
-        ("fly", "h", json!({}), "invalid value 'fly' for '--action <ACTION>'"),
+        (
+            "fly",
+            "h",
+            json!({}),
+            "invalid value 'fly' for '--action <ACTION>' [possible values: up, down, net-in, net-out, bulk-net-out]",
+        ),
     ] {
         assert_eq!(door.call(action, handle, &input).0, 1, "{action} {handle}");
         assert_eq!(*door.said.borrow(), said);
@@ -309,4 +314,17 @@ fn a_pool_has_its_bounds() {
     assert_eq!(pool(61_001, 2), Ok(61_001..=61_002));
     assert_eq!(pool(65_000, 9_999), Ok(65_000..=65_535));
     assert!(pool(7, 0).expect_err("a pool of nothing").contains("'0' for '--port-pool-size <NUMBER>'"));
+}
+
+#[test]
+fn a_namespace_that_is_not_there_is_told_from_one_that_cannot_be_looked_at() {
+    assert!(identity(&namespace_of(std::process::id())).expect("it is ours").is_some());
+    assert_eq!(identity(&namespace_of(4_194_304)).expect("more than any process id"), None);
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let error = identity(&file.path().join("ns/net")).expect_err("a file is no directory");
+    assert_eq!(error.kind(), io::ErrorKind::NotADirectory);
+    let error =
+        NetworkerError::Process { handle: "h".into(), pid: 1, source: io::Error::from_raw_os_error(13) };
+    let sentence = "container `h` has no network: the network namespace of process 1 can't be looked at: Permission denied";
+    assert_eq!(error.chain(), sentence);
 }
