@@ -27,6 +27,93 @@ fn mistakes_get_one_sentence() {
     host.finish();
 }
 
+/// A registry that is not there stands for Docker Hub, and what a short name means comes from the settings.
+#[test]
+fn an_image_that_cannot_be_had_is_named_as_it_was_asked_for_and_as_it_was_understood() {
+    let host = Host::new();
+    let settings = host.scratch().join("registries.conf");
+    let place = |prefix: &str| format!("[[registry]]\nprefix = '{prefix}'\nlocation = '127.0.0.1:1'\n");
+    let text = format!(
+        "{}{}[aliases]\nshort = 'quay.example/team/short'\n",
+        place("docker.io"),
+        place("quay.example")
+    );
+    std::fs::write(&settings, text).unwrap();
+    let settings = settings.display().to_string();
+    let loam = |words: &[&str]| host.loam_with(&[("CONTAINERS_REGISTRIES_CONF", settings.as_str())], words);
+    for (asked, understood) in
+        [("nonesuch", "docker.io/library/nonesuch:latest"), ("short:1", "quay.example/team/short:1")]
+    {
+        let here =
+            format!("there is no image `{asked}` here, and `{understood}` can't be fetched: `127.0.0.1:1`");
+        for command in [&["run", "--rm", "--network", "none"][..], &["create"]] {
+            let ran = loam(&[command, &[asked]].concat());
+            ran.refused(125, &here);
+            assert!(ran.stderr.starts_with(&format!("fetching {understood}\n")), "{ran:#?}");
+            let ran = loam(&[command, &["--quiet", asked]].concat());
+            ran.refused(125, &here);
+            assert!(!ran.stderr.contains("fetching "), "{ran:#?}");
+        }
+        let there = format!("`{asked}` can't be fetched as `{understood}`: `127.0.0.1:1`");
+        loam(&["pull", asked]).refused(125, &there);
+        loam(&["run", "--rm", "--pull", "always", asked]).refused(125, &there);
+        loam(&["pull", understood]).refused(125, &format!("`{understood}` can't be fetched: `127.0.0.1:1`"));
+    }
+    host.finish();
+}
+
+#[test]
+fn transports_that_a_command_does_not_take_are_no_names() {
+    let host = Host::with_small_image();
+    for (line, transport) in [
+        ("pull dir:x", "dir"),
+        ("pull containers-storage:x", "containers-storage"),
+        ("run --rm docker-daemon:x:1", "docker-daemon"),
+        ("create dir:2", "dir"),
+        ("push small docker-archive:x.tar", "docker-archive"),
+        ("push small oci:./l2:1", "oci"),
+        ("image push small dir:x", "dir"),
+        ("image copy oci:./l:1 dir:zz", "dir"),
+        ("image copy sif:x oci:./l:1", "sif"),
+        ("image tags oci:x", "oci"),
+        ("image delete ostree:x", "ostree"),
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        host.loam(&words).refused(125, &format!("the transport `{transport}` is not taken here, only "));
+    }
+    // An image of such a name is one.
+    host.loam(&["tag", "small", "dir:1"]).ok();
+    host.loam(&["run", "--rm", "--network", "none", "dir:1", "true"]).ok();
+    host.loam(&["tag", "small", "docker.io/library/dir:2"]).ok();
+    host.loam(&["run", "--rm", "--network", "none", "docker.io/library/dir:2", "true"]).ok();
+    host.finish();
+}
+
+#[test]
+fn a_command_alone_prints_its_help_whatever_the_environment_gives() {
+    let host = Host::new();
+    let loam =
+        |line: &str| host.sh(&format!("LOAM_ROOT=/x LOAM_LOG=error {} {line}", loam_tests::program("loam")));
+    for (line, usage) in
+        [("", "Usage: loam [OPTIONS] <COMMAND>"), ("image", "Usage: loam image [OPTIONS] <COMMAND>")]
+    {
+        let ran = loam(line);
+        let is_help = ran.stderr.contains(usage) && ran.stderr.contains("Commands:");
+        assert!(ran.code == 125 && is_help && !ran.stderr.contains("settle"), "{ran:#?}");
+    }
+    for (line, sentence, hint) in [
+        ("rnu hello", "rnu", "perhaps `loam run` is meant"),
+        ("run --privileged hello", "`--privileged` is not there yet", "`--cap-add`"),
+        ("restart web", "`loam restart` is not there yet", "`loam start`"),
+        ("load -i x.tar", "there is no command `load`", "`loam image load`"),
+    ] {
+        let ran = loam(line);
+        ran.refused(125, sentence);
+        assert!(ran.stderr.contains("hint: ") && ran.stderr.contains(hint), "{ran:#?}");
+    }
+    host.finish();
+}
+
 #[test]
 fn a_taken_name_is_refused_and_free_afterwards() {
     let host = Host::with_small_image();

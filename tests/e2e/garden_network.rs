@@ -145,3 +145,33 @@ fn what_guardian_can_t_have_is_one_sentence_and_leaves_nothing() {
     assert!(!host.loam(&["exec", "app", "ip", "addr"]).stdout.contains("eth0"), "nothing half made");
     host.finish();
 }
+
+#[test]
+fn the_environment_says_where_things_are_and_causes_are_true() {
+    let host = Host::with_small_image();
+    host.start(&["--name", "app", "--network", "none", "small", "sleep", "1000"]);
+    let (root, run) = (host.root(), host.run_directory());
+    let variables = format!("LOAM_ROOT={} LOAM_RUN={}", root.display(), run.display());
+    let door = |prefix: &str, program: &str, action: &str, input: &Value| {
+        let flags = format!("garden-network --action {action} --handle h");
+        let ran = host.sh(&format!("echo '{input}' | {variables} {prefix} {program} {flags}"));
+        (ran.code, ran.stderr.trim().to_owned())
+    };
+    let up = json!({"Pid": host.pid("app"), "Properties": {}});
+    assert_eq!(door("", &program("loam"), "up", &up), (0, String::new()));
+    assert!(root.join("garden-network/handles/h").exists(), "the state is where LOAM_ROOT says");
+    let attached = host.loam(&["network", "inspect", "garden"]).ok().to_owned();
+    assert!(attached.contains("10.254.0."), "{attached}");
+    assert_eq!(door("", &program("loam"), "down", &Value::Null), (0, String::new()));
+
+    // Somebody who may not look at process 1. The programs may lie where only root can look; a copy does not.
+    let copied = host.scratch().join("loam");
+    std::fs::copy(program("loam"), &copied).expect("copied");
+    let (scratch, copied) = (host.scratch().display().to_string(), copied.display().to_string());
+    host.sh(&format!("chmod 755 {scratch} {scratch}/.. {copied}")).ok();
+    let nobody = format!("{variables} setpriv --reuid 65534 --regid 65534 --clear-groups env");
+    let (code, said) = door(&nobody, &copied, "up", &json!({"Pid": 1, "Properties": {}}));
+    let sentence = "container `h` has no network: the network namespace of process 1 can't be looked at: Permission denied";
+    assert_eq!((code, said.as_str()), (1, sentence));
+    host.finish();
+}

@@ -12,8 +12,13 @@ use serde_json::Value;
 const REFERENCE: &str = "/usr/lib/cni";
 
 fn bench(host: &Host, flags: &[&str]) -> Value {
+    bench_that_ends_with(0, host, flags)
+}
+
+fn bench_that_ends_with(code: i32, host: &Host, flags: &[&str]) -> Value {
     let ran = host.loam(&[&["network", "bench", "--format", "json"], flags].concat());
-    serde_json::from_str(ran.ok()).expect("JSON")
+    assert_eq!(ran.code, code, "{ran:#?}");
+    serde_json::from_str(&ran.stdout).expect("JSON")
 }
 
 fn rows<'a>(report: &'a Value, part: &str, contender: &str, list: &str) -> Vec<&'a Value> {
@@ -37,12 +42,12 @@ fn list(host: &Host, name: &str) -> PathBuf {
     path
 }
 
-/// Why a contender has no figures at all.
+/// Why a contender has no figures at all. Nor has any other, of which none has such a plugin: the exit code says it.
 fn failure(host: &Host, name: &str, script: &str) -> String {
     let (directory, conf) = (plugin(host, name, script), list(host, name));
     let text = |path: &Path| path.display().to_string();
     let flags = ["--plugin-dir", &text(&directory), "--conf", &text(&conf), "--timeout", "1"];
-    let report = bench(host, &[&flags[..], &["--rounds", "1"]].concat());
+    let report = bench_that_ends_with(1, host, &[&flags[..], &["--rounds", "1"]].concat());
     let rows = rows(&report, "contenders", &text(&directory), "odd");
     assert_eq!(rows.len(), 1, "{report:#}");
     rows[0]["failure"].as_str().unwrap_or_else(|| panic!("it has figures: {report:#}")).to_owned()
@@ -163,6 +168,31 @@ fn what_a_contender_lacks_is_named() {
     assert_eq!(report["contenders"][0]["lacks"][0], "no-such-plugin");
     assert_eq!(report["latency"].as_array().map(Vec::len), Some(4), "{report:#}");
     assert_eq!(report["growth"].as_array().map(Vec::len), Some(0), "nothing else was asked for");
+    host.finish();
+}
+
+#[test]
+fn the_environment_of_a_bench_is_that_of_its_workers() {
+    let host = Host::new();
+    let config = host.scratch().join("config.toml");
+    fs::write(&config, "keep_blobs = false\n").expect("written");
+    let (root, run, config) = (host.root(), host.run_directory(), config.display().to_string());
+    let (root, run) = (root.display().to_string(), run.display().to_string());
+    let variables = [
+        ("LOAM_ROOT", root.as_str()),
+        ("LOAM_RUN", run.as_str()),
+        ("LOAM_CONFIG", config.as_str()),
+        ("LOAM_CGROUP_DRIVER", "cgroupfs"),
+        ("LOAM_CGROUP_SLICE", "machine.slice"),
+        ("LOAM_LOG", "error"),
+    ];
+    let flags = ["network", "bench", "--format", "json", "--only", "latency", "--rounds", "1"];
+    let ran = host.loam_with(&variables, &[&flags[..], &["--contenders", "loam"]].concat());
+    let report: Value = serde_json::from_str(ran.ok()).expect("JSON");
+    let state = rows(&report, "contenders", "loam", "bridge");
+    assert!(state.len() == 1 && state[0]["failure"].is_null(), "{report:#}");
+    let latency = rows(&report, "latency", "loam", "bridge");
+    assert!(latency.len() == 4 && latency.iter().all(|row| row["failure"].is_null()), "{report:#}");
     host.finish();
 }
 

@@ -302,7 +302,7 @@ fn a_bad_disk_limit_is_named() {
     run("size=lots").refused(125, "lots");
     run("inodes=5").refused(125, "inodes");
     run("1g").refused(125, "1g");
-    run("size=4096").refused(125, "1048576");
+    run("size=4096").refused(125, "the least is 1 MiB");
     run("size=16383p").refused(125, "too large");
     assert_eq!(host.loam(&["ps", "-a", "-q"]).ok(), "");
     host.finish();

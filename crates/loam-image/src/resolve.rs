@@ -80,7 +80,7 @@ impl LayerStore {
     }
 
     /// What a short name stands for, when there is no doubt about it.
-    pub(crate) fn stands_for(&self, word: &str) -> Option<String> {
+    pub fn stands_for(&self, word: &str) -> Option<String> {
         self.config.registries.settings.meaning(word).ok().map(|reference| reference.canonical())
     }
 

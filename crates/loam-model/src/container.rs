@@ -167,6 +167,8 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// The least limit on memory, in bytes: with less no program starts.
+    pub const LEAST_MEMORY: u64 = 6 << 20;
     /// The least limit on the disk, in bytes: below it no mechanism has space for its own bookkeeping.
     pub const LEAST_DISK: u64 = 1 << 20;
 }

@@ -305,12 +305,14 @@ mod tests {
                   How many seconds `stop` waits before it kills
               --cidfile <FILE>
                   Write the container's id to this file, which must not exist
+          -q, --quiet
+                  Show no progress while the image is fetched
               --help
                   Print help
 
         Limits:
           -m, --memory <SIZE>
-                  Limit memory
+                  Limit memory; -1 for no limit
               --memory-swap <SIZE>
                   Limit memory and swap together; -1 for no limit
               --memory-reservation <SIZE>

@@ -142,6 +142,7 @@ mod tests {
         insta::assert_snapshot!(refused("cgroup_driver = 'upstart'"), @"the configuration file `/c` can't be used: line 1: unknown variant `upstart`, expected one of `auto`, `cgroupfs`, `systemd`");
         insta::assert_snapshot!(refused("cgroup_slice = 'a/b'"), @"the configuration file `/c` can't be used: line 1: `a/b` is not the name of a slice, such as `machine.slice`");
         insta::assert_snapshot!(refused("prune_threshold = '120%'"), @"the configuration file `/c` can't be used: line 1: `120%`: a part of the file system is from 0% to 100%");
+        insta::assert_snapshot!(refused("prune_threshold = '80'"), @"the configuration file `/c` can't be used: line 1: `80`: a part of the file system needs a %, such as 80%, and a size a unit, such as 20g");
         insta::assert_snapshot!(refused("root = 5"), @"the configuration file `/c` can't be used: line 1: invalid type: integer `5`, expected path string");
         insta::assert_snapshot!(refused("root = 'here'"), @"the configuration file `/c` can't be used: `root` is not an absolute path but `here`");
         insta::assert_snapshot!(refused("root"), @"the configuration file `/c` can't be used: line 1: key with no value, expected `=`");

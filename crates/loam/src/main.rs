@@ -17,11 +17,14 @@ mod grootfs;
 mod human;
 mod id_file;
 mod image_source;
+mod mistake;
+mod not_there;
 mod output;
 mod progress;
 mod render;
 mod table;
 mod terminal;
+mod transport;
 mod wiring;
 
 use std::process::ExitCode;

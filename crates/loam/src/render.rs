@@ -9,6 +9,7 @@ use loam_sys::without_error_numbers;
 
 use crate::arguments::Arguments;
 use crate::exit::Exit;
+use crate::mistake::{self, Said};
 use crate::output;
 
 const LABEL: Style = AnsiColor::Red.on_default().bold();
@@ -17,6 +18,14 @@ const HINT: Style = AnsiColor::Cyan.on_default();
 
 /// How clap ends what it says; our hint takes its place.
 const POINTER: &str = "For more information, try '--help'.";
+
+/// What the standard library says of a text that is no number, and what people understand.
+const NUMBERS: [(&str, &str); 4] = [
+    ("invalid digit found in string", "it is not a whole number"),
+    ("cannot parse integer from empty string", "it is not a whole number"),
+    ("number too large to fit in target type", "the number is too large"),
+    ("number too small to fit in target type", "the number is too small"),
+];
 
 /// The flags that the environment may give, as clap shows them in a usage line.
 fn from_environment() -> Vec<String> {
@@ -53,8 +62,18 @@ pub(crate) fn usage(error: &clap::Error) -> Exit {
         drop(error.print());
         return Exit::ENGINE;
     }
+    if let Some(help) = mistake::help(error) {
+        // The same, where flags were given, or the environment gives some.
+        say(&help);
+        return Exit::ENGINE;
+    }
+    if let Some(Said { sentence, hint: next }) = mistake::not_there(error) {
+        say(&format!("{LABEL}loam:{LABEL:#} {sentence}"));
+        next.into_iter().for_each(hint);
+        return Exit::ENGINE;
+    }
     say(&format!("{LABEL}loam:{LABEL:#} {}", usage_text(error)));
-    hint("`--help` says more");
+    hint(mistake::meant(error).as_deref().unwrap_or("`--help` says more"));
     Exit::ENGINE
 }
 
@@ -69,11 +88,15 @@ fn usage_text(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let text = text.trim_end().trim_end_matches(POINTER).trim_end();
+    let text = &NUMBERS.iter().fold(text.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours));
     let unknown = quoted(text).unwrap_or_default();
     let mut said: Vec<String> = Vec::new();
     for line in text.lines() {
         let tip = line.trim_start().strip_prefix("tip: ");
-        let far_fetched = tip.is_some_and(|tip| !quoted(tip).is_some_and(|known| is_typo(unknown, known)));
+        // Of commands there is a hint, which knows the hidden ones.
+        let ours = error.kind() == clap::error::ErrorKind::InvalidSubcommand;
+        let far_fetched =
+            tip.is_some_and(|tip| ours || !quoted(tip).is_some_and(|known| is_typo(unknown, known)));
         let doubled = line.is_empty() && said.last().is_none_or(String::is_empty);
         if far_fetched || doubled {
             continue;
@@ -145,6 +168,24 @@ mod tests {
         insta::assert_snapshot!(said(&["loam", "run", "-m", "5x", "hello"]), @r"
         invalid value '5x' for '--memory <SIZE>': the unit must be one of b, k, m, g, t, p
         ");
+        insta::assert_snapshot!(said(&["loam", "run", "-m", "1k", "hello"]), @r"
+        invalid value '1k' for '--memory <SIZE>': it is less than 6 MiB, with which no program starts
+        ");
+        insta::assert_snapshot!(said(&["loam", "run", "--storage-opt", "size=1", "hello"]), @r"
+        invalid value 'size=1' for '--storage-opt <OPTION>': the least is 1 MiB
+        ");
+        insta::assert_snapshot!(said(&["loam", "run", "--pids-limit", "x", "hello"]), @r"
+        invalid value 'x' for '--pids-limit <NUMBER>': it is neither a number of processes nor -1 for no limit
+        ");
+        insta::assert_snapshot!(said(&["loam", "run", "--stop-timeout", "soon", "hello"]), @r"
+        invalid value 'soon' for '--stop-timeout <SECONDS>': it is not a whole number
+        ");
+        insta::assert_snapshot!(said(&["loam", "exec"]), @r"
+        the following required arguments were not provided:
+          <CONTAINER> <PROGRAM>...
+
+        Usage: loam exec [OPTIONS] CONTAINER PROGRAM [ARGUMENT]...
+        ");
         insta::assert_snapshot!(said(&["loam", "run", "-p", "80:80/sctp", "hello"]), @r"
         invalid value '80:80/sctp' for '--publish <[[ADDRESS:]HOST:]CONTAINER[/PROTOCOL]>': the protocol `sctp` can't be published, only tcp and udp
         ");
@@ -154,8 +195,8 @@ mod tests {
 
         Usage: loam rm <CONTAINER>...
         ");
-        insta::assert_snapshot!(said(&["loam", "run", "--gpus", "hello"]), @r"
-        unexpected argument '--gpus' found
+        insta::assert_snapshot!(said(&["loam", "run", "--frob", "hello"]), @r"
+        unexpected argument '--frob' found
 
         Usage: loam run [OPTIONS] IMAGE [COMMAND]...
         ");

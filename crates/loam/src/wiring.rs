@@ -80,6 +80,11 @@ impl Wiring {
         Ok(self.store()?.as_ref())
     }
 
+    /// What an image's name stands for, whole; `None` when there is a doubt about it, or it can't be a name.
+    pub(crate) fn stands_for(&self, name: &str) -> Result<Option<String>, Failure> {
+        Ok(self.store()?.stands_for(name))
+    }
+
     /// The same store, for those who look after it.
     pub(crate) fn upkeep(&self) -> Result<&dyn ImageUpkeep, Failure> {
         Ok(self.store()?.as_ref())

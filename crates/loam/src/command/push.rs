@@ -6,6 +6,7 @@ use loam_model::PullProgress;
 use super::Outcome;
 use crate::exit::Exit;
 use crate::flags::RegistryFlags;
+use crate::transport::{self, Takes};
 use crate::wiring::Wiring;
 use crate::{output, progress};
 
@@ -29,6 +30,7 @@ impl Push {
         let progress: Box<dyn PullProgress> =
             if self.quiet { Box::new(progress::Quiet) } else { progress::shown() };
         let destination = self.destination.as_deref();
+        destination.map_or(Ok(()), |destination| transport::check(destination, Takes::Destinations))?;
         let pushed = wiring.images()?.push(&self.image, destination, &options, progress.as_ref())?;
         // Ends the bars' last line, before the digest has one.
         drop(progress);

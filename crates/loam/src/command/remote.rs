@@ -6,6 +6,7 @@ use super::{FormatFlag, Outcome};
 use crate::exit::Exit;
 use crate::flags::RegistryFlags;
 use crate::output;
+use crate::transport::{self, Takes};
 use crate::wiring::Wiring;
 
 /// The flags of `image tags`.
@@ -30,6 +31,7 @@ pub(crate) struct Delete {
 
 impl Tags {
     pub(super) fn run(self, wiring: &Wiring) -> Outcome {
+        transport::check(&self.repository, Takes::Registry)?;
         let tags = wiring.registries().tags(&self.repository, &self.registry.options())?;
         if self.format.is_json() {
             output::print_json(&tags)?;
@@ -42,6 +44,7 @@ impl Tags {
 
 impl Delete {
     pub(super) fn run(self, wiring: &Wiring) -> Outcome {
+        transport::check(&self.image, Takes::Registry)?;
         let digest = wiring.registries().remove(&self.image, &self.registry.options())?;
         output::print_line(&format!("deleted {digest}"))?;
         Ok(Exit::SUCCESS)

@@ -107,6 +107,9 @@ pub(crate) struct ContainerFlags {
     /// Write the container's id to this file, which must not exist
     #[arg(long, value_name = "FILE")]
     pub(crate) cidfile: Option<PathBuf>,
+    /// Show no progress while the image is fetched
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
     /// When to fetch the image: always, missing or never
     #[arg(
         long,

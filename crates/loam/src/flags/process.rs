@@ -26,7 +26,8 @@ pub(crate) struct ProcessFlags {
     #[arg(long)]
     privileged: bool,
     /// The container, the program and its arguments
-    #[arg(required = true, num_args = 2.., trailing_var_arg = true, value_name = "CONTAINER", hide = true)]
+    #[arg(required = true, num_args = 2.., trailing_var_arg = true, value_names = ["CONTAINER", "PROGRAM"],
+        hide = true)]
     words: Vec<String>,
 }
 

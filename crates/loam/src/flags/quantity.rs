@@ -1,8 +1,11 @@
 //! Numbers with units: sizes, processors, ulimits.
 
-use loam_model::shown;
+use loam_model::{Limits, shown};
 
 use super::{Parsed, options};
+
+/// What stands for no limit.
+const UNLIMITED: &str = "-1";
 
 /// Parses a size such as `64m`, `1.5g`, `512` (bytes) or `10KiB`. Units are powers of 1024, as Docker has it.
 pub(super) fn size(text: &str) -> Parsed<u64> {
@@ -37,7 +40,10 @@ pub(super) fn size(text: &str) -> Parsed<u64> {
 /// Parses one `--storage-opt`, of which there is `size=SIZE`.
 pub(crate) fn storage_option(text: &str) -> Parsed<u64> {
     match options::list(text).collect::<Vec<_>>()[..] {
-        [("size", value)] => size(options::needed("size", value)?),
+        [("size", value)] => match size(options::needed("size", value)?)? {
+            bytes if bytes < Limits::LEAST_DISK => Err("the least is 1 MiB".to_owned()),
+            bytes => Ok(bytes),
+        },
         [(key, _)] => options::unknown(key),
         _ => Err("a storage option is size=SIZE, such as size=1g".to_owned()),
     }
@@ -45,10 +51,28 @@ pub(crate) fn storage_option(text: &str) -> Parsed<u64> {
 
 /// Parses `--memory-swap`: a size, or -1 for no limit.
 pub(super) fn swap(text: &str) -> Parsed<i64> {
-    if text == "-1" {
+    if text == UNLIMITED {
         return Ok(-1);
     }
     i64::try_from(size(text)?).map_err(|_| "the size is too large".to_owned())
+}
+
+/// Parses `--memory`: likewise, and a size must be one that a program can start with.
+pub(super) fn memory(text: &str) -> Parsed<i64> {
+    match swap(text)? {
+        bytes if u64::try_from(bytes).is_ok_and(|bytes| bytes < Limits::LEAST_MEMORY) => {
+            Err("it is less than 6 MiB, with which no program starts".to_owned())
+        }
+        bytes => Ok(bytes),
+    }
+}
+
+/// Parses `--pids-limit`: a number of processes, or -1 for no limit.
+pub(super) fn processes(text: &str) -> Parsed<i64> {
+    match text.parse() {
+        Ok(number) if number >= -1 => Ok(number),
+        _ => Err("it is neither a number of processes nor -1 for no limit".to_owned()),
+    }
 }
 
 /// Parses a number of processors such as `1.5` into thousandths.
@@ -142,6 +166,28 @@ mod tests {
         assert_eq!(storage_option("size=1.5m"), Ok(3 << 19));
         for text in ["", "size", "size=", "size=lots", "1g", "inodes=5", "size=1g,size=2g", "size=1g,x=y"] {
             assert!(storage_option(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_least_that_makes_sense_is_named_in_units() {
+        assert_eq!(memory("6m"), Ok(6 << 20));
+        assert_eq!(memory("-1"), Ok(-1));
+        for text in ["0", "1k", "6291455"] {
+            let sentence = "it is less than 6 MiB, with which no program starts";
+            assert_eq!(memory(text), Err(sentence.to_owned()), "{text}");
+        }
+        assert_eq!(memory("10000000p"), Err("the size is too large".to_owned()));
+        assert_eq!(storage_option("size=1m"), Ok(1 << 20));
+        assert_eq!(storage_option("size=1"), Err("the least is 1 MiB".to_owned()));
+    }
+
+    #[test]
+    fn processes_are_a_number_or_without_limit() {
+        assert_eq!((processes("100"), processes("-1")), (Ok(100), Ok(-1)));
+        for text in ["x", "", "-2", "1.5", "99999999999999999999"] {
+            let sentence = "it is neither a number of processes nor -1 for no limit";
+            assert_eq!(processes(text), Err(sentence.to_owned()), "{text}");
         }
     }
 

@@ -6,8 +6,6 @@ use loam_model::{ErrorKind, Failure, Limits, Result};
 use super::{invalid, needs};
 use crate::bundle::Host;
 
-/// Less memory than any program starts with.
-const LEAST_MEMORY: u64 = 6 << 20;
 /// The highest swappiness of a cgroup.
 const MOST_SWAPPINESS: u64 = 100;
 
@@ -49,11 +47,11 @@ pub(super) fn resolve(limits: &Limits, host: &Host) -> Result<Option<LinuxMemory
 
 fn limit(memory: u64, host: &Host) -> Result<i64> {
     needs(host, &["memory"], "memory limit")?;
-    i64::try_from(memory).ok().filter(|_| memory >= LEAST_MEMORY).ok_or_else(|| {
-        invalid(format!(
-            "memory limit `{memory}` is less than 6 MiB, which no program starts with, or too large"
-        ))
-    })
+    if memory < Limits::LEAST_MEMORY {
+        let message = format!("memory limit `{memory}` is less than 6 MiB, with which no program starts");
+        return Err(invalid(message));
+    }
+    i64::try_from(memory).map_err(|_| invalid(format!("memory limit `{memory}` is too large")))
 }
 
 /// The limit on memory and swap together: no swap, unless somebody says otherwise.

@@ -24,7 +24,11 @@ fn requests_that_make_no_sense_are_refused_by_name() {
         ),
         (
             |c| c.spec.limits.memory = Some(1000),
-            "Invalid: memory limit `1000` is less than 6 MiB, which no program starts with, or too large",
+            "Invalid: memory limit `1000` is less than 6 MiB, with which no program starts",
+        ),
+        (
+            |c| c.spec.limits.memory = Some(1 << 63),
+            "Invalid: memory limit `9223372036854775808` is too large",
         ),
         (
             |c| {

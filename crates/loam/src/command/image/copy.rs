@@ -9,6 +9,7 @@ use loam_model::{CopyRequest, PullProgress, RegistryOptions};
 use super::super::Outcome;
 use crate::exit::Exit;
 use crate::flags::RegistryFlags;
+use crate::transport::{self, Takes};
 use crate::wiring::Wiring;
 use crate::{output, progress};
 
@@ -48,6 +49,8 @@ pub(crate) struct Copy {
 
 impl Copy {
     pub(super) fn run(self, wiring: &Wiring) -> Outcome {
+        transport::check(&self.source, Takes::Sources)?;
+        transport::check(&self.destination, Takes::Sources)?;
         let (source, destination) = (parse_source(&self.source)?, parse_source(&self.destination)?);
         let request = CopyRequest {
             source: &source,

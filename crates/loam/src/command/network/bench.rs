@@ -61,9 +61,10 @@ pub(crate) struct Bench {
     /// Write the plots to this file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    #[arg(long, hide = true, exclusive = true)]
+    // Not `exclusive`: clap would count what the environment gives to the global flags.
+    #[arg(long, hide = true)]
     as_worker: bool,
-    #[arg(long, hide = true, exclusive = true)]
+    #[arg(long, hide = true, conflicts_with = "as_worker")]
     as_caller: bool,
 }
 
@@ -91,7 +92,7 @@ impl Bench {
         }
         let report = loam_network_bench::run(&bench, &mut |line| render::note(line)).map_err(refused)?;
         self.print(&report)?;
-        Ok(Exit::SUCCESS)
+        Ok(exit(&report))
     }
 
     fn serve(&self) -> Outcome {
@@ -156,6 +157,15 @@ impl Bench {
             Format::Text => output::print(&report.text()),
             Format::Json => output::print_json(report),
         }
+    }
+}
+
+/// Whether anybody could be measured with anything. What the figures are, and who of several could not be measured, is
+/// the report's business.
+fn exit(report: &Report) -> Exit {
+    match report.contenders.iter().all(|row| row.failure.is_some()) {
+        true => Exit::FOUND_WRONG,
+        false => Exit::SUCCESS,
     }
 }
 

@@ -11,9 +11,10 @@ use crate::flags::{devices, quantity};
 /// The flags that limit what a container uses.
 #[derive(Args, Clone, Debug)]
 pub(super) struct LimitFlags {
-    /// Limit memory
-    #[arg(short, long, value_name = "SIZE", value_parser = quantity::size, help_heading = "Limits")]
-    memory: Option<u64>,
+    /// Limit memory; -1 for no limit
+    #[arg(short, long, value_name = "SIZE", value_parser = quantity::memory, allow_negative_numbers = true,
+        help_heading = "Limits")]
+    memory: Option<i64>,
     /// Limit memory and swap together; -1 for no limit
     #[arg(long, value_name = "SIZE", value_parser = quantity::swap, allow_hyphen_values = true, help_heading = "Limits")]
     memory_swap: Option<i64>,
@@ -69,7 +70,8 @@ pub(super) struct LimitFlags {
     #[arg(long, value_name = "PAGE=SIZE", value_parser = devices::hugepages, help_heading = "Limits")]
     hugepage_limit: Vec<(String, u64)>,
     /// Limit processes and threads; -1 for no limit
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, help_heading = "Limits")]
+    #[arg(long, value_name = "NUMBER", value_parser = quantity::processes, allow_hyphen_values = true,
+        help_heading = "Limits")]
     pids_limit: Option<i64>,
     /// The size of /dev/shm
     #[arg(long, value_name = "SIZE", value_parser = quantity::size, help_heading = "Limits")]
@@ -89,7 +91,8 @@ impl LimitFlags {
     /// The limits.
     pub(super) fn collect(&self) -> Limits {
         Limits {
-            memory: self.memory,
+            // The one that is negative is no limit.
+            memory: self.memory.and_then(|bytes| u64::try_from(bytes).ok()),
             memory_swap: self.memory_swap,
             memory_reservation: self.memory_reservation,
             memory_swappiness: self.memory_swappiness,

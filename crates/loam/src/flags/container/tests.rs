@@ -76,6 +76,14 @@ fn flags_make_a_spec() {
 }
 
 #[test]
+fn memory_may_be_without_limit() {
+    let line = ["-m", "-1", "--memory-swap", "-1", "x"];
+    let limits = spec(&line).limits;
+    assert_eq!((limits.memory, limits.memory_swap), (None, Some(-1)));
+    assert!(Line::try_parse_from(["run", "-m", "--rm", "x"]).is_err(), "a flag is no size");
+}
+
+#[test]
 fn capabilities_are_dropped_before_they_are_added_when_all_are_dropped() {
     use loam_model::CapabilityChange::{Add, Drop};
     let changes = |line: &[&str]| spec(&[line, &["x"]].concat()).security.capabilities;
