@@ -178,7 +178,7 @@ fn a_limit_is_changed_while_it_runs(bed: &QuotaHost, mechanism: &str) {
         host.loam(&["start", "h"]).ok();
         near(fill(host, "h", "/more"), 8 << 20, TOLERANCE);
     }
-    update("g", 5).refused(125, "too small");
+    update("g", 5).refused(125, "the least is 1 MiB");
     host.loam(&["rm", "-f", "g", "h"]).ok();
 }
 
