@@ -2,7 +2,7 @@
 //!
 //! A container that is detached first reaches nothing ([`Firewall::close`]), then gives its address back, and then its rules go
 //! ([`Firewall::unrestrict`]): with the rules gone first, what lives in it still would be free for a moment. One that stays and gives up
-//! some of its addresses has a second record until they are gone, `CONTAINER.leaving`, in which those reach nothing
+//! some of its addresses has a second record until they are gone, `CONTAINER~leaving`, in which those reach nothing
 //! ([`Firewall::close_some`]). Whoever gets the address in between is rid of its rules at once ([`Firewall::claim`]). Each step
 //! changes only elements that are the container's still when it is made, so that one that comes late, after a kill, changes
 //! nothing of the address's new owner.
@@ -20,10 +20,10 @@ use crate::records::{self, RecordError, Records};
 
 /// How often it is tried again when a chain vanishes underneath.
 const ATTEMPTS: u32 = 3;
-/// What the name of such a record ends with.
-const LEAVING: &str = ".leaving";
+/// What the name of such a record ends with: no container id has this character (CNI specification, section 2, CNI_CONTAINERID).
+const LEAVING: &str = "~leaving";
 
-/// The name of the record of addresses that a container is about to give back. No container is called so.
+/// The name of the record of addresses that a container is about to give back.
 pub(super) fn leaving(container: &str) -> String {
     format!("{container}{LEAVING}")
 }
@@ -160,5 +160,18 @@ impl Firewall {
     /// Whether something is set for any container, asked without the kernel.
     pub fn has_any_restrictions(host: &Host) -> Result<bool, RecordError> {
         Ok(!Records::new(host.state_directory.clone()).egress()?.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_container_has_the_name_of_such_a_record() {
+        assert!(is_leaving(&leaving("web")));
+        for id in ["web", "web.leaving", "web_leaving", "leaving"] {
+            assert!(!is_leaving(id), "{id}");
+        }
     }
 }
