@@ -65,6 +65,9 @@ pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
                 if helper.fixed {
                     cargo.args(["-C", "relocation-model=static"]);
                 }
+                if !helper.without_libraries && has_archive("libgcc_eh.a") {
+                    cargo.args(["-l", "static:-bundle=gcc_eh"]);
+                }
                 if let Some(libraries) = &libraries {
                     cargo.env("LIBSECCOMP_LINK_TYPE", "static").env("LIBSECCOMP_LIB_PATH", libraries);
                     if helper.without_libraries {
@@ -81,11 +84,17 @@ pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
 /// Where the archives of the C library and of libseccomp lie, when this machine has both. Some distributions keep them in
 /// packages of their own; a shim with shared libraries does the same.
 fn static_libraries() -> Option<String> {
-    let said = |command: &mut Command| output(command).ok().map(|text| text.trim().to_owned());
-    let compiler_has = said(Command::new("cc").arg("-print-file-name=libc.a"))?;
-    let directory = said(Command::new("pkg-config").args(["--variable=libdir", "libseccomp"]))?;
-    let both = Path::new(&compiler_has).is_file() && Path::new(&directory).join("libseccomp.a").is_file();
-    both.then_some(directory)
+    let directory = output(Command::new("pkg-config").args(["--variable=libdir", "libseccomp"])).ok()?;
+    let directory = directory.trim();
+    let both = has_archive("libc.a") && Path::new(directory).join("libseccomp.a").is_file();
+    both.then(|| directory.to_owned())
+}
+
+/// Whether the C compiler finds an archive.
+fn has_archive(name: &str) -> bool {
+    // It prints the bare name of what it does not find.
+    output(Command::new("cc").arg(format!("-print-file-name={name}")))
+        .is_ok_and(|path| Path::new(path.trim()).is_absolute())
 }
 
 /// What a tier tests.

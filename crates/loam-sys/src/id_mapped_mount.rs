@@ -1,41 +1,75 @@
 //! Idmapped mounts: mount_setattr(2) with a user namespace that carries the mapping.
 
+use std::ffi::{c_int, c_void};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
+
+/// Bytes of the stack of the child that holds a namespace: it makes a few system calls.
+const STACK: usize = 32 << 10;
 
 /// Makes a user namespace with this mapping for users and groups (the text of `/proc/PID/uid_map`) and gives a
 /// descriptor of it. A process is made for the moment; none is left.
+///
+/// The process shares our memory, which a copy would only be made of to be thrown away.
 pub fn user_namespace(mapping: &str) -> io::Result<OwnedFd> {
-    // The kernel's clone without a stack works as fork.
-    let flags = libc::CLONE_NEWUSER | libc::SIGCHLD;
-    let parent = rustix::process::getpid();
-    // SAFETY: a clone without CLONE_VM and with a null stack copies the process as fork does; the child, which may
-    // have been made from a process with threads, makes a few system calls and nothing else.
-    let raw = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
-    if raw == 0 {
-        wait_to_be_killed(parent);
-    }
-    let pid = i32::try_from(raw).ok().and_then(|raw| if raw > 0 { Pid::from_raw(raw) } else { None });
-    let Some(pid) = pid else { return Err(io::Error::last_os_error()) };
+    let mut stack = vec![0_u128; STACK / size_of::<u128>()];
+    let pid = hold_namespace(&mut stack)?;
     let namespace = map_and_open(pid, mapping);
+    // Before the stack goes.
     end(pid)?;
     namespace
 }
 
-/// What the child does: it holds nothing open, and does not outlive its parent.
-fn wait_to_be_killed(parent: Pid) -> ! {
-    // Nobody in this process uses a descriptor any more.
+/// Makes the process, on this stack.
+fn hold_namespace(stack: &mut [u128]) -> io::Result<Pid> {
+    let parent = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs() as usize;
+    let flags = libc::CLONE_VM | libc::CLONE_NEWUSER | libc::SIGCHLD;
+    // No handler of ours may run there: it would do so in our memory.
+    let raw = without_signals(|| {
+        let top = stack.as_mut_ptr_range().end.cast();
+        // SAFETY: the stack is the caller's, aligned, and outlives the child, which the caller reaps. The child runs beside us in our
+        // memory and changes nothing of it: it makes system calls that don't fail, and waits.
+        unsafe { libc::clone(wait_to_be_killed, top, flags, ptr::without_provenance_mut(parent)) }
+    })?;
+    if raw < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Pid::from_raw(raw).ok_or_else(|| io::Error::from(Errno::SRCH))
+}
+
+/// Does something while no signal reaches this thread, which the processes that it makes take on.
+fn without_signals<T>(work: impl FnOnce() -> T) -> io::Result<T> {
+    let mut old = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigfillset writes the whole set that it is given.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: one set has been filled, the other is for the old mask.
+    let refused = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), old.as_mut_ptr()) };
+    if refused != 0 {
+        return Err(io::Error::from_raw_os_error(refused));
+    }
+    let result = work();
+    // SAFETY: the old mask was written above; nothing is asked for in return.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, old.as_ptr(), ptr::null_mut()) };
+    Ok(result)
+}
+
+/// What the child does: it holds nothing open, and does not outlive its parent, whose number it is given.
+extern "C" fn wait_to_be_killed(parent: *mut c_void) -> c_int {
+    // Nobody in this process uses a descriptor; the table is a copy.
     crate::descriptors::close_range(0, libc::c_uint::MAX).ok();
     // SAFETY: prctl with PR_SET_PDEATHSIG takes a signal number and touches no memory.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     // A parent that died before that sends no signal.
     // SAFETY: getppid takes nothing and touches no memory.
-    if unsafe { libc::getppid() } != parent.as_raw_nonzero().get() {
-        // SAFETY: _exit ends the process without running anything of the parent's.
-        unsafe { libc::_exit(0) };
+    if usize::try_from(unsafe { libc::getppid() }) != Ok(parent.addr()) {
+        return 0;
     }
     loop {
         // SAFETY: pause takes nothing and touches no memory.
