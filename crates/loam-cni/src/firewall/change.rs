@@ -49,7 +49,7 @@ impl Firewall {
     /// Removes those of the elements that carry their comment. One whose key somebody else gets between the look and the
     /// change is left alone.
     pub(super) fn remove_own(&mut self, elements: &[(&'static str, Element)]) -> Result<(), FirewallError> {
-        self.change_unchanged(|firewall, batch| {
+        self.look_and_change(|firewall, batch| {
             for (set, element) in elements {
                 if firewall.holds(&(*set, element.clone()))? {
                     batch.delete_elements(set, &[Element { key: element.key.clone(), ..Element::default() }]);
@@ -60,7 +60,7 @@ impl Firewall {
     }
 
     /// Makes a change that follows from what was just looked at, once nobody changes anything between the two.
-    pub(super) fn change_unchanged(
+    pub(super) fn look_and_change(
         &mut self,
         mut look: impl FnMut(&mut Self, &mut Batch) -> Result<(), FirewallError>,
     ) -> Result<(), FirewallError> {

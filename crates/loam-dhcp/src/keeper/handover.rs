@@ -70,7 +70,7 @@ impl Keeper<'_> {
         if self.apart.take().is_none() {
             return true;
         }
-        self.records.lose(false);
+        self.records.reclaim();
         self.log.line("the socket and the directory of leases are this keeper's again");
         self.write_again()
     }
@@ -78,7 +78,7 @@ impl Keeper<'_> {
     /// Has its directory again, with what others have left there meanwhile; says whether all that it holds is there.
     fn begin_anew(&mut self) -> bool {
         self.apart = None;
-        self.records.lose(false);
+        self.records.reclaim();
         let is_whole = self.write_again();
         self.log.line("the socket or the directory of leases was taken away, listening anew");
         if let Err(told) = self.resume() {
@@ -92,7 +92,7 @@ impl Keeper<'_> {
         let is_first = self.apart.is_none();
         let left = match self.listener.hold() {
             Ok(true) => {
-                self.records.lose(false);
+                self.records.reclaim();
                 let told = "another socket has taken the place of this keeper's, leaving leases to whoever listens there";
                 self.log.line(told);
                 if self.write_again() { Ok(()) } else { Err("not all leases can be left on disk".to_owned()) }
@@ -116,7 +116,7 @@ impl Keeper<'_> {
 
     /// Touches nothing that is the other keeper's. Whoever waits here asks again, there.
     fn step_aside(&mut self) {
-        self.records.lose(true);
+        self.records.relinquish();
         self.connections.clear();
         let asked = self.leases.iter().filter(|(_, lease)| lease.client.held().is_none());
         let asked: Vec<Attachment> = asked.map(|(attachment, _)| attachment.clone()).collect();

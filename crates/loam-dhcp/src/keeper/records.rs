@@ -122,9 +122,14 @@ impl Records {
         &self.directory
     }
 
-    /// Notes whether the directory is another keeper's from now on: then nothing in it is touched.
-    pub(super) fn lose(&mut self, is_lost: bool) {
-        self.is_lost = is_lost;
+    /// The directory is another keeper's from now on: nothing in it is touched.
+    pub(super) fn relinquish(&mut self) {
+        self.is_lost = true;
+    }
+
+    /// It is this keeper's again.
+    pub(super) fn reclaim(&mut self) {
+        self.is_lost = false;
     }
 
     fn file(&self, attachment: &Attachment) -> PathBuf {

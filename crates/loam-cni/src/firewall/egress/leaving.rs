@@ -86,7 +86,7 @@ impl Firewall {
         let comments: Vec<_> = of.iter().map(|container| Some(super::comment(container))).collect();
         let mut outdated = BTreeSet::new();
         for attempt in 1.. {
-            let changed = self.change_unchanged(|firewall, batch| {
+            let changed = self.look_and_change(|firewall, batch| {
                 for chain in &parts.chains {
                     if !firewall.socket.has_chain(TABLE, &chain.name).map_err(FirewallError::Read)? {
                         RuleChain::define(chain, batch);

@@ -58,7 +58,9 @@ fn limit(memory: u64, host: &Host) -> Result<i64> {
 fn swap_limit(limit: i64, swap: Option<i64>) -> Result<i64> {
     let swap = swap.unwrap_or(limit);
     if swap != -1 && swap < limit {
-        let message = format!("swap limit `{swap}` is less than memory limit `{limit}`, which it includes");
+        let message = format!(
+            "a swap limit of {swap} bytes is less than the memory limit of {limit} bytes, which it includes"
+        );
         return Err(invalid(message));
     }
     Ok(swap)

@@ -35,7 +35,7 @@ fn requests_that_make_no_sense_are_refused_by_name() {
                 c.spec.limits.memory = Some(64 << 20);
                 c.spec.limits.memory_swap = Some(5);
             },
-            "Invalid: swap limit `5` is less than memory limit `67108864`, which it includes",
+            "Invalid: a swap limit of 5 bytes is less than the memory limit of 67108864 bytes, which it includes",
         ),
         (|c| c.spec.limits.memory_swap = Some(5), "Invalid: swap limit `5` needs a memory limit"),
         (
