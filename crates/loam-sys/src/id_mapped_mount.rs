@@ -8,7 +8,7 @@ use std::ptr;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal};
+use rustix::process::{DumpableBehavior, Pid, Signal};
 
 /// Bytes of the stack of the child that holds a namespace: it makes a few system calls.
 const STACK: usize = 32 << 10;
@@ -16,7 +16,9 @@ const STACK: usize = 32 << 10;
 /// Makes a user namespace with this mapping for users and groups (the text of `/proc/PID/uid_map`) and gives a
 /// descriptor of it. A process is made for the moment; none is left.
 ///
-/// The process shares our memory, which a copy would only be made of to be thrown away.
+/// It shares our memory when nobody may look into that, as a shim's (`PR_SET_DUMPABLE`): a copy would only be made to be thrown
+/// away. Else it is a copy: without any right of theirs, others of our user may look into a process of a user namespace that
+/// is ours (user_namespaces(7)), and could write into us.
 pub fn user_namespace(mapping: &str) -> io::Result<OwnedFd> {
     let mut stack = vec![0_u128; STACK / size_of::<u128>()];
     let pid = hold_namespace(&mut stack)?;
@@ -29,12 +31,15 @@ pub fn user_namespace(mapping: &str) -> io::Result<OwnedFd> {
 /// Makes the process, on this stack.
 fn hold_namespace(stack: &mut [u128]) -> io::Result<Pid> {
     let parent = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs() as usize;
-    let flags = libc::CLONE_VM | libc::CLONE_NEWUSER | libc::SIGCHLD;
-    // No handler of ours may run there: it would do so in our memory.
+    let is_closed = rustix::process::dumpable_behavior()? == DumpableBehavior::NotDumpable;
+    let shared = if is_closed { libc::CLONE_VM } else { 0 };
+    // No handler of ours may run there: it could do so in our memory.
     let raw = without_signals(|| {
         let top = stack.as_mut_ptr_range().end.cast();
-        // SAFETY: the stack is the caller's, aligned, and outlives the child, which the caller reaps. The child runs beside us in our
-        // memory and changes nothing of it: it makes system calls that don't fail, and waits.
+        let flags = shared | libc::CLONE_NEWUSER | libc::SIGCHLD;
+        // SAFETY: the stack is the caller's, aligned, and outlives the child, which the caller reaps. The child may run beside us in our
+        // memory and writes to that stack alone; to `errno` of this thread, too, where close_range(2) is refused, and until
+        // it is reaped this thread makes no call that uses it.
         unsafe { libc::clone(wait_to_be_killed, top, flags, ptr::without_provenance_mut(parent)) }
     })?;
     if raw < 0 {
@@ -64,16 +69,17 @@ fn without_signals<T>(work: impl FnOnce() -> T) -> io::Result<T> {
 extern "C" fn wait_to_be_killed(parent: *mut c_void) -> c_int {
     // Nobody in this process uses a descriptor; the table is a copy.
     crate::descriptors::close_range(0, libc::c_uint::MAX).ok();
-    // SAFETY: prctl with PR_SET_PDEATHSIG takes a signal number and touches no memory.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    // These calls go to the kernel without the C library, which would use what it keeps of this thread.
+    if rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).is_err() {
+        return 0;
+    }
     // A parent that died before that sends no signal.
-    // SAFETY: getppid takes nothing and touches no memory.
-    if usize::try_from(unsafe { libc::getppid() }) != Ok(parent.addr()) {
+    let now = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+    if usize::try_from(now) != Ok(parent.addr()) {
         return 0;
     }
     loop {
-        // SAFETY: pause takes nothing and touches no memory.
-        unsafe { libc::pause() };
+        rustix::event::pause();
     }
 }
 

@@ -5,4 +5,4 @@
 //! choice, each of them is adjusted at its start, and each page of them copied: in every shim. `docs/decisions/0031-small-expressions.md`
 //! has the figures. In `regex-lite` `\d` is an ASCII digit, which is what that list is made of.
 
-pub use regex_lite::{Captures, Error, Match, Regex, RegexBuilder};
+pub use regex_lite::Regex;
