@@ -58,9 +58,7 @@ fn a_container_that_ends_without_its_command_is_recorded() {
 fn a_killed_shim_takes_its_container_along() {
     let host = Host::with_small_image();
     let id = host.start(&["--name", "c", "-p", "8080:80", "small", "sleep", "1000"]);
-    let pid = host.pid("c");
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let shim = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().to_owned();
+    let (pid, shim) = (host.pid("c"), host.shim("c"));
     host.sh(&format!("kill -9 {shim}")).ok();
     until("the next command sees it", || host.loam(&["ps", "-q"]).stdout.trim().is_empty().then_some(()));
     until("the process is gone", || (!std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(()));
@@ -74,9 +72,7 @@ fn a_killed_shim_takes_its_container_along() {
 fn after_a_reboot_containers_are_stopped_and_start_again() {
     let host = Host::with_small_image();
     host.start(&["--name", "c", "small", "sh", "-c", "echo started >> /log; sleep 1000"]);
-    let pid = host.pid("c");
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let shim = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().to_owned();
+    let (pid, shim) = (host.pid("c"), host.shim("c"));
     // What a reboot leaves: no process, an empty run directory.
     host.sh(&format!("kill -9 {shim} {pid}")).ok();
     until("the process is gone", || (!std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(()));

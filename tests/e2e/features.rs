@@ -1,5 +1,6 @@
 //! Every kernel feature that has another way: the main job comes to the same with the feature turned off.
 
+mod calls;
 mod sandbox;
 
 use loam_tests::{Host, Need, Ran, needs};
@@ -144,17 +145,38 @@ fn a_disk_limit_holds_without_idmapped_mounts() {
     host.finish();
 }
 
+/// All that can be turned off, in the order in which they are told.
+const FEATURES: [&str; 8] = [
+    "mount-api",
+    "layer-descriptors",
+    "lowerdir+",
+    "idmapped-mounts",
+    "cgroup.kill",
+    "openat2",
+    "pidfd",
+    "clone3",
+];
+
 #[test]
 fn what_is_turned_off_shows_and_must_exist() {
     let host = Host::new();
-    let ran = host.loam_with(&[("LOAM_WITHOUT", "openat2,pidfd")], &["info", "-o", "json"]);
-    let info: serde_json::Value = serde_json::from_str(ran.ok()).unwrap();
-    let features = info["host"]["features"].as_array().unwrap();
-    let off: Vec<_> =
-        features.iter().filter(|one| one["state"] == "turned-off").map(|one| &one["name"]).collect();
-    assert_eq!(off, ["openat2", "pidfd"]);
-    assert_eq!(features.len(), 8);
-    assert!(host.loam(&["info"]).ok().contains("openat2"));
+    let told_off = |without: &str| -> Vec<String> {
+        let ran = host.loam_with(&[("LOAM_WITHOUT", without)], &["info", "-o", "json"]);
+        let info: serde_json::Value = serde_json::from_str(ran.ok()).unwrap();
+        let features = info["host"]["features"].as_array().unwrap();
+        assert_eq!(features.iter().map(|one| &one["name"]).collect::<Vec<_>>(), FEATURES);
+        let off = features.iter().filter(|one| one["state"] == "turned-off");
+        off.map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(told_off(""), [""; 0]);
+    for feature in FEATURES {
+        assert_eq!(told_off(feature), [feature]);
+        let said = host.loam_with(&[("LOAM_WITHOUT", feature)], &["info"]);
+        let line = said.ok().lines().find(|line| line.trim_start().starts_with(feature));
+        assert!(line.is_some_and(|line| line.contains("turned off: ")), "{feature}: {said:?}");
+    }
+    assert_eq!(told_off("openat2,pidfd"), ["openat2", "pidfd"]);
+    assert_eq!(told_off(&FEATURES.join(",")), FEATURES);
     host.loam_with(&[("LOAM_WITHOUT", "openat2,openat3")], &["ps"]).refused(125, "openat3");
     host.finish();
 }

@@ -241,6 +241,14 @@ impl Host {
             .expect("a running container has a pid")
     }
 
+    /// The process id of a running container's shim on the host, which is its main process's parent.
+    pub fn shim(&self, container: &str) -> u64 {
+        let pid = self.pid(container);
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok());
+        parent.expect("every process has a parent")
+    }
+
     /// Removes every container and fails when anything of them stayed behind.
     pub fn finish(mut self) {
         self.checked = true;

@@ -5,8 +5,10 @@ pub mod grootfs;
 mod host;
 pub mod needs;
 pub mod quota;
+pub mod trace;
 mod wait;
 
 pub use host::{Host, Ran, program};
 pub use needs::Need;
+pub use trace::Trace;
 pub use wait::until;
