@@ -5,7 +5,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use loam_tests::cgroup::is_version_two;
-use loam_tests::{Host, until};
+use loam_tests::trace::with_words;
+use loam_tests::{Host, Need, Trace, needs, until};
 
 /// Makes children without end, each of which does. A shell that can't fork ends; the first process does not try.
 const BOMB: &str = "bomb() { bomb & bomb; }; bomb 2>/dev/null & exec sleep 1000";
@@ -54,18 +55,45 @@ fn a_paused_container_stands_still() {
     host.finish();
 }
 
+/// Starts a container with many processes, with this feature turned off.
+fn start_many(host: &Host, without: &str) {
+    let line = ["run", "-d", "--name", "k", "--pids-limit", "60", "small", "sh", "-c", MANY];
+    host.loam_with(&[("LOAM_WITHOUT", without)], &line).ok();
+    let cgroup = host.cgroup("k");
+    until("there are many", || (cgroup.number(("pids", "pids.current"), "pids.current") > 20).then_some(()));
+}
+
 #[test]
 fn all_processes_are_killed_at_once_or_one_after_the_other() {
     for without in ["", "cgroup.kill"] {
         let host = Host::with_small_image();
-        let line = ["run", "-d", "--name", "k", "--pids-limit", "60", "small", "sh", "-c", MANY];
-        host.loam_with(&[("LOAM_WITHOUT", without)], &line).ok();
-        let cgroup = host.cgroup("k");
-        until("there are many", || {
-            (cgroup.number(("pids", "pids.current"), "pids.current") > 20).then_some(())
-        });
+        start_many(&host, without);
         host.loam_with(&[("LOAM_WITHOUT", without)], &["stop", "-t", "0", "k"]).ok();
         assert_eq!(host.inspect("k")["state"], "stopped");
         host.finish();
     }
+}
+
+/// What the shim of a container with many processes does to kill them: how often it writes to `cgroup.kill`, and how many
+/// get the signal from it. That they are gone says nothing: all others in the container die with process 1.
+fn writes_and_signals(without: &str) -> (usize, usize) {
+    let host = Host::with_small_image();
+    start_many(&host, without);
+    let trace = Trace::attach(&host, "write,kill,pidfd_send_signal", host.shim("k"));
+    host.loam_with(&[("LOAM_WITHOUT", without)], &["stop", "-t", "0", "k"]).ok();
+    let calls = trace.end();
+    host.finish();
+    let writes = with_words(&calls, &[" write(", "/cgroup.kill>, \"1\", 1)"]);
+    (writes.len(), with_words(&calls, &[", SIGKILL"]).len())
+}
+
+#[test]
+fn one_write_kills_them_where_the_kernel_has_cgroup_kill() {
+    if !needs::met(&[Need::CgroupV2]) {
+        return;
+    }
+    let (writes, signals) = writes_and_signals("");
+    assert!(writes > 0 && signals == 0, "{writes} writes, {signals} signals");
+    let (writes, signals) = writes_and_signals("cgroup.kill");
+    assert!(writes == 0 && signals > 20, "{writes} writes, {signals} signals");
 }
