@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use loam_tests::{Host, Need, needs, until};
+use loam_tests::trace::with_words;
+use loam_tests::{Host, Need, Trace, needs, until};
 
 /// What these tests need.
 const NEEDS: [Need; 2] = [Need::Systemd, Need::CgroupV2];
@@ -156,6 +157,44 @@ fn nothing_above_the_scope_is_changed() {
     host.finish();
 }
 
+/// The files of control groups with this name that were opened to be written to.
+fn opened_to_write<'a>(calls: &'a [String], file: &str) -> Vec<&'a str> {
+    let end = format!("/{file}\"");
+    let ways = ["O_WRONLY", "O_RDWR"].map(|way| with_words(calls, &[&end, way]));
+    ways.concat()
+}
+
+#[test]
+fn nothing_of_loam_hands_controllers_down() {
+    if !needs::met(&NEEDS) {
+        return;
+    }
+    let host = Host::with_small_image();
+    // Nobody else is in this slice: what its scopes need systemd hands down for them alone.
+    let flags = [
+        "--cgroup-slice=loamtraced.slice",
+        "-m=32m",
+        "--cpus=0.5",
+        "--cpu-shares=512",
+        "--cpuset-cpus=0",
+        "--pids-limit=9",
+    ];
+    let run = [&["run", "--name", "t"], &flags[..], &["small", "sleep", "1000"]].concat();
+    let opening = "?open,openat,openat2,?creat";
+    let started = Trace::of(&host, opening, &[], &run);
+    until("it runs", || host.loam(&["exec", "t", "true"]).code.eq(&0).then_some(()));
+    let removed = Trace::of(&host, opening, &[], &["rm", "-f", "t"]).end();
+    // With the command goes its shim.
+    let started = started.end();
+    let limited = opened_to_write(&started, "pids.max");
+    assert!(!limited.is_empty(), "the shim is traced while it sets limits: {started:#?}");
+    assert!(limited.iter().all(|call| call.contains("/loamtraced.slice/loam-")), "{limited:#?}");
+    for calls in [&started, &removed] {
+        assert_eq!(opened_to_write(calls, "cgroup.subtree_control"), [""; 0]);
+    }
+    host.finish();
+}
+
 #[test]
 fn a_start_that_fails_and_a_shim_that_dies_leave_no_scope() {
     if !needs::met(&NEEDS) {
@@ -169,9 +208,7 @@ fn a_start_that_fails_and_a_shim_that_dies_leave_no_scope() {
     run(&["--rm", "-w", "/bin/busybox/x", "small", "true"]).refused(125, "working directory");
     let id = host.start(&[&slice[..], &["--name", "d", "small", "sleep", "1000"]].concat());
     let unit = format!("loam-{id}.scope");
-    let pid = host.pid("d");
-    let shim = host.sh(&format!("cut -d' ' -f4 /proc/{pid}/stat")).ok().to_owned();
-    host.sh(&format!("kill -9 {shim}")).ok();
+    host.sh(&format!("kill -9 {}", host.shim("d"))).ok();
     until("that is noticed", || (host.inspect("d")["state"] == "stopped").then_some(()));
     until("its scope is gone", || (!is_listed(&host, &unit)).then_some(()));
     let units = host.sh("systemctl show --all --property=Id,Slice '*.scope'");
