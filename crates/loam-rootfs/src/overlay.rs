@@ -164,16 +164,12 @@ fn configure(plan: &RootfsPlan, layers: &Layers, way: Way) -> std::result::Resul
     if let (Some(upper), Some(work)) = (&layers.upper, &layers.work) {
         set("upperdir", upper)?;
         set("workdir", work)?;
-        rustix::mount::fsconfig_set_string(&context, "index", "off")?;
-        if plan.volatile {
-            rustix::mount::fsconfig_set_flag(&context, "volatile")?;
-        }
-        if layers.unmapped {
-            rustix::mount::fsconfig_set_string(&context, "metacopy", "on")?;
-        }
     }
-    if let Some(label) = &layers.label {
-        rustix::mount::fsconfig_set_string(&context, "context", label.as_str())?;
+    for (key, value) in settings(plan, layers) {
+        match value {
+            Some(value) => rustix::mount::fsconfig_set_string(&context, key, value)?,
+            None => rustix::mount::fsconfig_set_flag(&context, key)?,
+        }
     }
     rustix::mount::fsconfig_create(&context)?;
     rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes(plan))
@@ -184,28 +180,47 @@ fn attributes(plan: &RootfsPlan) -> MountAttrFlags {
     if plan.mapping.is_some() { MountAttrFlags::MOUNT_ATTR_NODEV } else { MountAttrFlags::empty() }
 }
 
+/// What an overlay is told beside its directories.
+fn settings<'a>(plan: &RootfsPlan, layers: &'a Layers) -> Vec<(&'static str, Option<&'a str>)> {
+    let mut settings = Vec::new();
+    if layers.upper.is_some() && layers.work.is_some() {
+        settings.push(("index", Some("off")));
+        if plan.volatile {
+            settings.push(("volatile", None));
+        }
+        if layers.unmapped {
+            settings.push(("metacopy", Some("on")));
+        }
+    }
+    settings.extend(layers.label.as_deref().map(|label| ("context", Some(label))));
+    settings
+}
+
+/// All of it in one string, as mount(2) takes it.
+fn one_string(plan: &RootfsPlan, layers: &Layers) -> String {
+    let lower: Vec<String> = layers.lower.iter().map(magic_link).collect();
+    let mut options = format!("lowerdir={}", lower.join(":"));
+    if let (Some(upper), Some(work)) = (&layers.upper, &layers.work) {
+        options += &format!(",upperdir={},workdir={}", magic_link(upper), magic_link(work));
+    }
+    for (key, value) in settings(plan, layers) {
+        options += &match value {
+            // Quoted, because a level contains commas.
+            Some(label) if key == "context" => format!(",{key}=\"{label}\""),
+            Some(value) => format!(",{key}={value}"),
+            None => format!(",{key}"),
+        };
+    }
+    options
+}
+
 fn mount_with_one_string(
     plan: &RootfsPlan,
     layers: &Layers,
     target: &Path,
 ) -> std::result::Result<OwnedFd, Errno> {
-    let lower: Vec<String> = layers.lower.iter().map(magic_link).collect();
-    let mut options = format!("lowerdir={}", lower.join(":"));
-    if let (Some(upper), Some(work)) = (&layers.upper, &layers.work) {
-        options += &format!(",upperdir={},workdir={},index=off", magic_link(upper), magic_link(work));
-        if plan.volatile {
-            options += ",volatile";
-        }
-        if layers.unmapped {
-            options += ",metacopy=on";
-        }
-    }
-    if let Some(label) = &layers.label {
-        // Quoted, because a level contains commas.
-        options += &format!(",context=\"{label}\"");
-    }
     let flags = if plan.mapping.is_some() { MountFlags::NODEV } else { MountFlags::empty() };
-    let options = std::ffi::CString::new(options).map_err(|_| Errno::INVAL)?;
+    let options = std::ffi::CString::new(one_string(plan, layers)).map_err(|_| Errno::INVAL)?;
     rustix::mount::mount("overlay", target, "overlay", flags, options.as_c_str())?;
     open_root(target)
 }
@@ -214,7 +229,6 @@ fn open_root(target: &Path) -> std::result::Result<OwnedFd, Errno> {
     rustix::fs::open(target, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Mounts a detached mount.
 /// Puts a detached mount at a path.
 pub fn move_to(mount: &OwnedFd, target: &Path) -> std::result::Result<(), Errno> {
     rustix::mount::move_mount(mount, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
@@ -226,6 +240,7 @@ mod tests {
     use loam_model::IdMapping;
     use rustix::mount::MountPropagationFlags;
     use std::os::unix::fs::MetadataExt;
+    use std::path::PathBuf;
 
     /// Mounts two layers in each of the ways, in a mount namespace that only a thread of this test sees.
     fn try_ways(mapping: Option<&IdMapping>, owner: u32) {
@@ -314,6 +329,45 @@ mod tests {
             }
             assert_eq!(std::fs::metadata(path("low/d/program")).unwrap().uid(), 0);
         }
+    }
+
+    #[test]
+    fn a_label_is_a_value_of_its_own_or_quoted() {
+        const LABEL: &str = "system_u:object_r:container_file_t:s0:c1,c2";
+        let open = || open_root(Path::new("/")).unwrap();
+        let directory = || PathBuf::from("/somewhere");
+        let plan = RootfsPlan {
+            lower: vec![directory(), directory()],
+            upper: Some(directory()),
+            work: Some(directory()),
+            disk: None,
+            mapping: None,
+            volatile: true,
+        };
+        let mut layers = Layers {
+            lower: vec![open(), open()],
+            upper: Some(open()),
+            work: Some(open()),
+            anchors: Vec::new(),
+            disk: None,
+            unmapped: true,
+            label: Some(LABEL.to_owned()),
+        };
+        let known = [("index", Some("off")), ("volatile", None), ("metacopy", Some("on"))];
+        assert_eq!(settings(&plan, &layers), [&known[..], &[("context", Some(LABEL))]].concat());
+        let text = one_string(&plan, &layers);
+        let (directories, rest) = text.split_once(",index=").unwrap();
+        assert_eq!(rest, format!("off,volatile,metacopy=on,context=\"{LABEL}\""));
+        let links = |fds: &[&OwnedFd]| fds.iter().map(magic_link).collect::<Vec<_>>();
+        let lower = links(&layers.lower.iter().collect::<Vec<_>>()).join(":");
+        let writable = links(&[layers.upper.as_ref().unwrap(), layers.work.as_ref().unwrap()]);
+        let expected = format!("lowerdir={lower},upperdir={},workdir={}", writable[0], writable[1]);
+        assert_eq!(directories, expected);
+        // A read-only one has a label, too; one without a label says nothing of it.
+        (layers.upper, layers.work) = (None, None);
+        assert_eq!(one_string(&plan, &layers), format!("lowerdir={lower},context=\"{LABEL}\""));
+        layers.label = None;
+        assert_eq!(one_string(&plan, &layers), format!("lowerdir={lower}"));
     }
 
     #[test]

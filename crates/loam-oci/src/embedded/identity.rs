@@ -263,3 +263,6 @@ pub(super) fn not_runnable(name: &CString, errno: Errno) -> Failure {
     };
     Failure::new(kind, format!("`{name}` can't be executed")).caused_by(std::io::Error::from(errno))
 }
+
+#[cfg(test)]
+mod tests;

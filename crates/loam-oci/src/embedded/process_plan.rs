@@ -207,10 +207,17 @@ fn labels(process: &Process) -> Result<Vec<Label>> {
         if !lsm::selinux::is_on() {
             return Err(lacks("SELinux", &label));
         }
-        labels.push(Label { file: "self/attr/keycreate", text: label.clone(), target: LabelTarget::Keyring });
-        labels.push(Label { file: "self/attr/exec", text: label, target: LabelTarget::Program });
+        labels.extend(selinux_labels(label));
     }
     Ok(labels)
+}
+
+/// What SELinux labels: the keyring, which is made first, and the program.
+pub(super) fn selinux_labels(label: String) -> [Label; 2] {
+    [
+        Label { file: "self/attr/keycreate", text: label.clone(), target: LabelTarget::Keyring },
+        Label { file: "self/attr/exec", text: label, target: LabelTarget::Program },
+    ]
 }
 
 fn lacks(module: &str, label: &str) -> Failure {

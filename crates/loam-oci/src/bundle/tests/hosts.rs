@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use loam_model::{ErrorKind, MountKind, MountSpec, RuntimeChoice};
+use loam_model::{ErrorKind, IdMapping, MountKind, MountSpec, ProcessSpec, RuntimeChoice};
 
 use super::Case;
 use crate::bundle::Host;
@@ -78,6 +78,38 @@ fn processors_and_memory_nodes_must_be_there() {
     case.spec.limits.cpuset_mems = Some("0-1".into());
     let refused = case.bundle_on(&host).expect_err("one is not");
     assert_eq!(refused.chain(), "memory node list `0-1` is not possible: this host has `0`");
+}
+
+/// The labels of a bundle: of its processes, of an exec'ed one, and of its files.
+fn labels(case: &Case, host: &Host) -> [Option<String>; 3] {
+    let config = case.bundle_on(host).expect("a bundle").config;
+    let main = config.process().as_ref().and_then(|process| process.selinux_label().clone());
+    let spec = ProcessSpec { arguments: vec!["sh".to_owned()], ..ProcessSpec::default() };
+    let further = crate::bundle::process::further(&config, &spec, host).expect("a process");
+    let files = config.linux().as_ref().and_then(|linux| linux.mount_label().clone());
+    [main, further.selinux_label().clone(), files]
+}
+
+#[test]
+fn processes_and_files_have_labels_where_selinux_runs() {
+    let host = Host { selinux: Some(Selinux::default()), ..super::host() };
+    let mut case = Case::default();
+    let process = |kind: &str, level: &str| Some(format!("system_u:system_r:{kind}:{level}"));
+    let files = |level: &str| Some(format!("system_u:object_r:container_file_t:{level}"));
+    // Ranges of ids and pairs of categories are counted from zero: that with the number 5 has the pair 5.
+    case.mapping = Some(IdMapping::contiguous(5 * 65_536, 65_536));
+    let own = "s0:c2,c3";
+    let expected = [process("container_t", own), process("container_t", own), files(own)];
+    assert_eq!(labels(&case, &host), expected);
+    case.spec.security.selinux.kind = Some("spc_t".to_owned());
+    case.spec.security.selinux.level = Some("s0:c1,c2".to_owned());
+    let asked = "s0:c1,c2";
+    let expected = [process("spc_t", asked), process("spc_t", asked), files(asked)];
+    assert_eq!(labels(&case, &host), expected);
+    case.spec.security.selinux.disable = true;
+    assert_eq!(labels(&case, &host), [None, None, None]);
+    // Where it does not run nothing is said of labels.
+    assert_eq!(labels(&Case::default(), &super::host()), [None, None, None]);
 }
 
 #[test]
