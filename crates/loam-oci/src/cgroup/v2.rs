@@ -45,7 +45,7 @@ pub(crate) fn swap_limit(memory: i64, memory_and_swap: i64) -> Result<Option<i64
         (-1, 0) => Ok(Some(-1)),
         (_, 0) => Ok(None),
         (_, -1) => Ok(Some(-1)),
-        (0 | -1, _) => bad("memory must be limited too"),
+        (..=0, _) => bad("memory must be limited too"),
         (memory, sum) if sum < memory => bad("memory and swap together can't be less than memory"),
         (memory, sum) => Ok(Some(sum - memory)),
     }
@@ -196,22 +196,53 @@ mod tests {
         settings.iter().map(|setting| format!("{}={}", setting.file, setting.value)).collect()
     }
 
+    /// What runc makes of them since 1.3.2 and 1.4.0 (opencontainers/cgroups since 0.0.3), and crun since 1.23: the curve
+    /// through least, default and most. 1, 2, 3, 1024 and those around 262144 are in its tests, what a container with 2000
+    /// was seen to get is in runc's issue 4896, and the others follow from its formula. Before there was a straight line, by
+    /// which 1024 were 39 and 2000 were 77.
     #[test]
-    fn shares_become_weights() {
-        let table = [(1, 1), (2, 1), (1024, 100), (262_144, 10_000), (u64::MAX, 10_000)];
+    fn shares_become_weights_as_by_runc() {
+        let table = [
+            (1, 1),
+            (2, 1),
+            (3, 2),
+            (10, 4),
+            (102, 17),
+            (256, 35),
+            (512, 59),
+            (1000, 99),
+            (1024, 100),
+            (2000, 170),
+            (2048, 174),
+            (4096, 303),
+            (10_240, 639),
+            (65_536, 3023),
+            (262_143, 10_000),
+            (262_144, 10_000),
+            (262_145, 10_000),
+            (u64::MAX, 10_000),
+        ];
         for (shares, weight) in table {
             assert_eq!(weight_from_shares(shares), weight, "{shares}");
         }
         let weights: Vec<u64> = (2..=262_144).step_by(997).map(weight_from_shares).collect();
         assert!(weights.is_sorted(), "more shares never give less weight");
+        // Zero is "not said".
+        assert_eq!(lines(r#"{"cpu":{"shares":0}}"#), [""; 0]);
+        assert_eq!(lines(r#"{"cpu":{"shares":2000}}"#), ["cpu.weight=170"]);
     }
 
+    /// The table of runc's own tests, and more of what it makes of them. One it takes and we refuse: a limit on memory and
+    /// swap together makes no sense for memory without one. The kernel refuses that in version 1; runc takes it for a limit
+    /// on swap alone in version 2.
     #[test]
-    fn swap_is_what_the_sum_leaves() {
+    fn swap_is_what_the_sum_leaves_as_by_runc() {
         let table = [
             (100, 150, Some(50)),
+            (200, 500, Some(300)),
             (100, 100, Some(0)),
-            (100, -1, Some(-1)),
+            (1000, -1, Some(-1)),
+            (0, -1, Some(-1)),
             (100, 0, None),
             (0, 0, None),
             (-1, 0, Some(-1)),
@@ -220,9 +251,14 @@ mod tests {
         for (memory, sum, swap) in table {
             assert_eq!(swap_limit(memory, sum).expect("valid"), swap, "{memory} {sum}");
         }
-        for (memory, sum) in [(0, 5), (-1, 5), (10, 5)] {
+        for (memory, sum) in [(0, 300), (400, 300), (0, -2), (-2, 300)] {
             assert!(swap_limit(memory, sum).is_err(), "{memory} {sum}");
         }
+        assert!(swap_limit(-1, 300).is_err());
+        // Equal ones mean no swap, which is written; what is not said is not.
+        let memory = r#"{"memory":{"limit":1000,"swap":1000}}"#;
+        assert_eq!(lines(memory), ["memory.swap.max=0", "memory.max=1000"]);
+        assert_eq!(lines(r#"{"memory":{"limit":1000}}"#), ["memory.max=1000"]);
     }
 
     #[test]
@@ -258,9 +294,17 @@ mod tests {
         }
     }
 
+    /// As by runc: the weight itself where the scheduler BFQ is, else on a straight line from 10 to 1000. Zero is "not said".
     #[test]
     fn the_weight_for_block_devices_has_a_fallback() {
-        assert_eq!((io_weight(10), io_weight(500), io_weight(1000)), (1, 4950, 10_000));
+        for (weight, instead) in [(10, 1), (11, 11), (100, 910), (500, 4950), (999, 9989), (1000, 10_000)] {
+            assert_eq!(io_weight(weight), instead, "{weight}");
+            let json = format!(r#"{{"blockIO":{{"weight":{weight}}}}}"#);
+            let resources: LinuxResources = serde_json::from_str(&json).expect("valid resources");
+            let expected = Setting::new("io", "io.bfq.weight", weight).or_instead("io.weight", instead);
+            assert_eq!(settings(&resources).expect("valid limits"), [expected]);
+        }
+        assert_eq!(lines(r#"{"blockIO":{"weight":0}}"#), [""; 0]);
     }
 
     #[test]
