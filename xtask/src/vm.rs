@@ -57,6 +57,7 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     require()?;
     let targets = if options.all { Target::ALL.to_vec() } else { vec![options.target] };
     let build = Build::make()?;
+    check_filters(&build.list(&[])?, &options.rest)?;
     fixtures::for_tests()?;
     let (mut passed, mut failures) = (Vec::new(), Vec::new());
     for target in targets {
@@ -118,6 +119,14 @@ fn require() -> Result<()> {
     packages::require(&[RUN, TEST, VM])
 }
 
+/// Refuses a word that is in no test's name: a guest that runs nothing has no failure to tell.
+fn check_filters(tests: &[String], filters: &[String]) -> Result<()> {
+    match filters.iter().find(|word| !tests.iter().any(|test| test.contains(word.as_str()))) {
+        Some(word) => bail!("no end-to-end test has `{word}` in its name"),
+        None => Ok(()),
+    }
+}
+
 /// Runs tests on one tier and keeps its record. `filters` are words for the tests' program.
 fn pass(target: Target, build: &Build, filters: &[String]) -> Result<Tier> {
     let tier = target.tier();
@@ -155,4 +164,20 @@ fn run(target: Target, programs: &Path, tests: Option<&Path>, job: &str) -> Resu
 
 fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_in_no_test_s_name_is_refused() {
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let check = |filters: &str| check_filters(&words("limits::memory::one run::two"), &words(filters));
+        for filters in ["", "limits::", "two", "memory run"] {
+            check(filters).unwrap();
+        }
+        let error = check("memory mermory").unwrap_err().to_string();
+        assert_eq!(error, "no end-to-end test has `mermory` in its name");
+    }
 }
