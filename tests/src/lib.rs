@@ -3,6 +3,7 @@
 pub mod cgroup;
 pub mod grootfs;
 mod host;
+pub mod memory;
 pub mod needs;
 pub mod quota;
 pub mod trace;

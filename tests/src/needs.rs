@@ -11,7 +11,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::memory::{HugePages, SwapSpace};
 use crate::quota::FileSystem;
 
 /// Something that not every machine has.
@@ -86,12 +89,15 @@ impl Need {
                 ["cpu", "cpuset", "io", "memory", "pids"].into_iter().all(has_v2_controller)
                     && !mounts_version_one()
             }
-            Self::Swap => has_swap() || (Self::CgroupV2.is_met() && can_make_swap()),
+            Self::Swap => can_limit_swap(),
             Self::BlockWeight => {
                 any_cgroup_has(&["blkio.bfq.weight", "blkio.weight", "io.weight", "io.bfq.weight"])
             }
             Self::BlockDevice => block_device(&std::env::temp_dir()).is_some(),
-            Self::HugePages => can_set_huge_pages_aside(),
+            Self::HugePages => {
+                (has_v2_controller("hugetlb") || Path::new("/sys/fs/cgroup/hugetlb/cgroup.procs").exists())
+                    && HugePages::set_aside(2).is_some()
+            }
             Self::XfsProjectQuota => mounts_with_project_quota(FileSystem::Xfs),
             Self::Ext4ProjectQuota => mounts_with_project_quota(FileSystem::Ext4),
             Self::Btrfs => knows_file_system("btrfs") && Path::new("/usr/bin/btrfs").exists(),
@@ -192,45 +198,25 @@ pub fn block_device(directory: &Path) -> Option<PathBuf> {
 
 /// Whether a cgroup below a root has one of these files; roots have none.
 fn any_cgroup_has(files: &[&str]) -> bool {
+    // Tests look at the same time.
+    static PROBES: AtomicU32 = AtomicU32::new(0);
     let mounts = ["/sys/fs/cgroup", "/sys/fs/cgroup/blkio"].map(Path::new);
     mounts.iter().filter(|mount| mount.join("cgroup.procs").exists()).any(|mount| {
-        let probe = mount.join(format!("loam-need-{}", std::process::id()));
-        // Another test may have made it, and the controllers may be handed down only when a container needs them.
+        // Not remembered: the controllers may be handed down only when a container needs them.
+        let number = PROBES.fetch_add(1, Ordering::Relaxed);
+        let probe = mount.join(format!("loam-need-{}-{number}", std::process::id()));
         let made = fs::create_dir(&probe);
         let has = files.iter().any(|file| probe.join(file).exists());
         made.is_ok_and(|()| fs::remove_dir(&probe).is_ok()) && has
     })
 }
 
-fn has_swap() -> bool {
-    let accounted =
+/// Making some takes seconds in an emulated machine, so it is tried once.
+fn can_limit_swap() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    let counted =
         || Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists() || Need::CgroupV2.is_met();
-    fs::read_to_string("/proc/swaps").is_ok_and(|list| list.lines().count() > 1) && accounted()
-}
-
-fn can_make_swap() -> bool {
-    let Ok(directory) = tempfile::tempdir() else { return false };
-    let file = directory.path().join("swap").display().to_string();
-    let script = format!("set -e; {}; swapoff '{file}'", make_swap(&file));
-    Command::new("sh").args(["-c", &script]).output().is_ok_and(|output| output.status.success())
-}
-
-/// The shell's words that make 64 MiB of swap in a file.
-pub fn make_swap(file: &str) -> String {
-    format!(
-        "dd if=/dev/zero of='{file}' bs=1M count=64 2>/dev/null; chmod 600 '{file}'; mkswap '{file}' >/dev/null; \
-         swapon '{file}'"
-    )
-}
-
-fn can_set_huge_pages_aside() -> bool {
-    let file = Path::new("/proc/sys/vm/nr_hugepages");
-    let limited = has_v2_controller("hugetlb") || Path::new("/sys/fs/cgroup/hugetlb/cgroup.procs").exists();
-    let number = || fs::read_to_string(file).ok()?.trim().parse::<u32>().ok();
-    let Some(before) = number().filter(|_| limited) else { return false };
-    let more =
-        fs::write(file, (before + 2).to_string()).is_ok() && number().is_some_and(|now| now == before + 2);
-    fs::write(file, before.to_string()).is_ok() && more
+    *ANSWER.get_or_init(|| counted() && SwapSpace::borrow().is_some())
 }
 
 fn knows_file_system(name: &str) -> bool {

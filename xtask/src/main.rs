@@ -21,7 +21,7 @@ usage: ./x TASK
   test       passes all the tests: unit, and as root end to end, on this machine and, for what it lacks, on an emulated one
              ./x test [--host] [FILTER]; with FILTER, the tests whose names contain it
   vm-test    runs the end-to-end tests in an emulated machine
-             ./x vm-test [--kernel 6.12|6.1] [--flavour bare|systemd] [FILTER], or --all
+             ./x vm-test [--kernel 6.12|6.1] [--flavour bare|systemd|v1] [FILTER], or --all
   vm-shell   opens a prompt in such a machine, with the built programs
   lint       checks formatting and lints
   fuzz       feeds the parsers of what comes from strangers with inputs that libFuzzer makes up

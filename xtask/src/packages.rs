@@ -48,6 +48,7 @@ pub(crate) const TEST: &[Package] = &[
     package("jq", "jq"),
     package("libcap2-bin", "setcap"),
     package("mmdebstrap", "mmdebstrap"),
+    package("mount", "losetup"),
     package("nftables", "nft"),
     package("openssl", "openssl"),
     package("podman", "podman"),

@@ -17,7 +17,8 @@ usage: ./x test [--host] [FILTER]…
 
 Passes the unit tests; then, as root, the end-to-end tests on this machine; then all of them once more on a Debian kernel in an
 emulated machine, with control groups of version 2, quotas and AppArmor, but for those that an emulator takes minutes for; then
-under systemd those that need it. A table at the end says where each test ran; one that ran nowhere is a failure.
+under systemd, and with control groups of version 1, what has run nowhere yet. A table at the end says where each test ran; one
+that ran nowhere is a failure.
 
   --host  stays on this machine; tests that only a guest can run are named and counted
   FILTER  runs the tests whose names contain it, on this machine alone; ./x vm-test FILTER runs them in a guest

@@ -1,7 +1,7 @@
 //! `./x vm-test` and `./x vm-shell`: the end-to-end tests on another kernel than the host's.
 //!
 //! A Debian kernel boots in qemu, emulated, so that no acceleration is needed, with a Debian system whose only job is to
-//! run the tests, under a process 1 of our own or under systemd. It sees four disks: its root (read-only, covered by
+//! run the tests, under a process 1 of our own or under systemd, with control groups of version 2 or 1. It sees four disks: its root (read-only, covered by
 //! memory), the built programs, the fixture images, and an empty journalled file system on `/tmp`. Its first serial line is
 //! the person's terminal; on the second one the tests say whether they ran, and then the guest how the job ended. Nothing of
 //! a run outlives it but that record.
@@ -25,18 +25,20 @@ use crate::shell::{cache, is_root, note, output, print};
 use crate::tiers::{self, Tier};
 use debian::Guest;
 use machine::{Ended, Machine};
-use target::Options;
 pub(crate) use target::Target;
+use target::{Kernel, Options};
 
 const USAGE: &str = "\
-usage: ./x vm-test [--kernel 6.12|6.1] [--flavour bare|systemd] [FILTER]…
+usage: ./x vm-test [--kernel 6.12|6.1] [--flavour bare|systemd|v1] [FILTER]…
        ./x vm-test --all [FILTER]…
-       ./x vm-shell [--kernel 6.12|6.1] [--flavour bare|systemd]
+       ./x vm-shell [--kernel 6.12|6.1] [--flavour bare|systemd|v1]
 
   --kernel   the guest's kernel: Debian's stable one, 6.1, or the backported one, 6.12 (the default)
   --flavour  bare: control groups of version 2, nothing runs beside the tests (the default)
              systemd: the same Debian under systemd, with its tree of control groups and D-Bus
-  --all      passes every guest tier: 6.12 bare, 6.12 systemd, 6.1 bare
+             v1: as bare, with control groups of version 1, a hierarchy a controller; with the kernel 6.1 alone
+  --all      passes every guest tier: 6.12 bare, 6.12 systemd, 6.1 bare, 6.1 v1
+  FILTER     runs the tests whose names contain it
 
 AppArmor is switched on in every guest. At the end a table says on which tiers each test has run, the host's included
 when `./x test` passed with the same programs.
@@ -57,6 +59,7 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     require()?;
     let targets = if options.all { Target::ALL.to_vec() } else { vec![options.target] };
     let build = Build::make()?;
+    check_filters(&build.list(&[])?, &options.rest)?;
     fixtures::for_tests()?;
     let (mut passed, mut failures) = (Vec::new(), Vec::new());
     for target in targets {
@@ -99,9 +102,9 @@ pub(crate) fn complete(build: &Build) -> Result<Vec<Tier>> {
     Ok(passed)
 }
 
-/// Makes the system of the guests that [`complete`] boots, when it is not there.
+/// Makes the systems of the guests that [`complete`] boots, where they are not there.
 pub(crate) fn prepare() -> Result<()> {
-    Guest::prepare(Target::default().kernel, &cache().join("vm")).map(drop)
+    Kernel::ALL.into_iter().try_for_each(|kernel| Guest::prepare(kernel, &cache().join("vm")).map(drop))
 }
 
 /// Whether this machine can run guests: they have the programs that are built for it.
@@ -116,6 +119,14 @@ fn require() -> Result<()> {
     );
     ensure!(is_possible(), "the guests are x86-64 machines and run programs that are built on one");
     packages::require(&[RUN, TEST, VM])
+}
+
+/// Refuses a word that is in no test's name: a guest that runs nothing has no failure to tell.
+fn check_filters(tests: &[String], filters: &[String]) -> Result<()> {
+    match filters.iter().find(|word| !tests.iter().any(|test| test.contains(word.as_str()))) {
+        Some(word) => bail!("no end-to-end test has `{word}` in its name"),
+        None => Ok(()),
+    }
 }
 
 /// Runs tests on one tier and keeps its record. `filters` are words for the tests' program.
@@ -155,4 +166,20 @@ fn run(target: Target, programs: &Path, tests: Option<&Path>, job: &str) -> Resu
 
 fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_in_no_test_s_name_is_refused() {
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let check = |filters: &str| check_filters(&words("limits::memory::one run::two"), &words(filters));
+        for filters in ["", "limits::", "two", "memory run"] {
+            check(filters).unwrap();
+        }
+        let error = check("memory mermory").unwrap_err().to_string();
+        assert_eq!(error, "no end-to-end test has `mermory` in its name");
+    }
 }

@@ -1,11 +1,12 @@
 //! Memory: who wants more than the limit is killed, and that is told.
 
-use loam_tests::{Host, Need, needs};
+use loam_tests::Host;
+use loam_tests::memory::SwapSpace;
 
 /// A program that holds some 48 MiB, in files in memory.
 const HOLD: &str = "dd if=/dev/zero of=/dev/shm/held bs=1M count=48 2>/dev/null && echo held";
 
-#[test]
+on_both_versions!(memory_beyond_the_limit_kills_and_is_told);
 fn memory_beyond_the_limit_kills_and_is_told() {
     let host = Host::with_small_image();
     let eat = "exec tail -c 200000000 /dev/zero";
@@ -18,7 +19,7 @@ fn memory_beyond_the_limit_kills_and_is_told() {
     host.finish();
 }
 
-#[test]
+on_both_versions!(memory_within_the_limit_is_had);
 fn memory_within_the_limit_is_had() {
     let host = Host::with_small_image();
     let ran = host.loam(&["run", "--rm", "-m", "96m", "--shm-size", "64m", "small", "sh", "-c", HOLD]);
@@ -26,39 +27,19 @@ fn memory_within_the_limit_is_had() {
     host.finish();
 }
 
-#[test]
+on_both_versions!(swap_beyond_memory_is_had_and_no_more, Swap);
 fn swap_beyond_memory_is_had_and_no_more() {
-    if !needs::met(&[Need::Swap]) {
-        return;
-    }
     let host = Host::with_small_image();
-    let file = host.scratch().join("swap").display().to_string();
-    let swaps = std::fs::read_to_string("/proc/swaps").unwrap();
-    let made = swaps.lines().count() < 2;
-    if made {
-        host.sh(&needs::make_swap(&file)).ok();
-    }
-    let run = |swap: &str| {
-        host.loam(&[
-            "run",
-            "--rm",
-            "-m",
-            "32m",
-            "--memory-swap",
-            swap,
-            "--shm-size",
-            "64m",
-            "small",
-            "sh",
-            "-c",
-            HOLD,
-        ])
+    let swap = SwapSpace::borrow().expect("the test needs some");
+    let run = |swap: &[&str]| {
+        let limits = ["run", "--rm", "-m", "32m", "--shm-size", "64m"];
+        host.loam(&[&limits, swap, &["small", "sh", "-c", HOLD]].concat())
     };
-    let (none, some) = (run("32m"), run("96m"));
-    if made {
-        host.sh(&format!("swapoff '{file}'")).ok();
+    for none in [&[][..], &["--memory-swap", "32m"], &["--memory-swap", "40m"]] {
+        let ran = run(none);
+        assert!(!ran.stdout.contains("held"), "{none:?}: {ran:?}");
     }
-    assert!(!none.stdout.contains("held"), "{none:?}");
-    assert_eq!(some.ok(), "held");
+    assert_eq!(run(&["--memory-swap", "96m"]).ok(), "held");
+    drop(swap);
     host.finish();
 }

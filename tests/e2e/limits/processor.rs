@@ -18,7 +18,7 @@ fn throttled(cgroup: &CgroupFiles) -> u64 {
     cgroup.keyed(("cpu", "cpu.stat"), "cpu.stat", "nr_throttled")
 }
 
-#[test]
+on_both_versions!(one_that_spins_gets_its_share);
 fn one_that_spins_gets_its_share() {
     let host = Host::with_small_image();
     host.start(&["--name", "spin", "--cpus", "0.5", "small", "sh", "-c", SPIN]);
@@ -36,7 +36,7 @@ fn one_that_spins_gets_its_share() {
     host.finish();
 }
 
-#[test]
+on_both_versions!(weights_divide_a_processor);
 fn weights_divide_a_processor() {
     let host = Host::with_small_image();
     for (name, shares) in [("one", "1024"), ("three", "3072")] {
@@ -55,7 +55,7 @@ fn weights_divide_a_processor() {
     host.finish();
 }
 
-#[test]
+on_both_versions!(only_the_allowed_processors_are_used);
 fn only_the_allowed_processors_are_used() {
     let host = Host::with_small_image();
     let look = "grep Cpus_allowed_list /proc/self/status | cut -f2; grep Mems_allowed_list /proc/self/status | cut -f2; nproc";

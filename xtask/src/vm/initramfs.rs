@@ -17,6 +17,9 @@ const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "crc32c_generic", "ext4",
 const INIT: &str = include_str!("init.sh");
 /// Our own process 1.
 const BARE: &str = include_str!("bare.sh");
+/// The control groups that it makes, by version.
+const CGROUPS_V1: &str = include_str!("cgroups_v1.sh");
+const CGROUPS_V2: &str = include_str!("cgroups_v2.sh");
 /// Runs the job under either.
 const RUN: &str = include_str!("run.sh");
 /// What systemd starts in place of a server's usual services, and the service that runs the job.
@@ -44,10 +47,8 @@ pub(super) fn files(flavour: Flavour) -> Vec<u8> {
     archive.program("init", INIT.as_bytes());
     archive.file("files/loam/run", RUN.as_bytes());
     match flavour {
-        Flavour::Bare => {
-            archive.program("next", b"/bin/sh /loam/bare");
-            archive.file("files/loam/bare", BARE.as_bytes());
-        }
+        Flavour::Bare => own_process_one(&mut archive, CGROUPS_V2),
+        Flavour::V1 => own_process_one(&mut archive, CGROUPS_V1),
         Flavour::Systemd => {
             archive.program("next", b"/lib/systemd/systemd");
             archive.file("files/etc/machine-id", MACHINE_ID.as_bytes());
@@ -60,6 +61,12 @@ pub(super) fn files(flavour: Flavour) -> Vec<u8> {
         }
     }
     archive.finish()
+}
+
+fn own_process_one(archive: &mut Archive, cgroups: &str) {
+    archive.program("next", b"/bin/sh /loam/bare");
+    archive.file("files/loam/bare", BARE.as_bytes());
+    archive.file("files/loam/cgroups", cgroups.as_bytes());
 }
 
 /// Makes the part that is kept, for the kernel whose modules lie in `modules` (`/lib/modules/VERSION`).

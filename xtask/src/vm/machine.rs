@@ -103,7 +103,7 @@ impl<'a> Machine<'a> {
 
     fn describe(&self, qemu: &mut Command, said: &Path) {
         let parameters = match self.flavour {
-            Flavour::Bare => "",
+            Flavour::Bare | Flavour::V1 => "",
             Flavour::Systemd => " systemd.unit=guest.target",
         };
         qemu.args(["-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2", "-m", MEMORY])

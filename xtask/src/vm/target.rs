@@ -1,6 +1,6 @@
 //! What can be booted: a kernel, and what runs as process 1 on it.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use loam_tests::Need;
 
 use crate::tiers::Tier;
@@ -16,7 +16,8 @@ pub(crate) enum Kernel {
 }
 
 impl Kernel {
-    const ALL: [Self; 2] = [Self::Backported, Self::Stable];
+    /// All there are.
+    pub(super) const ALL: [Self; 2] = [Self::Backported, Self::Stable];
 
     /// What it is called on the command line.
     pub(super) fn name(self) -> &'static str {
@@ -43,32 +44,48 @@ pub(crate) enum Flavour {
     Bare,
     /// systemd as process 1, with its cgroup tree and D-Bus.
     Systemd,
+    /// As bare, but with a hierarchy of version 1 for each controller.
+    V1,
 }
 
 impl Flavour {
-    const ALL: [Self; 2] = [Self::Bare, Self::Systemd];
+    const ALL: [Self; 3] = [Self::Bare, Self::Systemd, Self::V1];
 
     fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare",
             Self::Systemd => "systemd",
+            Self::V1 => "v1",
         }
+    }
+
+    /// The kernel that it has unless one is named.
+    fn kernel(self) -> Kernel {
+        match self {
+            Self::Bare | Self::Systemd => Kernel::default(),
+            Self::V1 => Kernel::Stable,
+        }
+    }
+
+    /// Whether a kernel has what it needs: the backported one is built without the memory controller of version 1.
+    fn runs_on(self, kernel: Kernel) -> bool {
+        self != Self::V1 || kernel == Kernel::Stable
     }
 
     /// What tests may count on. Debian's kernel has AppArmor switched on, so it is there under either process 1. systemd
     /// hands weights of blocks down only where a unit asks for them.
     fn provides(self) -> Vec<Need> {
         let more = match self {
-            Self::Bare => Need::BlockWeight,
-            Self::Systemd => Need::Systemd,
+            Self::Bare => [Need::CgroupV2, Need::BlockWeight],
+            Self::Systemd => [Need::CgroupV2, Need::Systemd],
+            Self::V1 => [Need::CgroupV1, Need::BlockWeight],
         };
-        COMMON.into_iter().chain([more]).collect()
+        COMMON.into_iter().chain(more).collect()
     }
 }
 
 /// What every guest has.
-const COMMON: [Need; 13] = [
-    Need::CgroupV2,
+const COMMON: [Need; 12] = [
     Need::Swap,
     Need::BlockDevice,
     Need::HugePages,
@@ -92,11 +109,26 @@ pub(crate) struct Target {
 
 impl Target {
     /// All tiers of guests, the one that `./x test` passes first.
-    pub(crate) const ALL: [Self; 3] = [
+    pub(crate) const ALL: [Self; 4] = [
         Self { kernel: Kernel::Backported, flavour: Flavour::Bare },
         Self { kernel: Kernel::Backported, flavour: Flavour::Systemd },
         Self { kernel: Kernel::Stable, flavour: Flavour::Bare },
+        Self { kernel: Kernel::Stable, flavour: Flavour::V1 },
     ];
+
+    /// The one with this kernel and this flavour, as far as they are named.
+    fn choose(kernel: Option<Kernel>, flavour: Option<Flavour>) -> Result<Self> {
+        let flavour = flavour.unwrap_or_default();
+        let (has, kernel) = (flavour.kernel(), kernel.unwrap_or_else(|| flavour.kernel()));
+        ensure!(
+            flavour.runs_on(kernel),
+            "the kernel {} has no memory controller of version 1: `--flavour {}` needs `--kernel {}`",
+            kernel.name(),
+            flavour.name(),
+            has.name()
+        );
+        Ok(Self { kernel, flavour })
+    }
 
     /// What it is called, and what it offers to tests.
     pub(crate) fn tier(self) -> Tier {
@@ -122,17 +154,15 @@ impl Options {
     /// Reads the words.
     pub(super) fn parse(arguments: &[String]) -> Result<Self> {
         let mut options = Self::default();
-        let mut named = false;
+        let (mut kernel, mut flavour) = (None, None);
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--kernel" => {
-                    options.target.kernel = choice(word, words.next(), &Kernel::ALL, Kernel::name)?;
-                    named = true;
+                    kernel = Some(choice(word, words.next(), &Kernel::ALL, Kernel::name)?);
                 }
                 "--flavour" => {
-                    options.target.flavour = choice(word, words.next(), &Flavour::ALL, Flavour::name)?;
-                    named = true;
+                    flavour = Some(choice(word, words.next(), &Flavour::ALL, Flavour::name)?);
                 }
                 "--all" => options.all = true,
                 "--help" | "-h" => options.help = true,
@@ -140,9 +170,10 @@ impl Options {
                 other => options.rest.push(other.to_owned()),
             }
         }
-        if options.all && named {
+        if options.all && (kernel.is_some() || flavour.is_some()) {
             bail!("`--all` means every kernel and flavour, so that none can be named beside it");
         }
+        options.target = Target::choose(kernel, flavour)?;
         Ok(options)
     }
 }
@@ -168,6 +199,7 @@ mod tests {
         assert_eq!(options.target, Target { kernel: Kernel::Stable, flavour: Flavour::Systemd });
         assert_eq!(options.rest, ["network", "run::"]);
         assert_eq!(parse("").unwrap().target, Target::ALL[0]);
+        assert_eq!(parse("--flavour v1").unwrap().target, Target::ALL[3]);
         assert!(parse("--all exec").unwrap().all);
     }
 
@@ -176,7 +208,8 @@ mod tests {
         for (line, thing) in [
             ("--kernel", "6.12 or 6.1"),
             ("--kernel 5.10", "not `5.10`"),
-            ("--flavour upstart", "bare or systemd"),
+            ("--flavour upstart", "bare or systemd or v1"),
+            ("--kernel 6.12 --flavour v1", "`--flavour v1` needs `--kernel 6.1`"),
             ("--al", "`--al`"),
             ("--all --kernel 6.1", "`--all`"),
         ] {

@@ -27,6 +27,9 @@ pub(crate) fn settings(resources: &LinuxResources, now: MemoryNow) -> Result<Vec
     for huge in resources.hugepage_limits().iter().flatten() {
         let file = format!("hugetlb.{}.limit_in_bytes", huge.page_size());
         settings.push(Setting::new("hugetlb", file, huge.limit()));
+        // Without it pages are promised beyond the limit, and whoever touches them gets SIGBUS.
+        let file = format!("hugetlb.{}.rsvd.limit_in_bytes", huge.page_size());
+        settings.push(Setting::new("hugetlb", file, huge.limit()).or_ignore());
     }
     if let Some(network) = resources.network() {
         network_settings(network, &mut settings);
@@ -158,7 +161,10 @@ mod tests {
                 r#"{"cpu":{"shares":512,"quota":150000,"period":100000,"cpus":"0-1"}}"#,
                 &["cpu.shares=512", "cpu.cfs_period_us=100000", "cpu.cfs_quota_us=150000", "cpuset.cpus=0-1"],
             ),
-            (r#"{"hugepageLimits":[{"pageSize":"2MB","limit":4}]}"#, &["hugetlb.2MB.limit_in_bytes=4"]),
+            (
+                r#"{"hugepageLimits":[{"pageSize":"2MB","limit":4}]}"#,
+                &["hugetlb.2MB.limit_in_bytes=4", "hugetlb.2MB.rsvd.limit_in_bytes=4"],
+            ),
             (
                 r#"{"blockIO":{"weight":10,"throttleReadBpsDevice":[{"major":8,"minor":0,"rate":5}]}}"#,
                 &["blkio.bfq.weight=10", "blkio.throttle.read_bps_device=8:0 5"],
