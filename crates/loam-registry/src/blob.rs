@@ -4,6 +4,7 @@ mod parts;
 pub(crate) mod range;
 
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use loam_model::Digest;
@@ -24,9 +25,10 @@ const LARGE: u64 = 32 * 1024 * 1024;
 /// The stream never gives more bytes than the size it was opened with, and an end before that is an error. Whether
 /// they are the right ones is for the caller to find out.
 ///
-/// A large one comes in parts over several connections, where the registry gives parts; at most
-/// [`parts::CONNECTIONS`] parts of [`parts::LENGTH`] are in memory. When it gives none, or one goes wrong, the rest comes
-/// over one connection.
+/// A large one comes in parts over several connections, where the registry gives parts and one connection is not fast enough,
+/// which the first part shows; at most [`parts::CONNECTIONS`] parts of [`parts::LENGTH`] are in memory. When it gives
+/// none, or one goes wrong, the rest comes over one connection. On a fast network, where unpacking is slower, many requests
+/// would only cost both sides time.
 pub struct BlobStream {
     what: What,
     /// Bytes given so far, with those before the stream began.
@@ -45,6 +47,8 @@ struct What {
 }
 
 enum State {
+    /// The first part of a large one, and how long was waited for what has come of it.
+    First(Box<RangeStream>, Duration),
     One(Box<RangeStream>),
     Several(Parts),
     /// All was given, or an error.
@@ -78,7 +82,7 @@ impl BlobStream {
         let state = match RangeStream::open(what.clone(), offset..offset + parts::LENGTH).await {
             // It sends everything.
             Ok(first) if first.is_whole() => State::One(Box::new(first)),
-            Ok(first) => State::Several(Parts::new(what.clone(), first)),
+            Ok(first) => State::First(Box::new(first), Duration::ZERO),
             // It does not like to be asked for a part.
             Err(RegistryError::Length { .. } | RegistryError::Status { .. }) => {
                 State::One(Box::new(RangeStream::open(what.clone(), offset..size).await?))
@@ -93,6 +97,12 @@ impl BlobStream {
         loop {
             let step = match &mut self.state {
                 State::Ended => return None,
+                State::First(stream, waited) => {
+                    let began = Instant::now();
+                    let step = stream.next().await;
+                    *waited += began.elapsed();
+                    step
+                }
                 State::One(stream) => stream.next().await,
                 State::Several(parts) => parts.next().await,
             };
@@ -101,7 +111,8 @@ impl BlobStream {
                     self.offset += bytes.len() as u64;
                     return Some(Ok(bytes));
                 }
-                (Some(Err(error)), State::Several(_)) => {
+                (None, State::First(_, waited)) => self.state = self.after_first(*waited),
+                (Some(Err(error)), State::First(..) | State::Several(_)) => {
                     // What is still wrong over one connection is an error.
                     tracing::debug!(%error, digest = %self.what.digest, "going on over one connection");
                     let rest = RangeStream::unopened(self.what.clone(), self.offset..self.what.size);
@@ -114,5 +125,16 @@ impl BlobStream {
                 (None, _) => self.state = State::Ended,
             }
         }
+    }
+
+    /// How the rest comes, when the first part took so long.
+    fn after_first(&self, waited: Duration) -> State {
+        let What { client, size, .. } = &self.what;
+        if client.is_brisk(parts::LENGTH, waited) {
+            return State::One(Box::new(RangeStream::unopened(self.what.clone(), self.offset..*size)));
+        }
+        let end = (*size).min(self.offset + parts::LENGTH);
+        let next = RangeStream::unopened(self.what.clone(), self.offset..end);
+        State::Several(Parts::new(self.what.clone(), next))
     }
 }

@@ -45,6 +45,8 @@ pub struct ClientOptions {
     pub backoff: Duration,
     /// The longest wait that a registry may ask for; when it wants more, the transfer fails.
     pub longest_wait: Duration,
+    /// Bytes a second: a connection that gives the first part of a large blob as fast as that brings the rest of it alone.
+    pub brisk: u64,
     /// The files with settings of registries.
     pub settings: SettingsFiles,
 }
@@ -60,6 +62,7 @@ impl Default for ClientOptions {
             retries: 5,
             backoff: Duration::from_millis(250),
             longest_wait: Duration::from_secs(180),
+            brisk: 32 * 1024 * 1024,
             settings: SettingsFiles::usual(),
         }
     }
@@ -95,6 +98,11 @@ impl Client {
         let auth = Auth::new(options.credentials_file.clone(), options.login.clone());
         let (warnings, unreachable) = (Mutex::default(), Mutex::default());
         Ok(Self(Arc::new(Inner { options, settings, notes, transport, auth, warnings, unreachable })))
+    }
+
+    /// Whether so many bytes in so much time are as fast as one connection shall be.
+    pub(crate) fn is_brisk(&self, bytes: u64, time: Duration) -> bool {
+        u128::from(bytes) * 1_000_000_000 >= u128::from(self.0.options.brisk) * time.as_nanos().max(1)
     }
 
     /// Fetches the manifest or index that a reference names, verified.

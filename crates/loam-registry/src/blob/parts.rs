@@ -32,7 +32,7 @@ struct Part {
 }
 
 impl Parts {
-    /// Goes on after a first part that has begun to come.
+    /// Begins with this part.
     pub(super) fn new(what: What, first: RangeStream) -> Self {
         let mut parts = Self { what, window: VecDeque::new(), next: first.end(), tasks: JoinSet::new() };
         parts.fetch(first);

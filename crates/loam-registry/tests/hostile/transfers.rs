@@ -190,6 +190,33 @@ fn a_large_blob_comes_in_parts_and_in_order() {
 }
 
 #[test]
+fn one_connection_brings_the_rest_when_it_is_fast() {
+    let image = image(LARGE);
+    let (digest, size, bytes) = layer(&image);
+    let served = image.clone();
+    let server = Server::start(move |request| match request.number {
+        // What breaks off goes on over another one.
+        1 => {
+            let (start, _) = asked(request.header("range").expect("a range"), bytes.len()).expect("a part");
+            let range = format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len());
+            let answer = Answer::new(206).header("Content-Range", range);
+            answer.says_length((bytes.len() - start) as u64).body(&bytes[start..start + 9_000_000]).hang_up()
+        }
+        _ => served.answer(request),
+    });
+    let (client, _) = client(ClientOptions { brisk: 1, ..quick() });
+    let (_, _, bytes) = layer(&image);
+    let read = run(read(&client, &reference(&server.host(), "a:t"), &digest, size)).expect("the whole blob");
+    assert!(read == bytes, "the bytes are those of the blob");
+    let asked = |request: &Request| asked(request.header("range").expect("a range"), bytes.len());
+    let parts: Vec<_> = server.requests().iter().map(|request| asked(request).expect("a part")).collect();
+    let first = 2 * 1024 * 1024;
+    assert_eq!(parts[..2], [(0, first), (first, bytes.len())]);
+    // How much of what was sent before the end arrived is the connection's affair.
+    assert!(parts.len() == 3 && parts[2].0 <= first + 9_000_000 && parts[2].1 == bytes.len(), "{parts:?}");
+}
+
+#[test]
 fn a_registry_that_gives_no_parts_is_read_over_one_connection() {
     let image = image(LARGE);
     let (digest, size, whole) = layer(&image);
