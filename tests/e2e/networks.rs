@@ -253,8 +253,7 @@ fn a_container_whose_namespace_went_with_its_shim_is_collected() {
     let host = Host::with_small_image();
     host.loam(&["network", "create", "db"]).ok();
     host.start(&["--name", "lost", "--network", "db", "-p", "8080:80", "small", "sleep", "1000"]);
-    let pid = host.pid("lost");
-    let shim = host.sh(&format!("cut -d' ' -f4 /proc/{pid}/stat")).ok().to_owned();
+    let (pid, shim) = (host.pid("lost"), host.shim("lost"));
     host.sh(&format!("kill -9 {shim} {pid}")).ok();
     // Killed is not gone: as long as the shim dies it has its lock.
     let lives = format!("grep -s '^State:.[^ZX]' /proc/{shim}/status /proc/{pid}/status");

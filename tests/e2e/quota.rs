@@ -67,7 +67,7 @@ fn keeps_the_promises(bed: QuotaHost, mechanism: &str, df_is_right: bool) {
         until("`df` shows it", || (df(host)[2] >= LIMIT - TOLERANCE).then_some(()));
         df_tells(host, mechanism, 0);
     }
-    a_machine_that_was_switched_off_keeps_limit_and_content(&bed);
+    a_machine_that_was_shut_down_keeps_limit_and_content(&bed);
     a_restart_of_everything_keeps_limit_and_content(&bed);
     nothing_is_got_around(&bed, mechanism);
     a_limit_is_changed_while_it_runs(&bed, mechanism);
@@ -128,9 +128,9 @@ fn a_restart_of_everything_keeps_limit_and_content(bed: &QuotaHost) {
     assert_eq!(host.loam(&["exec", "a", "cat", "/keep"]).ok(), "kept");
 }
 
-/// What is left of a machine that was switched off is the state directory, unmounted: no shim, no process, an empty run
+/// What is left of a machine that was shut down under its containers is the state directory, unmounted: no shim, no process, an empty run
 /// directory. A container has its limit and its files again, and one that was at its limit still is.
-fn a_machine_that_was_switched_off_keeps_limit_and_content(bed: &QuotaHost) {
+fn a_machine_that_was_shut_down_keeps_limit_and_content(bed: &QuotaHost) {
     let host = bed.host();
     let processes = ["a", "b"].map(|name| [host.shim(name), host.pid(name)]).concat();
     let list = processes.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");

@@ -182,7 +182,7 @@ fn nothing_of_loam_hands_controllers_down() {
     let run = [&["run", "--name", "t"], &flags[..], &["small", "sleep", "1000"]].concat();
     let opening = "?open,openat,openat2,?creat";
     let started = Trace::of(&host, opening, &[], &run);
-    until("it runs", || host.loam(&["exec", "t", "true"]).code.eq(&0).then_some(()));
+    until("it runs", || (host.loam(&["exec", "t", "true"]).code == 0).then_some(()));
     let removed = Trace::of(&host, opening, &[], &["rm", "-f", "t"]).end();
     // With the command goes its shim.
     let started = started.end();

@@ -65,6 +65,7 @@ pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
                 if helper.fixed {
                     cargo.args(["-C", "relocation-model=static"]);
                 }
+                // What unwinds stacks need not be looked for at each start.
                 if !helper.without_libraries && has_archive("libgcc_eh.a") {
                     cargo.args(["-l", "static:-bundle=gcc_eh"]);
                 }

@@ -61,7 +61,7 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     run(unit_ring(&filters).env("LOAM_PROGRAMS", &build.programs))?;
     let mut passed = vec![on_host(&build, &filters)?];
     if let Some(guest) = guest {
-        guest.join().map_err(|_| anyhow!("the making of the guest panicked"))??;
+        guest.join().map_err(|_| anyhow!("the making of the guests panicked"))??;
         passed.extend(vm::complete(&build)?);
     }
     tiers::report(&build, &filters, &passed)

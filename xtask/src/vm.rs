@@ -33,7 +33,7 @@ usage: ./x vm-test [--kernel 6.12|6.1] [--flavour bare|systemd|v1] [FILTER]…
        ./x vm-test --all [FILTER]…
        ./x vm-shell [--kernel 6.12|6.1] [--flavour bare|systemd|v1]
 
-  --kernel   the guest's kernel: Debian's stable one, 6.1, or the backported one, 6.12 (the default)
+  --kernel   the guest's kernel: Debian's stable one, 6.1, or the backported one, 6.12 (the default, but for v1)
   --flavour  bare: control groups of version 2, nothing runs beside the tests (the default)
              systemd: the same Debian under systemd, with its tree of control groups and D-Bus
              v1: as bare, with control groups of version 1, a hierarchy a controller; with the kernel 6.1 alone

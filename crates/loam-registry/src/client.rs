@@ -46,7 +46,7 @@ pub struct ClientOptions {
     /// The longest wait that a registry may ask for; when it wants more, the transfer fails.
     pub longest_wait: Duration,
     /// Bytes a second: a connection that gives the first part of a large blob as fast as that brings the rest of it alone.
-    pub brisk: u64,
+    pub brisk_rate: u64,
     /// The files with settings of registries.
     pub settings: SettingsFiles,
 }
@@ -62,7 +62,7 @@ impl Default for ClientOptions {
             retries: 5,
             backoff: Duration::from_millis(250),
             longest_wait: Duration::from_secs(180),
-            brisk: 32 * 1024 * 1024,
+            brisk_rate: 32 * 1024 * 1024,
             settings: SettingsFiles::usual(),
         }
     }
@@ -102,7 +102,7 @@ impl Client {
 
     /// Whether so many bytes in so much time are as fast as one connection shall be.
     pub(crate) fn is_brisk(&self, bytes: u64, time: Duration) -> bool {
-        u128::from(bytes) * 1_000_000_000 >= u128::from(self.0.options.brisk) * time.as_nanos().max(1)
+        u128::from(bytes) * 1_000_000_000 >= u128::from(self.0.options.brisk_rate) * time.as_nanos().max(1)
     }
 
     /// Fetches the manifest or index that a reference names, verified.
@@ -257,5 +257,23 @@ impl Client {
     /// Says a sentence.
     pub(crate) fn note(&self, sentence: &str) {
         (self.0.notes)(sentence);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_fast_from_32_mib_a_second_on() {
+        let client = Client::new(ClientOptions::default(), Arc::new(|_: &str| {})).expect("a client");
+        let part = 2 * 1024 * 1024;
+        for (microseconds, is_brisk) in [(0, true), (62_500, true), (62_501, false), (1_000_000, false)] {
+            assert_eq!(
+                client.is_brisk(part, Duration::from_micros(microseconds)),
+                is_brisk,
+                "{microseconds}"
+            );
+        }
     }
 }

@@ -27,7 +27,7 @@ fn quick() -> ClientOptions {
         backoff: Duration::from_millis(1),
         idle_timeout: Duration::from_millis(500),
         // Nothing is as fast, so that large blobs come in parts.
-        brisk: u64::MAX,
+        brisk_rate: u64::MAX,
         // A file that holds nothing, so that no login of the machine is used.
         credentials_file: Some("/dev/null".into()),
         settings: SettingsFiles::default(),

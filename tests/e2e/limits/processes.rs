@@ -64,7 +64,7 @@ fn start_many(host: &Host, without: &str) {
 }
 
 #[test]
-fn all_processes_are_killed_at_once_or_one_after_the_other() {
+fn a_stop_ends_all_processes_with_and_without_cgroup_kill() {
     for without in ["", "cgroup.kill"] {
         let host = Host::with_small_image();
         start_many(&host, without);

@@ -1,4 +1,4 @@
-//! What can be booted: a kernel, and what runs as process 1 on it.
+//! What can be booted: a kernel, its control groups, and what runs as process 1 on it.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use loam_tests::Need;

@@ -67,7 +67,8 @@ fn is_taken(socket: &mut RouteSocket, veth: &Veth<'_>) -> Result<bool, CniError>
         socket.link_by_index(peer).map_err(failed(format!("looking up the peer of `{}`", veth.name)))?;
     match other_end.filter(|end| is_retired(end) && end.peer == Some(holder.index)) {
         Some(retired) => remove_pair(socket, &retired.name).map(|_| false),
-        None => Ok(true),
+        // Both ends go at once: one whose removal came between the two looks is not there any more.
+        None => Ok(named(veth.namespace, veth.name)?.is_some_and(|still| still.index == holder.index)),
     }
 }
 

@@ -122,12 +122,12 @@ impl Records {
         &self.directory
     }
 
-    /// The directory is another keeper's from now on: nothing in it is touched.
+    /// Leaves the directory to another keeper: nothing in it is touched.
     pub(super) fn relinquish(&mut self) {
         self.is_lost = true;
     }
 
-    /// It is this keeper's again.
+    /// Has it back.
     pub(super) fn reclaim(&mut self) {
         self.is_lost = false;
     }

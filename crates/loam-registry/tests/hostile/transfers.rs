@@ -204,7 +204,7 @@ fn one_connection_brings_the_rest_when_it_is_fast() {
         }
         _ => served.answer(request),
     });
-    let (client, _) = client(ClientOptions { brisk: 1, ..quick() });
+    let (client, _) = client(ClientOptions { brisk_rate: 1, ..quick() });
     let (_, _, bytes) = layer(&image);
     let read = run(read(&client, &reference(&server.host(), "a:t"), &digest, size)).expect("the whole blob");
     assert!(read == bytes, "the bytes are those of the blob");

@@ -14,7 +14,9 @@ pub(super) fn resolve(limits: &Limits, host: &Host) -> Result<Option<LinuxMemory
     let mut builder = LinuxMemoryBuilder::default();
     match (limits.memory, limits.memory_swap) {
         (None, None | Some(-1)) => {}
-        (None, Some(swap)) => return Err(invalid(format!("swap limit `{swap}` needs a memory limit"))),
+        (None, Some(swap)) => {
+            return Err(invalid(format!("a swap limit of {swap} bytes needs a memory limit")));
+        }
         (Some(memory), swap) => {
             let limit = limit(memory, host)?;
             builder = builder.limit(limit).swap(swap_limit(limit, swap)?);

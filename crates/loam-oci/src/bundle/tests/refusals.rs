@@ -37,7 +37,7 @@ fn requests_that_make_no_sense_are_refused_by_name() {
             },
             "Invalid: a swap limit of 5 bytes is less than the memory limit of 67108864 bytes, which it includes",
         ),
-        (|c| c.spec.limits.memory_swap = Some(5), "Invalid: swap limit `5` needs a memory limit"),
+        (|c| c.spec.limits.memory_swap = Some(5), "Invalid: a swap limit of 5 bytes needs a memory limit"),
         (
             |c| c.spec.limits.cpu_millis = Some(0),
             "Invalid: processor limit `0.000` is less than 0.01 or too large",
