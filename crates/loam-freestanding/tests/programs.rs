@@ -29,20 +29,35 @@ fn signal(child: &Child, signal: Signal) {
 
 /// Starts `hello serve` on a free port, by way of `before`, and gives it with its port when it listens.
 fn serve(before: &[&str]) -> (Child, u16) {
+    // Between the look and the start somebody else may get the port.
+    (0..5).find_map(|_| try_to_serve(before)).expect("a port that stays free")
+}
+
+/// Does it once; `None` when the port was taken in between.
+fn try_to_serve(before: &[&str]) -> Option<(Child, u16)> {
     let port =
         std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").port();
     let port_text = port.to_string();
     let words = [before, &[HELLO, "serve", &port_text]].concat();
     let mut command = Command::new(words[0]);
-    let mut child =
-        command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("starts");
+    command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("starts");
     let mut line = String::new();
     let mut output = BufReader::new(child.stdout.take().expect("piped"));
     output.read_line(&mut line).expect("a line");
+    let mut errors = child.stderr.take().expect("piped");
+    if line.is_empty() {
+        let mut told = String::new();
+        errors.read_to_string(&mut told).expect("text");
+        child.wait().expect("ends");
+        assert!(told.contains("address already in use"), "{told}");
+        return None;
+    }
     assert_eq!(line, format!("hello: listening at port {port}\n"));
-    // The log of requests goes on: it must not meet a closed pipe.
+    // What it says goes on: it must not meet a closed pipe.
     std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-    (child, port)
+    std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
+    Some((child, port))
 }
 
 fn request(port: u16, words: &str) -> String {
