@@ -48,13 +48,14 @@ const SETS: [SetDefinition; 15] = [
     SetDefinition { name: WITHIN, key: &[LinkName, LinkName], value: &[], interval: false },
 ];
 
-const CHAINS: [Chain; 7] = [
+const CHAINS: [Chain; 8] = [
     Chain { name: "guard", hook: Some(("filter", Hook::Prerouting, -300)) },
     Chain { name: "published", hook: None },
     Chain { name: "prerouting", hook: Some(("nat", Hook::Prerouting, -100)) },
     Chain { name: "output", hook: Some(("nat", Hook::Output, -100)) },
     Chain { name: ADMIN, hook: None },
     Chain { name: "forward", hook: Some(("filter", Hook::Forward, 0)) },
+    Chain { name: "redirected", hook: None },
     Chain { name: "postrouting", hook: Some(("nat", Hook::Postrouting, 100)) },
 ];
 

@@ -13,6 +13,7 @@ pub(super) const SENDERS4: &str = "senders4";
 pub(super) const SENDERS6: &str = "senders6";
 const EGRESS: &str = "egress";
 const TO_HOST: &str = "to-host";
+const SENDERS: &str = "senders";
 
 pub(in super::super) const SETS: [SetDefinition; 8] = [
     SetDefinition { name: TO_OTHERS4, key: &[SetKind::Ipv4], value: &[SetKind::Verdict], interval: false },
@@ -25,7 +26,8 @@ pub(in super::super) const SETS: [SetDefinition; 8] = [
     SetDefinition { name: SENDERS6, key: &[SetKind::LinkName, SetKind::Ipv6], value: &[], interval: false },
 ];
 
-pub(in super::super) const CHAINS: [Chain; 2] = [
+pub(in super::super) const CHAINS: [Chain; 3] = [
+    Chain { name: SENDERS, hook: None },
     Chain { name: EGRESS, hook: Some(("filter", Hook::Forward, 0)) },
     Chain { name: TO_HOST, hook: Some(("filter", Hook::Input, 0)) },
 ];
@@ -53,33 +55,39 @@ const DROP_STRANGERS: &[Expression<'static>] = &[
     Expression::Verdict(Verdict::Drop),
 ];
 
-// iifname @own iifname . ip saddr != @senders4 drop
-const DROP_FORGED4: &[Expression<'static>] = &[
+// iifname @own jump senders
+const CHECK_SENDERS: &[Expression<'static>] = &[
     Load(Field::InputLink, 1),
     Member { register: 1, set: OWN, inverted: false },
-    Load(Field::Family, 1),
-    Compare(1, Equal, &[INET4]),
-    Load(Field::InputLink, 1),
-    Load(SOURCE4, 2),
-    Member { register: 1, set: SENDERS4, inverted: true },
-    Expression::Verdict(Verdict::Drop),
-];
-
-// iifname @own iifname . ip6 saddr != @senders6 drop
-const DROP_FORGED6: &[Expression<'static>] = &[
-    Load(Field::InputLink, 1),
-    Member { register: 1, set: OWN, inverted: false },
-    Load(Field::Family, 1),
-    Compare(1, Equal, &[INET6]),
-    Load(Field::InputLink, 1),
-    Load(SOURCE6, 2),
-    Member { register: 1, set: SENDERS6, inverted: true },
-    Expression::Verdict(Verdict::Drop),
+    Expression::Verdict(Verdict::Jump(SENDERS)),
 ];
 
 pub(in super::super) const RULES: [Rule; 13] = [
-    (EGRESS, DROP_FORGED4),
-    (EGRESS, DROP_FORGED6),
+    // iifname . ip saddr != @senders4 drop
+    (
+        SENDERS,
+        &[
+            Load(Field::Family, 1),
+            Compare(1, Equal, &[INET4]),
+            Load(Field::InputLink, 1),
+            Load(SOURCE4, 2),
+            Member { register: 1, set: SENDERS4, inverted: true },
+            Expression::Verdict(Verdict::Drop),
+        ],
+    ),
+    // iifname . ip6 saddr != @senders6 drop
+    (
+        SENDERS,
+        &[
+            Load(Field::Family, 1),
+            Compare(1, Equal, &[INET6]),
+            Load(Field::InputLink, 1),
+            Load(SOURCE6, 2),
+            Member { register: 1, set: SENDERS6, inverted: true },
+            Expression::Verdict(Verdict::Drop),
+        ],
+    ),
+    (EGRESS, CHECK_SENDERS),
     // ct state established,related accept
     (EGRESS, ACCEPT_KNOWN),
     // ip saddr vmap @to-others4
@@ -104,11 +112,12 @@ pub(in super::super) const RULES: [Rule; 13] = [
     ),
     // iifname @ruled drop
     (EGRESS, DROP_STRANGERS),
-    (TO_HOST, DROP_FORGED4),
-    // icmpv6 type 133-136 accept: without it no address of the host would be found
+    // meta nfproto ipv6 icmpv6 type 133-136 accept: without it no address of the host would be found
     (
         TO_HOST,
         &[
+            Load(Field::Family, 1),
+            Compare(1, Equal, &[INET6]),
             Load(Field::TransportProtocol, 1),
             Compare(1, Equal, &[ICMPV6]),
             Load(Field::Transport(0, 1), 1),
@@ -117,7 +126,7 @@ pub(in super::super) const RULES: [Rule; 13] = [
             Expression::Verdict(Verdict::Accept),
         ],
     ),
-    (TO_HOST, DROP_FORGED6),
+    (TO_HOST, CHECK_SENDERS),
     // ct state established,related accept
     (TO_HOST, ACCEPT_KNOWN),
     // ip saddr vmap @to-host4

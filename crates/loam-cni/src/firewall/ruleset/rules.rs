@@ -1,8 +1,11 @@
 //! The rules of our own table's chains; those on what containers may reach are in [`super::super::egress`].
+//!
+//! Chains of type `nat` see the first packet of a connection, the others every packet: what tells most packets apart without
+//! asking a set comes first there (decision 32).
 
 use super::{
-    ADDRESSED4, ADDRESSED6, ADMIN, ADMITTED4, ADMITTED6, BRIDGES, EVERYONE4, EVERYONE6, GUARDED, HAIRPIN4,
-    HAIRPIN6, PORTS4, PORTS6, SOURCES4, SOURCES6, WITHIN,
+    ADDRESSED4, ADDRESSED6, ADMIN, BRIDGES, EVERYONE4, EVERYONE6, GUARDED, HAIRPIN4, HAIRPIN6, PORTS4,
+    PORTS6, SOURCES4, SOURCES6, WITHIN,
 };
 use crate::nftables::{Comparison, Expression, Field, Verdict};
 
@@ -12,8 +15,6 @@ pub(in super::super) const INET6: u8 = 10;
 const LOCAL: [u8; 4] = 2u32.to_ne_bytes();
 /// `IPS_DST_NAT`, in the host's byte order.
 const REDIRECTED: [u8; 4] = 0x20u32.to_ne_bytes();
-/// Established and related connections (`NF_CT_STATE_BIT`), in the host's byte order.
-const ESTABLISHED: [u8; 4] = 6u32.to_ne_bytes();
 pub(in super::super) const SOURCE4: Field = Field::Network(12, 4);
 pub(in super::super) const DESTINATION4: Field = Field::Network(16, 4);
 pub(in super::super) const SOURCE6: Field = Field::Network(8, 16);
@@ -36,17 +37,17 @@ const fn not_in_set(set: &'static str) -> Expression<'static> {
 pub(in super::super) type Rule = (&'static str, &'static [Expression<'static>]);
 
 /// The rules, chain and expressions. Registers: see [`Expression`].
-pub(super) const RULES: [Rule; 20] = [
-    // iifname @bridges ip daddr 127.0.0.0/8 drop
+pub(super) const RULES: [Rule; 17] = [
+    // ip daddr 127.0.0.0/8 iifname @bridges drop
     (
         "guard",
         &[
-            Load(Field::InputLink, 1),
-            in_set(BRIDGES),
             Load(Field::Family, 1),
             Compare(1, Equal, &[INET4]),
             Load(Field::Network(16, 1), 1),
             Compare(1, Equal, &[127]),
+            Load(Field::InputLink, 1),
+            in_set(BRIDGES),
             Expression::Verdict(Verdict::Drop),
         ],
     ),
@@ -122,63 +123,20 @@ pub(super) const RULES: [Rule; 20] = [
     ),
     // jump admin
     ("forward", &[Expression::Verdict(Verdict::Jump(ADMIN))]),
-    // ct state established,related ip daddr @admitted4 accept
-    (
-        "forward",
-        &[
-            Load(Field::ConnectionState, 1),
-            Mask(1, &ESTABLISHED),
-            Compare(1, NotEqual, &[0; 4]),
-            Load(Field::Family, 1),
-            Compare(1, Equal, &[INET4]),
-            Load(DESTINATION4, 1),
-            in_set(ADMITTED4),
-            Expression::Verdict(Verdict::Accept),
-        ],
-    ),
-    // ip saddr @admitted4 accept
-    (
-        "forward",
-        &[
-            Load(Field::Family, 1),
-            Compare(1, Equal, &[INET4]),
-            Load(SOURCE4, 1),
-            in_set(ADMITTED4),
-            Expression::Verdict(Verdict::Accept),
-        ],
-    ),
-    // ct state established,related ip6 daddr @admitted6 accept
-    (
-        "forward",
-        &[
-            Load(Field::ConnectionState, 1),
-            Mask(1, &ESTABLISHED),
-            Compare(1, NotEqual, &[0; 4]),
-            Load(Field::Family, 1),
-            Compare(1, Equal, &[INET6]),
-            Load(DESTINATION6, 1),
-            in_set(ADMITTED6),
-            Expression::Verdict(Verdict::Accept),
-        ],
-    ),
-    // ip6 saddr @admitted6 accept
-    (
-        "forward",
-        &[
-            Load(Field::Family, 1),
-            Compare(1, Equal, &[INET6]),
-            Load(SOURCE6, 1),
-            in_set(ADMITTED6),
-            Expression::Verdict(Verdict::Accept),
-        ],
-    ),
-    // ct status dnat ip daddr @everyone4 masquerade
+    // ct status dnat jump redirected
     (
         "postrouting",
         &[
             Load(Field::ConnectionStatus, 1),
             Mask(1, &REDIRECTED),
             Compare(1, Equal, &REDIRECTED),
+            Expression::Verdict(Verdict::Jump("redirected")),
+        ],
+    ),
+    // ip daddr @everyone4 masquerade
+    (
+        "redirected",
+        &[
             Load(Field::Family, 1),
             Compare(1, Equal, &[INET4]),
             Load(DESTINATION4, 1),
@@ -186,13 +144,10 @@ pub(super) const RULES: [Rule; 20] = [
             Masquerade,
         ],
     ),
-    // ct status dnat ip6 daddr @everyone6 masquerade
+    // ip6 daddr @everyone6 masquerade
     (
-        "postrouting",
+        "redirected",
         &[
-            Load(Field::ConnectionStatus, 1),
-            Mask(1, &REDIRECTED),
-            Compare(1, Equal, &REDIRECTED),
             Load(Field::Family, 1),
             Compare(1, Equal, &[INET6]),
             Load(DESTINATION6, 1),
@@ -200,13 +155,10 @@ pub(super) const RULES: [Rule; 20] = [
             Masquerade,
         ],
     ),
-    // ct status dnat ip saddr 127.0.0.0/8 oifname @bridges masquerade
+    // ip saddr 127.0.0.0/8 oifname @bridges masquerade
     (
-        "postrouting",
+        "redirected",
         &[
-            Load(Field::ConnectionStatus, 1),
-            Mask(1, &REDIRECTED),
-            Compare(1, Equal, &REDIRECTED),
             Load(Field::Family, 1),
             Compare(1, Equal, &[INET4]),
             Load(Field::Network(12, 1), 1),
@@ -216,13 +168,10 @@ pub(super) const RULES: [Rule; 20] = [
             Masquerade,
         ],
     ),
-    // ct status dnat ip saddr @hairpin4 ip daddr @hairpin4 masquerade
+    // ip saddr @hairpin4 ip daddr @hairpin4 masquerade
     (
-        "postrouting",
+        "redirected",
         &[
-            Load(Field::ConnectionStatus, 1),
-            Mask(1, &REDIRECTED),
-            Compare(1, Equal, &REDIRECTED),
             Load(Field::Family, 1),
             Compare(1, Equal, &[INET4]),
             Load(SOURCE4, 1),
@@ -232,13 +181,10 @@ pub(super) const RULES: [Rule; 20] = [
             Masquerade,
         ],
     ),
-    // ct status dnat ip6 saddr @hairpin6 ip6 daddr @hairpin6 masquerade
+    // ip6 saddr @hairpin6 ip6 daddr @hairpin6 masquerade
     (
-        "postrouting",
+        "redirected",
         &[
-            Load(Field::ConnectionStatus, 1),
-            Mask(1, &REDIRECTED),
-            Compare(1, Equal, &REDIRECTED),
             Load(Field::Family, 1),
             Compare(1, Equal, &[INET6]),
             Load(SOURCE6, 1),
