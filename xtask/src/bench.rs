@@ -6,6 +6,7 @@
 //! is what the kernel counted for the arena's cgroup: of everything that the engine started, daemons and all.
 
 mod arena;
+mod bare;
 mod measure;
 mod peers;
 mod plot;
@@ -30,7 +31,8 @@ usage: ./x bench [--rounds N] [--only SCENARIO,…] [--engines ENGINE,…]
   --only        run-none, run-bridge, exec, starts, memory, create, prune, growth, pull (default: all)
   --images      small, python:gzip, python:zstd, many (default: all)
   --programs D  measures the programs in this directory instead of building them
-  --engines     loam, floor, podman, ctr, runc, crun, skopeo+umoci, buildah (default: all that are there)
+  --engines     loam, floor, podman, ctr, crun, runc, crun-plain, runc-plain, skopeo+umoci, buildah (default: all that are
+                there); crun and runc have the bundle that Loam makes, the plain ones that of `runc spec`
 
 The table is printed, and written as text, JSON and SVG below .cache/bench/.
 ";

@@ -53,7 +53,7 @@ impl Arena {
     /// Makes the place of an engine and starts the runner in it.
     pub(crate) fn make(engine: &str, disk: &Path) -> Result<Self> {
         let state = disk.join(engine);
-        for directory in ["run", "cni", "containers"] {
+        for directory in ["run", "cni", "addresses", "containers"] {
             std::fs::create_dir_all(state.join(directory))?;
         }
         let name = format!("loam-bench-{}/{engine}", std::process::id());
@@ -233,8 +233,8 @@ fn make_cgroups(name: &str) -> Result<Vec<PathBuf>> {
 }
 
 /// What happens inside the namespaces before the runner starts: the cgroup hierarchies are mounted again, so that the
-/// arena's cgroup is their root, without an empty unified tree beside them (some peers refuse it); `/etc/cni` and
-/// `/etc/containers` are the arena's own, and so is `/run`, in memory as it is on every machine.
+/// arena's cgroup is their root, without an empty unified tree beside them (some peers refuse it); `/etc/cni`, `/etc/containers`
+/// and `/var/lib/cni` are the arena's own, and so is `/run`, in memory as it is on every machine.
 const INSIDE: &str = r#"
 set -e
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
@@ -252,8 +252,9 @@ fi
 ip link set lo up
 mount -t tmpfs -o mode=755,size=1g tmpfs "$1/run"
 mount --bind "$1/run" /run
-mkdir -p /etc/cni /etc/containers
+mkdir -p /etc/cni /etc/containers /var/lib/cni
 mount --bind "$1/cni" /etc/cni
+mount --bind "$1/addresses" /var/lib/cni
 mount --bind "$1/containers" /etc/containers
 exec "$2" bench-runner
 "#;

@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::arena::Arena;
+use super::bare::Bare;
 use crate::shell::{have, output};
 
 /// The registry in each arena.
@@ -72,15 +73,18 @@ pub(crate) trait Peer {
 
 /// All peers that are on the machine, and the names of those that are not.
 pub(crate) fn present(wanted: &[String], programs: &Path) -> (Vec<Box<dyn Peer>>, Vec<&'static str>) {
-    let loam = Loam { program: programs.join("loam").display().to_string() };
+    let program = programs.join("loam").display().to_string();
+    let loam = Loam { program: program.clone() };
     let floor = Floor { program: programs.join("loam-floor").display().to_string() };
     let all: Vec<Box<dyn Peer>> = vec![
         Box::new(loam),
         Box::new(floor),
         Box::new(Podman),
         Box::new(Containerd),
-        Box::new(Bare("crun")),
-        Box::new(Bare("runc")),
+        Box::new(Bare::equal("crun", &program)),
+        Box::new(Bare::equal("runc", &program)),
+        Box::new(Bare::plain("crun")),
+        Box::new(Bare::plain("runc")),
         Box::new(Umoci),
         Box::new(Buildah),
     ];
@@ -191,7 +195,7 @@ impl Podman {
     fn command(arena: &Arena) -> String {
         let state = arena.state.display();
         format!(
-            "podman --root {state}/storage --runroot {state}/run/storage --cgroup-manager cgroupfs --events-backend file --runtime crun"
+            "podman --root {state}/storage --runroot /run/storage --cgroup-manager cgroupfs --events-backend file --runtime crun"
         )
     }
 }
@@ -300,10 +304,12 @@ impl Peer for Containerd {
     fn stay(&self, arena: &Arena, net: Net) -> Option<(String, String)> {
         let network = if net == Net::None { "" } else { "--cni " };
         let ctr = Self::command(arena);
+        // What has no `--rm` never gives its address back.
         Some((
             format!("{ctr} run -d {network}{REGISTRY}/small:latest c{{}} sleep 1000000"),
             format!(
-                "{ctr} task kill -s KILL c{{}}; {ctr} task delete -f c{{}} ; {ctr} container delete c{{}}"
+                "{ctr} task kill -s KILL c{{}}; {ctr} task delete -f c{{}} ; {ctr} container delete c{{}}; \
+                 rm -f $(grep -ls default-c{{}} /var/lib/cni/networks/*/* /var/lib/cni/results/*)"
             ),
         ))
     }
@@ -317,53 +323,6 @@ impl Peer for Containerd {
             format!("{ctr} images pull --plain-http {REGISTRY}/{image}"),
             format!("{ctr} images rm --sync {REGISTRY}/{image}; {ctr} content prune references"),
         ))
-    }
-}
-
-/// An OCI runtime by itself on a bundle of the small image.
-struct Bare(&'static str);
-
-impl Peer for Bare {
-    fn name(&self) -> &'static str {
-        self.0
-    }
-    fn programs(&self) -> &'static [&'static str] {
-        match self.0 {
-            "crun" => &["crun", "umoci", "skopeo", "jq"],
-            _ => &["runc", "umoci", "skopeo", "jq"],
-        }
-    }
-    fn prepare(&self, arena: &mut Arena) -> Result<()> {
-        let state = arena.state.display();
-        let runtime = self.0;
-        // umoci writes the bundle; namespaces, cgroup and program as the engines have them.
-        arena.sh(&format!(
-            "skopeo copy -q --src-tls-verify=false docker://{REGISTRY}/small:latest oci:{state}/oci:x && \
-             umoci unpack --image {state}/oci:x {state}/bundle >/dev/null && cd {state}/bundle && {runtime} spec -b {state}/spec 2>/dev/null; \
-             mkdir -p {state}/spec && cd {state}/spec && rm -f config.json && runc spec && \
-             jq '.process.terminal=false | del(.process.rlimits) | .process.args=[\"true\"] | .root.readonly=false | .linux.cgroupsPath=\"/bare\"' \
-               config.json > {state}/bundle/config.json"
-        ))?;
-        Ok(())
-    }
-    fn run(&self, arena: &Arena, net: Net) -> Option<String> {
-        let state = arena.state.display();
-        (net == Net::None)
-            .then(|| format!("{} --root {state}/run/rt run --bundle {state}/bundle r$$", self.0))
-    }
-    fn stay(&self, arena: &Arena, _net: Net) -> Option<(String, String)> {
-        let (state, runtime) = (arena.state.display(), self.0);
-        Some((
-            format!(
-                "mkdir -p {state}/stay && cp -al {state}/bundle/rootfs {state}/stay/ 2>/dev/null; \
-                 jq '.process.args=[\"sleep\",\"1000000\"] | .linux.cgroupsPath=\"/stay\"' {state}/bundle/config.json > {state}/stay/config.json; \
-                 {runtime} --root {state}/run/rt run -d --bundle {state}/stay c{{}} </dev/null >/dev/null 2>&1"
-            ),
-            format!("{runtime} --root {state}/run/rt delete -f c{{}}"),
-        ))
-    }
-    fn exec(&self, arena: &Arena) -> Option<String> {
-        Some(format!("{} --root {}/run/rt exec c0 true", self.0, arena.state.display()))
     }
 }
 
@@ -405,7 +364,7 @@ impl Peer for Buildah {
     }
     fn pull(&self, arena: &Arena, image: &str) -> Option<(String, String)> {
         let state = arena.state.display();
-        let buildah = format!("buildah --root {state}/storage --runroot {state}/run/storage");
+        let buildah = format!("buildah --root {state}/storage --runroot /run/storage");
         Some((
             format!("{buildah} pull -q --tls-verify=false {REGISTRY}/{image}"),
             format!("{buildah} rmi -f {REGISTRY}/{image}"),
