@@ -23,10 +23,10 @@ use crate::packages::{self, RUN, TEST, VM};
 use crate::programs::{self, Build, Profile};
 use crate::shell::{cache, is_root, note, output, print};
 use crate::tiers::{self, Tier};
-use debian::Guest;
+use debian::System;
 use machine::{Ended, Machine};
+use target::Options;
 pub(crate) use target::Target;
-use target::{Kernel, Options};
 
 const USAGE: &str = "\
 usage: ./x vm-test [--kernel 6.12|6.1] [--flavour bare|systemd|v1] [FILTER]…
@@ -102,9 +102,9 @@ pub(crate) fn complete(build: &Build) -> Result<Vec<Tier>> {
     Ok(passed)
 }
 
-/// Makes the systems of the guests that [`complete`] boots, where they are not there.
+/// Makes the system of the guests that [`complete`] boots, where it is not there.
 pub(crate) fn prepare() -> Result<()> {
-    Kernel::ALL.into_iter().try_for_each(|kernel| Guest::prepare(kernel, &cache().join("vm")).map(drop))
+    System::prepare(&cache().join("vm")).map(drop)
 }
 
 /// Whether this machine can run guests: they have the programs that are built for it.
@@ -147,14 +147,14 @@ fn pass(target: Target, build: &Build, filters: &[String]) -> Result<Tier> {
 
 /// Boots a guest, which is made when it is not there, and tells how its job ended.
 fn run(target: Target, programs: &Path, tests: Option<&Path>, job: &str) -> Result<Ended> {
-    let guest = Guest::prepare(target.kernel, &cache().join("vm"))?;
+    let system = System::prepare(&cache().join("vm"))?;
     // The emulator's processors sometimes run what the kernel of the other one is just patching, and the kernel goes down
     // (`Oops: int3`): mostly while it boots, seldom later, when the first container switches one of the kernel's features on.
     // A kernel that tests bring down goes down each time.
     for _ in 0..BOOTS {
         let place = output(Command::new("mktemp").args(["--directory", "--tmpdir", "loam-vm.XXXXXX"]))?;
         let place = PathBuf::from(place.trim());
-        let result = Machine::new(&guest, target, &place, programs, tests, job).and_then(Machine::run);
+        let result = Machine::new(&system, target, &place, programs, tests, job).and_then(Machine::run);
         std::fs::remove_dir_all(&place).with_context(|| format!("`{}` can't be removed", place.display()))?;
         match result? {
             Some(ended) => return Ok(ended),

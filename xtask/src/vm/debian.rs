@@ -1,4 +1,4 @@
-//! The guest's system: Debian packages, made into a disk image once for each kernel and kept.
+//! The guests' system: Debian packages with every kernel, made into one disk image and kept.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::shell::{note, run};
 /// Where Debian is fetched from.
 const MIRROR: &str = "http://deb.debian.org";
 
-/// What the tests need in the guest: what `./x test` needs on a host, but for what makes and serves images.
+/// What the tests need in a guest: what `./x test` needs on a host, but for what makes and serves images.
 const PACKAGES: &[&str] = &[
     "apparmor",
     "btrfs-progs",
@@ -40,58 +40,53 @@ const PACKAGES: &[&str] = &[
     "xfsprogs",
 ];
 
-/// A system to boot.
+/// The system that every guest boots, each with a kernel of its own.
 #[derive(Debug)]
-pub(super) struct Guest {
+pub(super) struct System {
     directory: PathBuf,
 }
 
-impl Guest {
-    /// The system with this kernel; made when it is not there, which takes some minutes.
-    pub(super) fn prepare(kernel: Kernel, cache: &Path) -> Result<Self> {
-        let guest = Self { directory: cache.join(kernel.name()) };
-        let wanted = format!("{} {}\n", kernel.package(), PACKAGES.join(" "));
-        let made_from = guest.directory.join("packages");
+impl System {
+    /// The system; made when it is not there, which takes some minutes.
+    pub(super) fn prepare(cache: &Path) -> Result<Self> {
+        let system = Self { directory: cache.join("debian") };
+        let kernels = Kernel::ALL.map(Kernel::package).join(" ");
+        let wanted = format!("{kernels} {}\n", PACKAGES.join(" "));
+        let made_from = system.directory.join("packages");
         if fs::read_to_string(&made_from).is_ok_and(|packages| packages == wanted) {
-            return Ok(guest);
+            return Ok(system);
         }
-        note(&format!(
-            "making a guest with Linux {} from Debian packages, which takes some minutes",
-            kernel.name()
-        ));
-        if guest.directory.exists() {
-            fs::remove_dir_all(&guest.directory)?;
+        note("making a system for the guests from Debian packages, which takes some minutes");
+        if system.directory.exists() {
+            fs::remove_dir_all(&system.directory)?;
         }
-        fs::create_dir_all(&guest.directory)?;
-        guest.make(kernel)?;
+        fs::create_dir_all(&system.directory)?;
+        system.make()?;
         // Written last: what is found without it is half made.
         fs::write(made_from, wanted)?;
-        Ok(guest)
+        Ok(system)
     }
 
-    fn make(&self, kernel: Kernel) -> Result<()> {
+    fn make(&self) -> Result<()> {
         let root = self.directory.join("root");
-        debootstrap(kernel, &root)?;
-        let booted = self.take_kernel(&root).and_then(|()| disk::of_directory(&root, &self.root_disk()));
-        fs::remove_dir_all(&root)?;
-        booted
+        debootstrap(&root)?;
+        for kernel in Kernel::ALL {
+            let version = kernel_version(kernel, &root.join("lib/modules"))?;
+            fs::rename(root.join("boot").join(format!("vmlinuz-{version}")), self.kernel(kernel))?;
+            fs::write(self.initramfs(kernel), initramfs::make(&root.join("lib/modules").join(version))?)?;
+        }
+        disk::of_directory(&root, &self.root_disk())?;
+        Ok(fs::remove_dir_all(&root)?)
     }
 
-    fn take_kernel(&self, root: &Path) -> Result<()> {
-        let version = only_entry(&root.join("lib/modules"))?;
-        fs::copy(root.join("boot").join(format!("vmlinuz-{version}")), self.kernel())?;
-        fs::write(self.initramfs(), initramfs::make(&root.join("lib/modules").join(version))?)?;
-        Ok(())
+    /// A kernel's file.
+    pub(super) fn kernel(&self, kernel: Kernel) -> PathBuf {
+        self.directory.join(format!("vmlinuz-{}", kernel.name()))
     }
 
-    /// The kernel's file.
-    pub(super) fn kernel(&self) -> PathBuf {
-        self.directory.join("vmlinuz")
-    }
-
-    /// Its first root.
-    pub(super) fn initramfs(&self) -> PathBuf {
-        self.directory.join("initramfs")
+    /// The first root of a kernel.
+    pub(super) fn initramfs(&self, kernel: Kernel) -> PathBuf {
+        self.directory.join(format!("initramfs-{}", kernel.name()))
     }
 
     /// The image of the root file system.
@@ -100,15 +95,21 @@ impl Guest {
     }
 }
 
-fn debootstrap(kernel: Kernel, root: &Path) -> Result<()> {
+fn debootstrap(root: &Path) -> Result<()> {
     let sources = ["bookworm", "bookworm-backports"].map(|suite| format!("deb {MIRROR}/debian {suite} main"));
     let security = format!("deb {MIRROR}/debian-security bookworm-security main");
-    let include = format!("--include={},{}", kernel.package(), PACKAGES.join(","));
+    let include = format!("--include={},{}", Kernel::Stable.package(), PACKAGES.join(","));
+    // The package that names the newest kernel is upgraded then; the kernel of before stays.
+    let backported = format!(
+        "APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get --quiet=2 --yes -o DPkg::Chroot-Directory=\"$1\" install {}",
+        Kernel::Backported.package()
+    );
     // What nobody reads in a guest.
     let left_out = ["man", "doc", "locale"].map(|name| format!("--dpkgopt=path-exclude=/usr/share/{name}/*"));
     run(Command::new("mmdebstrap")
         .args(["--quiet", "--variant=minbase", "--mode=root", "--aptopt=APT::Install-Recommends \"false\""])
         .arg(include)
+        .arg(format!("--customize-hook={backported}"))
         .args(left_out)
         .arg("bookworm")
         .arg(root)
@@ -116,11 +117,14 @@ fn debootstrap(kernel: Kernel, root: &Path) -> Result<()> {
         .arg(security))
 }
 
-fn only_entry(directory: &Path) -> Result<String> {
-    let mut names = fs::read_dir(directory)
-        .with_context(|| format!("`{}` can't be read", directory.display()))?
+/// The version of a kernel, as the directory of its modules is called.
+fn kernel_version(kernel: Kernel, modules: &Path) -> Result<String> {
+    let start = format!("{}.", kernel.name());
+    let mut names = fs::read_dir(modules)
+        .with_context(|| format!("`{}` can't be read", modules.display()))?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .filter(|name: &Result<String>| name.as_ref().map_or(true, |name| name.starts_with(&start)))
         .collect::<Result<Vec<String>>>()?;
-    ensure!(names.len() == 1, "`{}` has {} kernels, not one", directory.display(), names.len());
+    ensure!(names.len() == 1, "`{}` has {} kernels {start}*, not one", modules.display(), names.len());
     Ok(names.remove(0))
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::debian::Guest;
+use super::debian::System;
 use super::target::{Flavour, Target};
 use super::{disk, initramfs};
 use crate::fixtures;
@@ -31,8 +31,8 @@ const FIXTURES: [&str; 2] = ["small", "python"];
 
 /// A machine that is ready to be switched on.
 pub(super) struct Machine<'a> {
-    guest: &'a Guest,
-    flavour: Flavour,
+    system: &'a System,
+    target: Target,
     /// Where it keeps what only this boot has.
     place: &'a Path,
     fixtures: PathBuf,
@@ -51,17 +51,16 @@ pub(super) struct Ended {
 impl<'a> Machine<'a> {
     /// Makes the disks. `job` is a shell script.
     pub(super) fn new(
-        guest: &'a Guest,
+        system: &'a System,
         target: Target,
         place: &'a Path,
         programs: &Path,
         tests: Option<&Path>,
         job: &str,
     ) -> Result<Self> {
-        let flavour = target.flavour;
-        let machine = Self { guest, flavour, place, fixtures: fixture_disk()?, interactive: tests.is_none() };
-        let mut first_root = fs::read(guest.initramfs())?;
-        first_root.extend(initramfs::files(flavour));
+        let machine = Self { system, target, place, fixtures: fixture_disk()?, interactive: tests.is_none() };
+        let mut first_root = fs::read(system.initramfs(target.kernel))?;
+        first_root.extend(initramfs::files(target.flavour));
         fs::write(machine.initramfs(), first_root)?;
         let files = place.join("programs");
         fs::create_dir(&files)?;
@@ -102,14 +101,14 @@ impl<'a> Machine<'a> {
     }
 
     fn describe(&self, qemu: &mut Command, said: &Path) {
-        let parameters = match self.flavour {
+        let parameters = match self.target.flavour {
             Flavour::Bare | Flavour::V1 => "",
             Flavour::Systemd => " systemd.unit=guest.target",
         };
         qemu.args(["-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2", "-m", MEMORY])
             .args(["-nodefaults", "-no-reboot", "-display", "none", "-device", "virtio-rng-pci"])
             .arg("-kernel")
-            .arg(self.guest.kernel())
+            .arg(self.system.kernel(self.target.kernel))
             .arg("-initrd")
             .arg(self.initramfs())
             .arg("-append")
@@ -120,7 +119,7 @@ impl<'a> Machine<'a> {
             .arg("-serial")
             .arg(format!("file:{}", said.display()));
         for (image, mode) in [
-            (self.guest.root_disk(), "readonly=on"),
+            (self.system.root_disk(), "readonly=on"),
             (self.program_disk(), "readonly=on"),
             (self.fixtures.clone(), "readonly=on"),
             (self.scratch_disk(), "cache=unsafe"),
