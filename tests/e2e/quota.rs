@@ -69,6 +69,7 @@ fn keeps_the_promises(bed: QuotaHost, mechanism: &str, df_is_right: bool) {
     }
     a_machine_that_was_shut_down_keeps_limit_and_content(&bed);
     a_restart_of_everything_keeps_limit_and_content(&bed);
+    a_full_one_starts_again_and_can_delete(&bed, mechanism);
     nothing_is_got_around(&bed, mechanism);
     a_limit_is_changed_while_it_runs(&bed, mechanism);
     if mechanism != "disk-file" {
@@ -148,6 +149,53 @@ fn a_machine_that_was_shut_down_keeps_limit_and_content(bed: &QuotaHost) {
     near(fill(host, "a", "/whole"), LIMIT, TOLERANCE);
     near(fill(host, "b", "/even-more"), 0, TOLERANCE);
     host.loam(&["exec", "a", "sh", "-c", "rm /whole; sync"]).ok();
+}
+
+/// At its limit, or above one that was lowered, a container is started as one that has room: it can delete, and then write.
+fn a_full_one_starts_again_and_can_delete(bed: &QuotaHost, mechanism: &str) {
+    let host = bed.host();
+    run(host, "n", LIMIT, &[]);
+    near(fill(host, "n", "/big"), LIMIT, TOLERANCE);
+    host.loam(&["exec", "n", "sh", "-c", "sync"]).ok();
+    let restart = || {
+        host.loam(&["stop", "-t", "0", "n"]).ok();
+        host.loam(&["start", "n"]).ok();
+    };
+    restart();
+    near(fill(host, "n", "/more"), 0, TOLERANCE);
+    host.loam(&["exec", "n", "rm", "-f", "/big", "/more"]).ok();
+    bed.sync();
+    near(fill(host, "n", "/big"), LIMIT, TOLERANCE);
+    if mechanism != "disk-file" {
+        host.loam(&["update", "--storage-opt", "size=16m", "n"]).ok();
+        restart();
+        a_start_that_is_killed_leaves_the_limit(bed, 16 << 20);
+        host.loam(&["exec", "n", "rm", "-f", "/big", "/more"]).ok();
+        bed.sync();
+        near(fill(host, "n", "/big"), 16 << 20, TOLERANCE);
+    }
+    host.loam(&["rm", "-f", "n"]).ok();
+}
+
+/// Wherever the process dies that mounts the full container `n`, it starts again, with the limit that it had.
+fn a_start_that_is_killed_leaves_the_limit(bed: &QuotaHost, limit: u64) {
+    let host = bed.host();
+    let id = host.inspect("n")["id"].as_str().unwrap().to_owned();
+    let (mut killed, mut raised) = (0, 0);
+    for step in (2..).step_by(2) {
+        host.loam(&["stop", "-t", "0", "n"]).ok();
+        let trace = "strace -f -qq -o /dev/null -e trace=mount,fsconfig,quotactl_fd,ioctl";
+        let inject = format!("-e inject=fsconfig,mount,quotactl_fd,ioctl:signal=KILL:when={step}");
+        let started = host.sh(&format!("{trace} {inject} {} start n", bed.loam()));
+        if started.code == 0 {
+            break;
+        }
+        killed += 1;
+        raised += u64::from(bed.enforced(&id) > limit);
+        host.loam(&["start", "n"]).ok();
+        assert_eq!(bed.enforced(&id), limit, "step {step}");
+    }
+    assert!(killed > 3 && raised > 0, "killed {killed} times, {raised} of them while it was raised");
 }
 
 /// Containers that try to move their files out of the quota, with more and more rights.

@@ -103,6 +103,7 @@ mod tests {
             upper: Some("/s/u".into()),
             work: Some("/s/w".into()),
             disk: None,
+            limit: None,
             mapping: None,
             volatile: false,
         };

@@ -13,7 +13,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use loam_model::{
-    ContainerId, Digest, ErrorKind, Failure, IdMapping, QuotaMechanism, Result, RootfsPlan, SnapshotRequest,
+    ContainerId, Digest, ErrorKind, Failure, IdMapping, QuotaMechanism, Result, RootfsLimit, RootfsPlan,
+    SnapshotRequest,
 };
 use loam_unpack::copy_attributes;
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -140,12 +141,19 @@ impl LayerStore {
         let disk = layers
             .counted
             .and_then(|counted| quota::quota(counted.mechanism, &self.places).disk(&counted.place(&path)));
+        let limit = match layers.counted {
+            Some(Counted { limit: Some(bytes), mechanism, .. }) if disk.is_none() => {
+                Some(RootfsLimit { mechanism, bytes })
+            }
+            _ => None,
+        };
         let above = if disk.is_some() { PathBuf::new() } else { path };
         Ok(RootfsPlan {
             lower,
             upper: Some(above.join("upper")),
             work: Some(above.join("work")),
             disk,
+            limit,
             mapping: mapping.cloned(),
             volatile: layers.ephemeral,
         })
@@ -159,7 +167,15 @@ impl LayerStore {
             self.empty_layer()?;
         }
         let lower = self.lower(&directories);
-        Ok(RootfsPlan { lower, upper: None, work: None, disk: None, mapping: None, volatile: false })
+        Ok(RootfsPlan {
+            lower,
+            upper: None,
+            work: None,
+            disk: None,
+            limit: None,
+            mapping: None,
+            volatile: false,
+        })
     }
 
     /// The paths of layers, the topmost first.

@@ -59,7 +59,7 @@ pub use network::{
 };
 pub use process::{ExitRecord, ExitStatus, ProcessSpec, ProcessTarget, TerminalSize};
 pub use registry::{LoginKeeper, Registries};
-pub use rootfs::{IdMapping, IdRange, MountOwner, MountPreparation, RootfsPlan};
+pub use rootfs::{IdMapping, IdRange, MountOwner, MountPreparation, RootfsLimit, RootfsPlan};
 pub use runtime::{
     BegunProcess, Bundle, BundleInput, Bundler, CreateRequest, CreatedProcess, EngineFile, ExecRequest,
     ProcessStdio, Runtime, StartingProcess,

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::QuotaMechanism;
+
 /// One range of a user or group id mapping (user_namespaces(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdRange {
@@ -41,6 +43,15 @@ impl IdMapping {
     }
 }
 
+/// The disk limit of the writable directory of a root file system, by a quota of the file system that holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootfsLimit {
+    /// What enforces it; a disk file has its limit by its size instead.
+    pub mechanism: QuotaMechanism,
+    /// Bytes.
+    pub bytes: u64,
+}
+
 /// The overlay that makes a container's root file system. Files on disk carry the container's ids; with a mapping
 /// every layer is mounted idmapped (mount_setattr(2)), so that nothing is ever chown'ed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +65,9 @@ pub struct RootfsPlan {
     /// The disk file, a file with an ext4 file system, that holds `upper` and `work`, which are then below its root.
     #[serde(default)]
     pub disk: Option<PathBuf>,
+    /// The disk limit, which whoever mounts this raises until it is mounted.
+    #[serde(default)]
+    pub limit: Option<RootfsLimit>,
     /// The container's ids, when it has a user namespace.
     pub mapping: Option<IdMapping>,
     /// Whether the container is thrown away afterwards, so that nothing need ever be synced (`volatile`).

@@ -12,6 +12,7 @@
 mod container_root;
 mod disk;
 mod exposed;
+mod headroom;
 mod id_maps;
 mod layers;
 mod mount_ways;

@@ -12,6 +12,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
 
+use crate::headroom::with_headroom;
 use crate::layers::{self, Layers};
 use crate::{IdMaps, as_container_root, kind_of, shift};
 
@@ -35,6 +36,11 @@ pub fn mount_root(
     target: &Path,
 ) -> Result<OwnedFd> {
     layers::check(plan)?;
+    with_headroom(plan, || mount_within(plan, label, maps, target))
+}
+
+/// Mounts it in what room there is.
+fn mount_within(plan: &RootfsPlan, label: Option<&str>, maps: &mut IdMaps, target: &Path) -> Result<OwnedFd> {
     let layers = Layers { label: label.map(str::to_owned), ..Layers::open(plan, maps)? };
     if layers.unmapped {
         return mount_shifted(plan, &layers, target);
@@ -258,6 +264,7 @@ mod tests {
                 upper: Some(path("upper")),
                 work: Some(path("work")),
                 disk: None,
+                limit: None,
                 mapping: mapping.cloned(),
                 volatile: true,
             };
@@ -299,6 +306,7 @@ mod tests {
                 mapping: Some(mapping.clone()),
                 volatile: false,
                 disk: None,
+                limit: None,
             };
             for round in 0..2 {
                 shift::begin(&plan, None).unwrap();
@@ -341,6 +349,7 @@ mod tests {
             upper: Some(directory()),
             work: Some(directory()),
             disk: None,
+            limit: None,
             mapping: None,
             volatile: true,
         };

@@ -1,6 +1,7 @@
 //! Subvolumes and quota groups of btrfs (linux/btrfs.h).
 
 use std::ffi::CStr;
+use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -118,6 +119,13 @@ fn btrfs_id(on: BorrowedFd<'_>) -> io::Result<String> {
 /// Where the kernel shows a file system's quota groups: `LEVEL_SUBVOLUME/referenced`. There is nothing where quotas are off.
 pub fn quota_groups(on: BorrowedFd<'_>) -> io::Result<PathBuf> {
     Ok(Path::new("/sys/fs/btrfs").join(btrfs_id(on)?).join("qgroups"))
+}
+
+/// A figure of the quota group that a subvolume has by itself, such as `referenced` or `max_referenced`, in bytes. It is as
+/// old as the last commit of the file system.
+pub fn quota_group_figure(on: BorrowedFd<'_>, subvolume: u64, name: &str) -> io::Result<u64> {
+    let path = quota_groups(on)?.join(format!("0_{subvolume}")).join(name);
+    fs::read_to_string(path)?.trim().parse().map_err(io::Error::other)
 }
 
 /// Limits what a subvolume refers to, by the quota group that it has by itself, to so many bytes; `None` takes the limit away.

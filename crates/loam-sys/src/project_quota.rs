@@ -23,7 +23,7 @@ const PROJECT_RECORD: i8 = 2;
 /// `FS_DQ_BSOFT | FS_DQ_BHARD`.
 const BLOCK_LIMITS: u16 = 1 << 2 | 1 << 3;
 /// Both limits and use are counted in basic blocks of this many bytes.
-const BASIC_BLOCK: u64 = 512;
+pub const BASIC_BLOCK: u64 = 512;
 
 /// `FS_IOC_FSGETXATTR` and `FS_IOC_FSSETXATTR` (linux/fs.h).
 const FS_IOC_FSGETXATTR: u32 = 0x801c_581f;

@@ -67,9 +67,7 @@ fn limit(place: &CountedSnapshot) -> Result<()> {
 fn figure(place: &CountedSnapshot, name: &str) -> io::Result<u64> {
     let directory = open_directory(&place.path)?;
     let id = btrfs::subvolume_of(directory.as_fd())?;
-    let text =
-        fs::read_to_string(btrfs::quota_groups(directory.as_fd())?.join(format!("0_{id}")).join(name))?;
-    text.trim().parse().map_err(io::Error::other)
+    btrfs::quota_group_figure(directory.as_fd(), id, name)
 }
 
 impl DiskQuota for BtrfsQuota {

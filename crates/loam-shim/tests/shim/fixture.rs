@@ -74,6 +74,7 @@ impl Fixture {
             upper: Some(path("snap/upper")),
             work: Some(path("snap/work")),
             disk: None,
+            limit: None,
             mapping: Some(IdMapping::contiguous(0x4000_0000, 65_536)),
             volatile: false,
         };

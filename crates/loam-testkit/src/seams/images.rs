@@ -130,6 +130,7 @@ impl ImageStore for World {
                 upper: Some("/upper".into()),
                 work: Some("/work".into()),
                 disk: None,
+                limit: None,
                 mapping: mapping.cloned(),
                 volatile: true,
             })
