@@ -153,6 +153,18 @@ impl QuotaHost {
         self.project_limit(self.project(id).expect("it has a project id"))
     }
 
+    /// The limit that the file system enforces on what has no limit of its own; 0 is none.
+    pub fn enforced_on_all(&self) -> u64 {
+        if self.kind == FileSystem::Btrfs {
+            let line = format!(
+                "cat /sys/fs/btrfs/$(findmnt -no UUID {})/qgroups/0_5/max_referenced",
+                self.host.root().display()
+            );
+            return self.host.sh(&line).ok().parse().expect("a number");
+        }
+        self.project_limit(0)
+    }
+
     /// The limit of a project; 0 is none.
     pub fn project_limit(&self, project: u32) -> u64 {
         let usage = loam_sys::project_quota::project_usage(self.seen().as_fd(), project);

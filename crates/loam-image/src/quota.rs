@@ -10,6 +10,7 @@
 //! with the snapshot, so that a store that is mounted with other options later still removes what was made before. All
 //! mechanisms count what is written above the image, in a time that does not depend on how much that is. Project quotas and
 //! quota groups do so without a limit, too: where they are there for nothing ([`counting`]), every snapshot is counted.
+//! Whoever mounts a snapshot raises its limit meanwhile (`headroom` of `loam-rootfs`).
 //!
 //! Every file of this module but this one knows one mechanism and nothing of snapshots or the database.
 
@@ -104,7 +105,7 @@ pub(crate) fn mechanism(directory: BorrowedFd<'_>) -> QuotaMechanism {
     let kind = rustix::fs::fstatfs(directory).map(|status| u64::try_from(status.f_type).unwrap_or(0));
     match kind {
         Ok(XFS | EXT4) if loam_sys::project_quota::enforces_projects(directory) => QuotaMechanism::Project,
-        Ok(BTRFS) if btrfs::is_enabled(directory) => QuotaMechanism::BtrfsQgroup,
+        Ok(BTRFS) if loam_sys::btrfs::counts_subvolumes(directory) => QuotaMechanism::BtrfsQgroup,
         _ => QuotaMechanism::DiskFile,
     }
 }
@@ -116,7 +117,7 @@ pub(crate) fn counting(directory: BorrowedFd<'_>) -> Option<QuotaMechanism> {
         Ok(XFS | EXT4) if loam_sys::project_quota::counts_projects(directory) => {
             Some(QuotaMechanism::Project)
         }
-        Ok(BTRFS) if btrfs::is_enabled(directory) => Some(QuotaMechanism::BtrfsQgroup),
+        Ok(BTRFS) if loam_sys::btrfs::counts_subvolumes(directory) => Some(QuotaMechanism::BtrfsQgroup),
         _ => None,
     }
 }

@@ -143,6 +143,8 @@ impl LayerStore {
             .and_then(|counted| quota::quota(counted.mechanism, &self.places).disk(&counted.place(&path)));
         let limit = match layers.counted {
             Some(Counted { limit: Some(bytes), mechanism, .. }) if disk.is_none() => {
+                // Later, somebody else would do so while it is mounted.
+                self.undo_any_limit_change(container)?;
                 Some(RootfsLimit { mechanism, bytes })
             }
             _ => None,

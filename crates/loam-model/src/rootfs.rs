@@ -65,7 +65,8 @@ pub struct RootfsPlan {
     /// The disk file, a file with an ext4 file system, that holds `upper` and `work`, which are then below its root.
     #[serde(default)]
     pub disk: Option<PathBuf>,
-    /// The disk limit, which whoever mounts this raises until it is mounted.
+    /// The disk limit that is in force on the directory above `upper`, which whoever mounts this may raise meanwhile and sets
+    /// again. `None` without one, or with a disk file.
     #[serde(default)]
     pub limit: Option<RootfsLimit>,
     /// The container's ids, when it has a user namespace.

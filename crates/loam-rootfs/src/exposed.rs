@@ -37,6 +37,7 @@ pub fn expose(plan: &RootfsPlan, maps: &mut IdMaps, directory: &Path) -> Result<
 }
 
 fn try_expose(plan: &RootfsPlan, maps: &mut IdMaps, directory: &Path) -> Result<RootfsPlan> {
+    // Somebody else mounts it, later: no room is made for that.
     let mut exposed = RootfsPlan { disk: None, limit: None, mapping: None, ..plan.clone() };
     if plan.mapping.is_some() {
         exposed.lower = moved(&plan.lower, plan, maps, &directory.join("layers"))?;

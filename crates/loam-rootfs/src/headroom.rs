@@ -2,80 +2,99 @@
 //!
 //! With every mount overlayfs makes its work directory anew, and tries in it what the file system can do. Where there is
 //! no room for that, it mounts the file system read-only, or does without what it could not try (Linux,
-//! `fs/overlayfs/super.c`, `ovl_get_workdir`): whoever is at the limit could not even delete. So the limit is raised until
-//! the mount is there. Nothing else writes meanwhile: the container does not run yet, and the caller keeps others from
-//! changing the limit. A process that dies in between leaves a limit that is too high to a container that does not run; the next
-//! mount puts it right.
+//! `fs/overlayfs/super.c`, `ovl_get_workdir`): whoever is at the limit could not even delete. So the limit is as good as lifted
+//! until the mount is there. Nothing else writes meanwhile: the container does not run yet, and the caller keeps others from
+//! changing the limit. A process that dies in between leaves that limit to a container that does not run; the next mount puts it
+//! right.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use loam_model::{ErrorKind, Failure, QuotaMechanism, Result, RootfsPlan};
 use loam_sys::{btrfs, project_quota};
 use rustix::fs::{Mode, OFlags};
 
-/// Bytes, far more than a mount takes: file systems want room for the worst case of each step.
-const HEADROOM: u64 = 16 << 20;
+/// Bytes that no file system has, far from where sums with them would not fit.
+const AS_GOOD_AS_NONE: u64 = 1 << 50;
 
-/// What counts the files of a directory, and limits them.
+/// Room that there must be for a mount, in bytes: file systems want it for the worst case of each step.
+const ROOM: u64 = 16 << 20;
+
+/// A limit that is lifted.
+pub(crate) struct Headroom {
+    place: PathBuf,
+    /// The directory that it is in, by which the file system is asked: through the place itself btrfs refuses for lack of room.
+    above: OwnedFd,
+    counter: Counter,
+    /// The limit that it has.
+    limit: u64,
+}
+
+/// What counts the files of a directory, and of no other, and limits them.
 #[derive(Clone, Copy)]
 enum Counter {
     Project(u32),
     Subvolume(u64),
 }
 
-/// Mounts the plan, with room to do so whatever its writable directory holds.
-///
-/// # Errors
-/// Those of the mount; and [`ErrorKind::Internal`] when the limit can't be set again.
-pub(crate) fn with_headroom<T>(plan: &RootfsPlan, mount: impl FnOnce() -> Result<T>) -> Result<T> {
-    let (Some(limit), Some(upper)) = (plan.limit, &plan.upper) else { return mount() };
-    let place = upper.parent().unwrap_or(Path::new("/"));
-    let failed = |error: io::Error| {
-        let message = format!("the disk limit of `{}` can't be set", place.display());
-        Failure::new(ErrorKind::Internal, message).caused_by(error)
-    };
+impl Headroom {
+    /// Lifts the limit of a plan, where it has one and there may be no room within it. What can't be found out or lifted is
+    /// left to the mount, which may need no room.
+    pub(crate) fn take(plan: &RootfsPlan) -> Option<Self> {
+        // The snapshot's directory has the project id, or is the subvolume. `upper` is the container's root, whose id a
+        // container may have changed.
+        let place = plan.upper.as_deref().and_then(Path::parent)?;
+        let limit = plan.limit?;
+        let above = open(place.parent()?).ok()?;
+        let counter = Counter::of(open(place).ok()?.as_fd(), above.as_fd(), limit.mechanism)?;
+        if counter.has_room(above.as_fd(), limit.bytes) {
+            return None;
+        }
+        counter.set(above.as_fd(), AS_GOOD_AS_NONE).ok()?;
+        Some(Self { place: place.to_owned(), above, counter, limit: limit.bytes })
+    }
+
+    /// Sets the limit again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] when that can't be done: then nothing limits what is mounted.
+    pub(crate) fn give_back(self) -> Result<()> {
+        self.counter.set(self.above.as_fd(), self.limit).map_err(|error| {
+            let message = format!("the disk limit of `{}` can't be set", self.place.display());
+            Failure::new(ErrorKind::Internal, message).caused_by(error)
+        })
+    }
+}
+
+fn open(directory: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = rustix::fs::open(place, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
-    let on = directory.as_fd();
-    let Some(counter) = Counter::of(on, limit.mechanism).map_err(failed)? else { return mount() };
-    let Some(raised) = counter.raised(on, limit.bytes) else { return mount() };
-    counter.set(on, raised).map_err(failed)?;
-    let mounted = mount();
-    counter.set(on, limit.bytes).map_err(failed)?;
-    mounted
+    Ok(rustix::fs::open(directory, flags, Mode::empty())?)
 }
 
 impl Counter {
-    /// What counts this directory; `None` where nothing enforces limits today.
-    fn of(directory: BorrowedFd<'_>, mechanism: QuotaMechanism) -> io::Result<Option<Self>> {
-        Ok(match mechanism {
+    /// What counts this directory; `None` where nothing enforces limits today, or what does counts others, too: somebody may have
+    /// copied the store to where its directories are no subvolumes and have no projects.
+    fn of(directory: BorrowedFd<'_>, above: BorrowedFd<'_>, mechanism: QuotaMechanism) -> Option<Self> {
+        match mechanism {
             QuotaMechanism::Project if project_quota::enforces_projects(directory) => {
-                Some(Self::Project(project_quota::project_of(directory)?))
+                let project = project_quota::project_of(directory).ok()?;
+                let inherited = project_quota::project_of(above).ok()?;
+                (project != 0 && project != inherited).then_some(Self::Project(project))
             }
-            QuotaMechanism::BtrfsQgroup if btrfs::quota_groups(directory)?.is_dir() => {
-                Some(Self::Subvolume(btrfs::subvolume_of(directory)?))
+            QuotaMechanism::BtrfsQgroup if btrfs::has_quotas(directory) && btrfs::is_subvolume(directory) => {
+                btrfs::subvolume_of(directory).ok().map(Self::Subvolume)
             }
             _ => None,
-        })
+        }
     }
 
-    /// The limit that leaves room for a mount, instead of this one; `None` when this one stands and does.
-    fn raised(self, on: BorrowedFd<'_>, limit: u64) -> Option<u64> {
-        let used = match self {
-            Self::Project(project) => {
-                let usage = project_quota::project_usage(on, project).unwrap_or_default();
-                let stands = usage.limit.abs_diff(limit) < project_quota::BASIC_BLOCK;
-                if stands && usage.bytes.saturating_add(HEADROOM) <= limit {
-                    return None;
-                }
-                usage.bytes
-            }
-            // It may have taken more since that was counted.
-            Self::Subvolume(id) => btrfs::quota_group_figure(on, id, "referenced").unwrap_or(0),
-        };
-        Some(used.max(limit).saturating_add(HEADROOM))
+    /// Whether this limit stands and leaves room for a mount. What btrfs tells is of its last commit, so that it is not known
+    /// there.
+    fn has_room(self, on: BorrowedFd<'_>, limit: u64) -> bool {
+        let Self::Project(project) = self else { return false };
+        project_quota::project_usage(on, project)
+            .is_ok_and(|usage| usage.has_limit(limit) && usage.bytes.saturating_add(ROOM) <= limit)
     }
 
     fn set(self, on: BorrowedFd<'_>, bytes: u64) -> io::Result<()> {

@@ -7,7 +7,8 @@
 //!
 //! What comes in: a plan, and the paths in it, which are the store's and trusted; what is *in* the layers is not, and
 //! never followed. What goes out: one mount at the target, nothing else that outlasts the call, but the file `shifted`
-//! beside the writable directory where the ids had to be changed on the disk.
+//! beside the writable directory where the ids had to be changed on the disk, and, when the process dies in it, a disk limit that
+//! is raised until the next mount.
 
 mod container_root;
 mod disk;

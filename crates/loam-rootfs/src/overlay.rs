@@ -12,7 +12,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
 
-use crate::headroom::with_headroom;
+use crate::headroom::Headroom;
 use crate::layers::{self, Layers};
 use crate::{IdMaps, as_container_root, kind_of, shift};
 
@@ -36,17 +36,15 @@ pub fn mount_root(
     target: &Path,
 ) -> Result<OwnedFd> {
     layers::check(plan)?;
-    with_headroom(plan, || mount_within(plan, label, maps, target))
-}
-
-/// Mounts it in what room there is.
-fn mount_within(plan: &RootfsPlan, label: Option<&str>, maps: &mut IdMaps, target: &Path) -> Result<OwnedFd> {
     let layers = Layers { label: label.map(str::to_owned), ..Layers::open(plan, maps)? };
     if layers.unmapped {
         return mount_shifted(plan, &layers, target);
     }
     // The overlay works on its writable directory with the rights and ids of the one who mounts it.
-    let mounted = as_container_root(plan.mapping.as_ref(), || mount_layers(plan, &layers, target, ways()))?;
+    let room = Headroom::take(plan);
+    let mounted = as_container_root(plan.mapping.as_ref(), || mount_layers(plan, &layers, target, ways()));
+    let limited = room.map_or(Ok(()), Headroom::give_back);
+    let mounted = mounted.and_then(|mounted| limited.map(|()| mounted))?;
     match mounted {
         // Before Linux 5.19 an overlay takes no idmapped layers.
         Err(Errno::INVAL) if !layers.anchors.is_empty() => {
@@ -62,7 +60,11 @@ fn mount_within(plan: &RootfsPlan, label: Option<&str>, maps: &mut IdMaps, targe
 /// Mounts the layers with the ids that they have on the disk, and gives all files to the container's users.
 fn mount_shifted(plan: &RootfsPlan, layers: &Layers, target: &Path) -> Result<OwnedFd> {
     shift::begin(plan, layers.disk.as_ref())?;
-    let root = mount_layers(plan, layers, target, ways()).map_err(|errno| mount_failure(target, errno))?;
+    let room = Headroom::take(plan);
+    let mounted = mount_layers(plan, layers, target, ways());
+    let limited = room.map_or(Ok(()), Headroom::give_back);
+    let root = mounted.map_err(|errno| mount_failure(target, errno))?;
+    limited?;
     shift::shift(&root, plan, layers.disk.as_ref())?;
     Ok(root)
 }

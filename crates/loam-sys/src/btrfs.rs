@@ -121,14 +121,37 @@ pub fn quota_groups(on: BorrowedFd<'_>) -> io::Result<PathBuf> {
     Ok(Path::new("/sys/fs/btrfs").join(btrfs_id(on)?).join("qgroups"))
 }
 
-/// A figure of the quota group that a subvolume has by itself, such as `referenced` or `max_referenced`, in bytes. It is as
-/// old as the last commit of the file system.
-pub fn quota_group_figure(on: BorrowedFd<'_>, subvolume: u64, name: &str) -> io::Result<u64> {
+/// Whether a file system has quotas switched on, and enforces limits.
+pub fn has_quotas(on: BorrowedFd<'_>) -> bool {
+    quota_groups(on).is_ok_and(|groups| groups.is_dir())
+}
+
+/// Whether it counts, too, as far as that is to be relied on.
+pub fn counts_subvolumes(on: BorrowedFd<'_>) -> bool {
+    quota_groups(on).is_ok_and(|groups| {
+        let inconsistent = fs::read_to_string(groups.join("inconsistent")).unwrap_or_default();
+        groups.is_dir() && inconsistent.trim() != "1"
+    })
+}
+
+/// Bytes that a subvolume refers to, as of the last commit of the file system.
+pub fn referenced(on: BorrowedFd<'_>, subvolume: u64) -> io::Result<u64> {
+    figure(on, subvolume, "referenced")
+}
+
+/// The limit on them; 0 is none.
+pub fn most_referenced(on: BorrowedFd<'_>, subvolume: u64) -> io::Result<u64> {
+    figure(on, subvolume, "max_referenced")
+}
+
+/// A figure of the quota group that a subvolume has by itself.
+fn figure(on: BorrowedFd<'_>, subvolume: u64, name: &str) -> io::Result<u64> {
     let path = quota_groups(on)?.join(format!("0_{subvolume}")).join(name);
     fs::read_to_string(path)?.trim().parse().map_err(io::Error::other)
 }
 
 /// Limits what a subvolume refers to, by the quota group that it has by itself, to so many bytes; `None` takes the limit away.
+/// `on` is of another subvolume, or there must be room in this one (Linux, `fs/btrfs/ioctl.c`, `btrfs_ioctl_qgroup_limit`).
 pub fn limit_subvolume(on: BorrowedFd<'_>, subvolume: u64, bytes: Option<u64>) -> io::Result<()> {
     let mut arguments = LimitArguments {
         group: subvolume,

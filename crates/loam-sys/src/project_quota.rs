@@ -23,7 +23,9 @@ const PROJECT_RECORD: i8 = 2;
 /// `FS_DQ_BSOFT | FS_DQ_BHARD`.
 const BLOCK_LIMITS: u16 = 1 << 2 | 1 << 3;
 /// Both limits and use are counted in basic blocks of this many bytes.
-pub const BASIC_BLOCK: u64 = 512;
+const BASIC_BLOCK: u64 = 512;
+/// Bytes of the largest block of a file system that all kernels know.
+const LARGEST_BLOCK: u64 = 4096;
 
 /// `FS_IOC_FSGETXATTR` and `FS_IOC_FSSETXATTR` (linux/fs.h).
 const FS_IOC_FSGETXATTR: u32 = 0x801c_581f;
@@ -86,6 +88,13 @@ pub struct ProjectUsage {
     pub inodes: u64,
     /// The limit in bytes; 0 is none.
     pub limit: u64,
+}
+
+impl ProjectUsage {
+    /// Whether this is its limit, as [`limit_project`] sets it and file systems round it to their blocks.
+    pub fn has_limit(&self, bytes: u64) -> bool {
+        self.limit.abs_diff(bytes) < LARGEST_BLOCK
+    }
 }
 
 /// Calls quotactl_fd(2). `record` must be the structure that the command takes.
@@ -185,6 +194,15 @@ mod tests {
         assert_eq!(size_of::<QuotaState>(), 160);
         assert_eq!(size_of::<FileAttributes>(), 28);
         assert_eq!(FS_IOC_FSGETXATTR >> 16 & 0x3fff, 28);
+    }
+
+    #[test]
+    fn a_limit_is_known_again_when_it_was_rounded() {
+        let usage = ProjectUsage { limit: 1 << 20, ..ProjectUsage::default() };
+        assert!(
+            usage.has_limit(1 << 20) && usage.has_limit((1 << 20) + 511) && usage.has_limit((1 << 20) - 4095)
+        );
+        assert!(!usage.has_limit((1 << 20) + 4096) && !usage.has_limit(1 << 19));
     }
 
     #[test]

@@ -9,7 +9,6 @@
 //! kernels refuse the first; then the group is taken [later](super::left_groups).
 
 use std::ffi::CString;
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -34,15 +33,6 @@ impl BtrfsQuota {
     }
 }
 
-/// Whether a file system has quotas switched on, and counts. One whose counts are not to be relied on enforces nothing
-/// until they are made anew.
-pub(super) fn is_enabled(on: BorrowedFd<'_>) -> bool {
-    btrfs::quota_groups(on).is_ok_and(|groups| {
-        let inconsistent = fs::read_to_string(groups.join("inconsistent")).unwrap_or_default();
-        groups.is_dir() && inconsistent.trim() != "1"
-    })
-}
-
 /// Whether a subvolume is at this path.
 pub(super) fn is_place(path: &Path) -> bool {
     let Ok(directory) = open_directory(path) else { return false };
@@ -58,16 +48,24 @@ fn name(place: &CountedSnapshot) -> CString {
 /// Gives a place its limit, or takes it away.
 fn limit(place: &CountedSnapshot) -> Result<()> {
     let directory = open_named(&place.path)?;
+    if !btrfs::is_subvolume(directory.as_fd()) {
+        let message = format!("`{}` is no subvolume of its own any more", place.path.display());
+        return Err(Failure::new(ErrorKind::Unsupported, message));
+    }
+    // Through one that is full itself the kernel refuses for lack of room.
+    let parent = open_named(above(place))?;
     btrfs::subvolume_of(directory.as_fd())
-        .and_then(|id| btrfs::limit_subvolume(directory.as_fd(), id, place.limit))
+        .and_then(|id| btrfs::limit_subvolume(parent.as_fd(), id, place.limit))
         .map_err(|error| failed(format!("`{}` can't be limited", place.path.display()), error))
 }
 
-/// A figure of the quota group of the subvolume at a place.
-fn figure(place: &CountedSnapshot, name: &str) -> io::Result<u64> {
+/// Asks something of the subvolume at a place.
+fn ask(
+    place: &CountedSnapshot,
+    question: impl Fn(BorrowedFd<'_>, u64) -> io::Result<u64>,
+) -> io::Result<u64> {
     let directory = open_directory(&place.path)?;
-    let id = btrfs::subvolume_of(directory.as_fd())?;
-    btrfs::quota_group_figure(directory.as_fd(), id, name)
+    question(directory.as_fd(), btrfs::subvolume_of(directory.as_fd())?)
 }
 
 impl DiskQuota for BtrfsQuota {
@@ -88,7 +86,7 @@ impl DiskQuota for BtrfsQuota {
     }
 
     fn change(&self, place: &CountedSnapshot) -> Result<()> {
-        if !is_enabled(open_named(&place.path)?.as_fd()) {
+        if !btrfs::counts_subvolumes(open_named(&place.path)?.as_fd()) {
             let message = format!(
                 "the quotas of the file system of `{}` are off or inconsistent",
                 place.path.display()
@@ -102,7 +100,7 @@ impl DiskQuota for BtrfsQuota {
 
     fn is_whole(&self, place: &CountedSnapshot) -> bool {
         match place.limit {
-            Some(_) => figure(place, "max_referenced").is_ok_and(|limit| limit > 0),
+            Some(_) => ask(place, btrfs::most_referenced).is_ok_and(|limit| limit > 0),
             None => is_place(&place.path) && place.path.join("upper").is_dir(),
         }
     }
@@ -112,7 +110,7 @@ impl DiskQuota for BtrfsQuota {
     }
 
     fn used(&self, place: &CountedSnapshot) -> Result<Option<u64>> {
-        figure(place, "referenced")
+        ask(place, btrfs::referenced)
             .map(Some)
             .map_err(|error| failed(format!("`{}` can't be counted", place.path.display()), error))
     }

@@ -78,6 +78,14 @@ impl LayerStore {
         }
     }
 
+    /// The same for one container, which hardly ever has anything to undo.
+    pub(crate) fn undo_any_limit_change(&self, container: &ContainerId) -> Result<()> {
+        match self.database.read(|connection| is_marked(connection, container))? {
+            true => self.undo_limit_change(container),
+            false => Ok(()),
+        }
+    }
+
     fn undo_limit_change(&self, container: &ContainerId) -> Result<()> {
         self.database.write(Durability::Synced, |transaction| {
             if !is_marked(transaction, container)? {
@@ -140,8 +148,8 @@ fn unmark(transaction: &Transaction<'_>, container: &ContainerId) -> rusqlite::R
     transaction.execute("DELETE FROM changing_limit WHERE container = ?1", [container.as_str()]).map(drop)
 }
 
-fn is_marked(transaction: &Transaction<'_>, container: &ContainerId) -> rusqlite::Result<bool> {
-    transaction.prepare("SELECT 1 FROM changing_limit WHERE container = ?1")?.exists([container.as_str()])
+fn is_marked(connection: &Connection, container: &ContainerId) -> rusqlite::Result<bool> {
+    connection.prepare("SELECT 1 FROM changing_limit WHERE container = ?1")?.exists([container.as_str()])
 }
 
 fn marked(connection: &Connection) -> rusqlite::Result<Vec<ContainerId>> {
