@@ -90,6 +90,30 @@ fn a_link_put_in_the_path_of_a_source_does_not_choose_what_is_mounted() {
 }
 
 #[test]
+fn what_is_mounted_below_a_volume_is_restricted_as_it() {
+    let host = Host::with_small_image();
+    let below = host.scratch().join("below");
+    std::fs::create_dir(&below).unwrap();
+    let made = "mount -t tmpfs none $1 && mknod -m 666 $1/null c 1 3";
+    host.sh(&format!("set -- {}; {made}", below.display())).ok();
+    let line = "grep -m 1 ' /x/below ' /proc/self/mountinfo; echo > /x/below/null && echo written";
+    let run = |options: &str| {
+        let volume = format!("{}:/x{options}", host.scratch().display());
+        let ran = host.loam(&["run", "--rm", "-v", &volume, "small", "sh", "-c", &format!("({line}) 2>&1")]);
+        ran.stdout
+    };
+    for options in ["", ":ro", ":noidmap", ":noexec"] {
+        let said = run(options);
+        assert!(["nosuid", "nodev"].iter().all(|word| said.contains(word)), "{options}: {said}");
+        assert_eq!(said.contains("noexec"), options == ":noexec", "{said}");
+        assert!(!said.contains("written"), "{options}: {said}");
+    }
+    assert!(!run(":dev,suid").contains("nosuid"));
+    host.sh(&format!("umount {}", below.display())).ok();
+    host.finish();
+}
+
+#[test]
 fn a_shared_volume_passes_mounts_both_ways() {
     let host = Host::with_small_image();
     let shared = host.scratch().join("shared");

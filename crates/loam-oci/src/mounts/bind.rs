@@ -87,6 +87,10 @@ impl<'a> Binds<'a> {
         for (allowed, option) in [(suid, "nosuid"), (dev, "nodev"), (exec, "noexec")] {
             if !allowed {
                 options.push(option.to_owned());
+                if recursive {
+                    // The mounts below, too.
+                    options.push(format!("r{option}"));
+                }
             }
         }
         options.push(if spec.read_only { "ro" } else { "rw" }.to_owned());
@@ -97,13 +101,20 @@ impl<'a> Binds<'a> {
         Ok(mount(target, "bind", from, options))
     }
 
-    /// Whether mounts below a source can't come along: mount_setattr(2) alone makes them read-only with it.
+    /// Whether mounts below a source can't come along: mount_setattr(2) alone restricts them as it.
     fn leaves_out_mounts_below(&self, spec: &MountSpec, source: &Path, warnings: &mut Vec<String>) -> bool {
-        let leaves_out = self.host.lacks_mount_calls && spec.read_only;
+        let MountKind::Bind { exec: true, dev: true, suid: true, .. } = &spec.kind else {
+            return self.leaves_out(source, warnings);
+        };
+        spec.read_only && self.leaves_out(source, warnings)
+    }
+
+    fn leaves_out(&self, source: &Path, warnings: &mut Vec<String>) -> bool {
+        let leaves_out = self.host.lacks_mount_calls;
         if leaves_out && has_mounts_below(source) {
             warnings.push(format!(
                 "what is mounted below `{}` is not in the container: this kernel or a sandbox around Loam gives no way to \
-                 make it read-only",
+                 restrict it likewise",
                 source.display()
             ));
         }

@@ -67,7 +67,8 @@ pub(crate) fn prepare(preparation: &MountPreparation, run_directory: &Path, maps
 fn do_without_shift(source: &Path, owner: MountOwner, found: &OwnedFd, mapping: &IdMapping) -> Result<()> {
     if owner == MountOwner::Host {
         let message = format!(
-            "`{}` can't be mounted with shifted ids: its file system or this kernel has no idmapped mounts",
+            "`{}` can't be mounted with shifted ids: its file system, one that is mounted below it, or this kernel has no \
+             idmapped mounts",
             source.display()
         );
         return Err(Failure::new(ErrorKind::Unsupported, message)

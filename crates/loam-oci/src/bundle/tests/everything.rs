@@ -136,10 +136,10 @@ fn a_container_with_everything_asked_for() {
         "/proc proc proc nosuid,noexec,nodev",
         "/dev tmpfs tmpfs nosuid,strictatime,mode=755,size=65536k",
         "/sys bind /sys rbind,rprivate,nosuid,noexec,nodev,ro,rro",
-        "/data bind /run/loam/containers/07/mounts/1 rbind,rslave,nosuid,nodev,rw",
+        "/data bind /run/loam/containers/07/mounts/1 rbind,rslave,nosuid,rnosuid,nodev,rnodev,rw",
         "/dev/pts devpts devpts nosuid,noexec,newinstance,ptmxmode=0666,mode=0620",
         "/dev/mqueue mqueue mqueue nosuid,noexec,nodev",
-        "/data/deep bind /run/loam/containers/07/mounts/0 rbind,rprivate,nosuid,nodev,ro,rro",
+        "/data/deep bind /run/loam/containers/07/mounts/0 rbind,rprivate,nosuid,rnosuid,nodev,rnodev,ro,rro",
         "/dev/shm tmpfs tmpfs nosuid,nodev,mode=700,size=1048576,rw",
         "/sys/fs/cgroup cgroup cgroup nosuid,noexec,nodev,relatime,ro"
       ],
