@@ -19,11 +19,14 @@ const KILL_LIMIT: Duration = Duration::from_secs(60);
 
 impl Engine {
     /// Asks a container to end, kills it when it has not after the timeout (the spec's when absent), and waits. One
-    /// that has stopped already is success.
-    pub fn stop(&self, name: &str, timeout: Option<Duration>) -> Result<ExitRecord> {
+    /// that has stopped already is success, and so is one that has never run and has no end to tell.
+    pub fn stop(&self, name: &str, timeout: Option<Duration>) -> Result<Option<ExitRecord>> {
         let (record, shim) = match self.connect(name)? {
             (record, Some(shim)) => (record, shim),
-            (Record { exit: Some(exit), state: ContainerState::Stopped, .. }, None) => return Ok(exit),
+            (Record { exit: Some(exit), state: ContainerState::Stopped, .. }, None) => {
+                return Ok(Some(exit));
+            }
+            (Record { state: ContainerState::Created, .. }, None) => return Ok(None),
             (record, None) => return Err(not_running(&record)),
         };
         match self.stop_live(&record, shim, timeout) {
@@ -33,6 +36,7 @@ impl Engine {
             }
             result => result,
         }
+        .map(Some)
     }
 
     fn stop_live(

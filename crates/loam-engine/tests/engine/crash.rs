@@ -233,7 +233,7 @@ fn a_stop_is_finished_by_the_next_command() {
         |bench| bench.engine.stop("web", None).map(drop),
         |bench, case| {
             let exit = bench.engine.stop("web", None).unwrap_or_else(|error| panic!("{case}: {error:?}"));
-            assert_eq!(exit.status, ExitStatus::Signaled(15), "{case}");
+            assert_eq!(exit.expect("has run").status, ExitStatus::Signaled(15), "{case}");
             let left = bench.world.left();
             assert!(
                 left.shims.is_empty() && left.attachments.is_empty() && left.cgroups.is_empty(),

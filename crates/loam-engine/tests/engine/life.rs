@@ -11,6 +11,7 @@ fn a_container_lives_its_life() {
     bench.world.set_warnings(&["no swap here"]);
     let created = bench.engine.create(&bench.lasting("web")).expect("created");
     assert_eq!(created.warnings, ["no swap here"]);
+    assert_eq!(bench.engine.stop("web", None).expect("nothing to stop"), None);
     assert_eq!(state(&bench, "web"), ContainerState::Created);
     let started = bench.engine.start("web", StartOptions::default()).expect("started");
     assert_eq!((started.id(), started.warnings()), (&created.id, &["no swap here".to_owned()][..]));
@@ -31,7 +32,10 @@ fn a_container_lives_its_life() {
     bench.world.end(&created.id, ExitStatus::Exited(7));
     assert_eq!(bench.engine.wait("web").expect("ended").status, ExitStatus::Exited(7));
     assert_eq!(bench.engine.wait("web").expect("has ended").status, ExitStatus::Exited(7));
-    assert_eq!(bench.engine.stop("web", None).expect("has ended").status, ExitStatus::Exited(7));
+    assert_eq!(
+        bench.engine.stop("web", None).expect("has ended").expect("has run").status,
+        ExitStatus::Exited(7)
+    );
     let detail = bench.engine.inspect("web").expect("inspected");
     assert_eq!((detail.state, detail.pid, detail.run_directory), (ContainerState::Stopped, None, None));
 

@@ -14,7 +14,10 @@ fn a_stubborn_container_is_killed_and_a_paused_one_gets_its_signal() {
     bench.engine.create(&spec).expect("created");
     bench.engine.start("web", StartOptions::default()).expect("started");
     bench.engine.pause("web").expect("paused");
-    assert_eq!(bench.engine.stop("web", None).expect("stopped").status, ExitStatus::Signaled(10));
+    assert_eq!(
+        bench.engine.stop("web", None).expect("stopped").expect("has run").status,
+        ExitStatus::Signaled(10)
+    );
 
     bench.engine.start("web", StartOptions::default()).expect("started");
     bench.engine.pause("web").expect("paused");
@@ -24,7 +27,7 @@ fn a_stubborn_container_is_killed_and_a_paused_one_gets_its_signal() {
     bench.world.set_stubborn(true);
     bench.engine.start("web", StartOptions::default()).expect("started");
     let exit = bench.engine.stop("web", Some(Duration::ZERO)).expect("stopped");
-    assert_eq!(exit.status, ExitStatus::Signaled(9));
+    assert_eq!(exit.expect("has run").status, ExitStatus::Signaled(9));
     assert_eq!(state(&bench, "web"), ContainerState::Stopped);
 }
 

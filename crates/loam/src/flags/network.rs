@@ -76,6 +76,11 @@ fn joined(names: &[String]) -> Parsed<NetworkMode> {
 /// Parses `NAME[:KEY=VALUE[,…]]`.
 fn choice(text: &str) -> Parsed<NetworkChoice> {
     let (name, given) = text.split_once(':').unwrap_or((text, ""));
+    if name == "container" || name == "ns" {
+        return Err(format!(
+            "`{text}`: a container has a network of its own, the host's or none, and shares no other's yet"
+        ));
+    }
     let mut choice = NetworkChoice::from(network_name(name)?);
     for (key, value) in options::list(given) {
         set(&mut choice.options, key, value).map_err(|sentence| format!("network `{name}`: {sentence}"))?;

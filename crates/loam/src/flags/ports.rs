@@ -56,6 +56,11 @@ fn address(text: &str) -> Parsed<(Option<IpAddr>, &str)> {
         let (address, rest) = rest.split_once(']').ok_or("the bracket of the address is not closed")?;
         let rest = rest.strip_prefix(':').ok_or("a colon is missing after the address")?;
         let address = address.parse::<std::net::Ipv6Addr>().map_err(|_| invalid(address))?;
+        if address.is_loopback() {
+            return Err("a port of `::1` can't be published: the kernel lets nothing for it out of a link; \
+                        publish one of 127.0.0.1, or of every address"
+                .to_owned());
+        }
         return Ok((Some(address.into()), rest));
     }
     if text.matches(':').count() < 2 {
@@ -116,7 +121,7 @@ mod tests {
             (":80", "0->80/tcp"),
             ("127.0.0.1:8080:80", "127.0.0.1 8080->80/tcp"),
             ("127.0.0.1::80", "127.0.0.1 0->80/tcp"),
-            ("[::1]:8080:80/TCP", "::1 8080->80/tcp"),
+            ("[2001:db8::1]:8080:80/TCP", "2001:db8::1 8080->80/tcp"),
             ("[::]::53/udp", ":: 0->53/udp"),
             ("0:80", "0->80/tcp"),
             ("7000-7002:8000-8002", "7000->8000/tcp, 7001->8001/tcp, 7002->8002/tcp"),
@@ -136,9 +141,14 @@ mod tests {
             ("8080:80/sctp", "the protocol `sctp` can't be published, only tcp and udp"),
             ("7000-7002:80", "the ranges of host and container differ in length"),
             ("90-80", "the range `90-80` ends before it begins"),
+            (
+                "[::1]:80:80",
+                "a port of `::1` can't be published: the kernel lets nothing for it out of a link; \
+                 publish one of 127.0.0.1, or of every address",
+            ),
             ("[::1:80:80", "the bracket of the address is not closed"),
             ("[::1]80", "a colon is missing after the address"),
-            ("[::1]:80", "a port of the container is missing after the address"),
+            ("[::2]:80", "a port of the container is missing after the address"),
             ("300.1.1.1:80:80", "`300.1.1.1` is not an IP address"),
             ("+80", "`+80` is not a port"),
         ] {
