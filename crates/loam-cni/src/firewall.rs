@@ -9,11 +9,12 @@
 //! chain guard                  drops 127.0.0.0/8 that comes in over those bridges (CVE-2020-8558)
 //! chain published              looks the maps up; reached only for addresses of this host (CVE-2025-67499)
 //! set everyone4, everyone6     addresses whose published ports' clients are all masqueraded
-//! set admitted4, admitted6     addresses that are let through, which is what happens to those that no rule drops; for `admin`
+//! set admitted4, admitted6     addresses that the plugin `firewall` admits: for CHECK and for rules in `admin`, asked by none here
 //! set guarded                  bridges whose containers those on other such bridges don't reach
 //! set within                   bridge . bridge: of those, bridges whose containers reach each other
 //! chain admin                  rules of the administrator's own: made here, never emptied
-//! chain prerouting, output, forward, postrouting, redirected
+//! chain prerouting, output, forward, postrouting
+//! chain redirected             what of `postrouting` is for redirected connections alone
 //! chain egress, to-host, …     what containers may reach, see [`egress`]
 //! chain state_HASH             empty: the sets and maps hold what the records of one state directory say, see [`mark`]
 //! ```

@@ -6,6 +6,7 @@
 //! set ruled                    bridges over which only containers with rules may send anything
 //! set own                      ends of pairs over which only their container's addresses may send anything
 //! set senders4, senders6       link . address, for those
+//! chain senders                drops what comes in by one of `own` from an address that is not in `senders4`, `senders6`
 //! chain egress                 base chain: what is passed on
 //! chain to-host                base chain: what is for this host
 //! chain othersF-HASH, hostF-HASH  rules; one chain for each distinct list and family, shared by all containers with it

@@ -1,7 +1,7 @@
 //! The rules of our own table's chains; those on what containers may reach are in [`super::super::egress`].
 //!
-//! Chains of type `nat` see the first packet of a connection, the others every packet: what tells most packets apart without
-//! asking a set comes first there (decision 32).
+//! Chains of type `filter` see every packet, those of type `nat` the first one of a connection: in a `filter` chain what tells
+//! most packets apart without a set comes first (decision 32).
 
 use super::{
     ADDRESSED4, ADDRESSED6, ADMIN, BRIDGES, EVERYONE4, EVERYONE6, GUARDED, HAIRPIN4, HAIRPIN6, PORTS4,
