@@ -164,6 +164,18 @@ mod tests {
 
     const FRUIT: Schema = Schema { component: "fruit", versions: &["CREATE TABLE fruit (name TEXT) STRICT"] };
 
+    /// `.cargo/config.toml` says so to whoever builds here.
+    #[test]
+    fn sqlite_is_built_without_what_nothing_uses() {
+        let connection = Connection::open_in_memory().expect("opens");
+        let mut statement = connection.prepare("PRAGMA compile_options").expect("valid");
+        let options = statement.query_map([], |row| row.get::<_, String>(0)).expect("answers");
+        let options: Vec<String> = options.collect::<rusqlite::Result<_>>().expect("text");
+        let has = |option: &str| options.iter().any(|known| known == option);
+        assert!(has("OMIT_LOAD_EXTENSION") && has("DEFAULT_MEMSTATUS=0"), "{options:?}");
+        assert!(!has("ENABLE_FTS5") && !has("ENABLE_RTREE") && !has("ENABLE_STAT4"), "{options:?}");
+    }
+
     #[test]
     fn a_new_database_that_another_process_sets_up_is_waited_for() {
         let directory = tempfile::tempdir().expect("a temporary directory");
