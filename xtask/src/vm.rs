@@ -3,18 +3,20 @@
 //! A Debian kernel boots in qemu, emulated, so that no acceleration is needed, with a Debian system whose only job is to
 //! run the tests, under a process 1 of our own or under systemd, with control groups of version 2 or 1. It sees four disks: its root (read-only, covered by
 //! memory), the built programs, the fixture images, and an empty journalled file system on `/tmp`. Its first serial line is
-//! the person's terminal; on the second one the tests say whether they ran, and then the guest how the job ended. Nothing of
+//! the person's terminal; on the second one the job says when it begins, the tests whether they ran, and the guest how the job ended. Nothing of
 //! a run outlives it but that record.
 
 mod archive;
 mod debian;
 mod disk;
+mod first_test;
 mod initramfs;
 mod machine;
 mod target;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -52,6 +54,7 @@ const TESTS_A_BOOT: usize = 64;
 
 /// Runs the end-to-end tests in guests. Words are filters for the names of tests.
 pub(crate) fn test(arguments: &[String]) -> Result<()> {
+    let mut since = SystemTime::now();
     let options = Options::parse(arguments)?;
     if options.help {
         return print(USAGE);
@@ -63,10 +66,11 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     fixtures::for_tests()?;
     let (mut passed, mut failures) = (Vec::new(), Vec::new());
     for target in targets {
-        match pass(target, &build, &options.rest) {
+        match pass(target, &build, &options.rest, since) {
             Ok(tier) => passed.push(tier),
             Err(failure) => failures.push(format!("{failure:#}")),
         }
+        since = SystemTime::now();
     }
     failures.extend(tiers::report(&build, &options.rest, &passed).err().map(|failure| failure.to_string()));
     ensure!(failures.is_empty(), "{}", failures.join("\nx: "));
@@ -96,7 +100,7 @@ pub(crate) fn complete(build: &Build) -> Result<Vec<Tier>> {
         for some in left.chunks(TESTS_A_BOOT) {
             let exactly: Vec<String> =
                 std::iter::once("--exact".to_owned()).chain(some.iter().cloned()).collect();
-            passed.push(pass(target, build, &exactly)?);
+            passed.push(pass(target, build, &exactly, SystemTime::now())?);
         }
     }
     Ok(passed)
@@ -129,19 +133,24 @@ fn check_filters(tests: &[String], filters: &[String]) -> Result<()> {
     }
 }
 
-/// Runs tests on one tier and keeps its record. `filters` are words for the tests' program.
-fn pass(target: Target, build: &Build, filters: &[String]) -> Result<Tier> {
+/// Runs tests on one tier, keeps its record, and tells how long after `since` they began. `filters` are words for the tests'
+/// program.
+fn pass(target: Target, build: &Build, filters: &[String], since: SystemTime) -> Result<Tier> {
     let tier = target.tier();
     note(&format!("the end-to-end tests in a guest: {}", tier.name));
     let words: Vec<String> = filters.iter().map(|word| quote(word)).collect();
     let job = format!(
         "export LOAM_PROGRAMS=/loam/programs LOAM_FIXTURES=/loam/fixtures LOAM_TEST_RECORD=/dev/ttyS1\n\
+         date '+{}%s.%N' > $LOAM_TEST_RECORD\n\
          exec /loam/programs/e2e --test-threads 2 {}\n",
+        first_test::BEGUN,
         words.join(" ")
     );
     let ended = run(target, &build.programs, Some(&build.tests), &job)?;
     ensure!(ended.code == 0, "the tests failed in the guest {} with {}", tier.name, ended.code);
-    tiers::keep(&tier, build, &ended.record)?;
+    let (begun, record) = first_test::split(&ended.record);
+    note(&first_test::tell(&tier.name, begun.and_then(|at| at.duration_since(since).ok())));
+    tiers::keep(&tier, build, &record)?;
     Ok(tier)
 }
 

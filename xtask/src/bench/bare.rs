@@ -24,8 +24,7 @@ impl Bare {
     }
 
     /// A runtime on what `runc spec` writes.
-    pub(super) fn plain(runtime: &'static str) -> Self {
-        let name = if runtime == "crun" { "crun-plain" } else { "runc-plain" };
+    pub(super) fn plain(name: &'static str, runtime: &'static str) -> Self {
         Self { name, runtime, loam: None }
     }
 
@@ -45,7 +44,7 @@ impl Bare {
              cp $made/hosts {BUNDLE}/0; cp $made/resolv.conf {BUNDLE}/1; cp $made/hostname {BUNDLE}/2; {loam} rm -f $id"
         ))?;
         let maps = arena.sh(&format!(
-            "jq -r '.linux | \"--uid-map 0:\\(.uidMappings[0].hostID):65536 --gid-map 0:\\(.gidMappings[0].hostID):65536\"' {BUNDLE}/base.json"
+            "jq -r '.linux | \"--uid-map 0:\\(.uidMappings[0] | \"\\(.hostID):\\(.size)\") --gid-map 0:\\(.gidMappings[0] | \"\\(.hostID):\\(.size)\")\"' {BUNDLE}/base.json"
         ))?;
         Ok(maps.output.trim().to_owned())
     }
@@ -56,10 +55,14 @@ impl Peer for Bare {
         self.name
     }
     fn programs(&self) -> &'static [&'static str] {
-        match self.runtime {
-            "crun" => &["crun", "runc", "umoci", "skopeo", "jq"],
+        match (self.runtime, &self.loam) {
+            ("crun", Some(_)) => &["crun", "umoci", "skopeo", "jq"],
+            ("crun", None) => &["crun", "runc", "umoci", "skopeo", "jq"],
             _ => &["runc", "umoci", "skopeo", "jq"],
         }
+    }
+    fn is_engine(&self) -> bool {
+        false
     }
     fn prepare(&self, arena: &mut Arena) -> Result<()> {
         let state = arena.state.display().to_string();

@@ -37,6 +37,10 @@ pub(crate) trait Peer {
     fn run(&self, _arena: &Arena, _net: Net) -> Option<String> {
         None
     }
+    /// Whether it keeps anything of its own beside a container, and so has starts and memory that can be compared.
+    fn is_engine(&self) -> bool {
+        true
+    }
     /// Starts a container that stays, named by number, and one command to remove it.
     fn stay(&self, _arena: &Arena, _net: Net) -> Option<(String, String)> {
         None
@@ -83,8 +87,8 @@ pub(crate) fn present(wanted: &[String], programs: &Path) -> (Vec<Box<dyn Peer>>
         Box::new(Containerd),
         Box::new(Bare::equal("crun", &program)),
         Box::new(Bare::equal("runc", &program)),
-        Box::new(Bare::plain("crun")),
-        Box::new(Bare::plain("runc")),
+        Box::new(Bare::plain("crun-plain", "crun")),
+        Box::new(Bare::plain("runc-plain", "runc")),
         Box::new(Umoci),
         Box::new(Buildah),
     ];

@@ -146,7 +146,7 @@ fn starts(contenders: &mut [Contender]) -> Result<Vec<Row>> {
         note(scenario);
         for contender in contenders.iter_mut() {
             let name = contender.peer.name();
-            if matches!(name, "crun" | "runc" | "crun-plain" | "runc-plain") {
+            if !contender.peer.is_engine() {
                 continue;
             }
             let Some((start, remove)) = contender.peer.stay(&contender.arena, Net::Bridge) else { continue };
@@ -209,7 +209,7 @@ fn memory(contenders: &mut [Contender]) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for contender in contenders.iter_mut() {
         let name = contender.peer.name();
-        if matches!(name, "crun" | "runc" | "crun-plain" | "runc-plain") {
+        if !contender.peer.is_engine() {
             continue;
         }
         let Some((start, remove)) = contender.peer.stay(&contender.arena, Net::None) else { continue };

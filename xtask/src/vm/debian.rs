@@ -13,6 +13,9 @@ use crate::shell::{note, run};
 /// Where Debian is fetched from.
 const MIRROR: &str = "http://deb.debian.org";
 
+/// Counts the ways in which the system has been made of its packages: another number makes it anew.
+const RECIPE: u32 = 2;
+
 /// What the tests need in a guest: what `./x test` needs on a host, but for what makes and serves images.
 const PACKAGES: &[&str] = &[
     "apparmor",
@@ -51,7 +54,7 @@ impl System {
     pub(super) fn prepare(cache: &Path) -> Result<Self> {
         let system = Self { directory: cache.join("debian") };
         let kernels = Kernel::ALL.map(Kernel::package).join(" ");
-        let wanted = format!("{kernels} {}\n", PACKAGES.join(" "));
+        let wanted = format!("{RECIPE} {kernels} {}\n", PACKAGES.join(" "));
         let made_from = system.directory.join("packages");
         if fs::read_to_string(&made_from).is_ok_and(|packages| packages == wanted) {
             return Ok(system);
@@ -76,6 +79,7 @@ impl System {
             fs::write(self.initramfs(kernel), initramfs::make(&root.join("lib/modules").join(version))?)?;
         }
         disk::of_directory(&root, &self.root_disk())?;
+        fs::File::open(self.root_disk())?.sync_all()?;
         Ok(fs::remove_dir_all(&root)?)
     }
 
@@ -99,14 +103,18 @@ fn debootstrap(root: &Path) -> Result<()> {
     let sources = ["bookworm", "bookworm-backports"].map(|suite| format!("deb {MIRROR}/debian {suite} main"));
     let security = format!("deb {MIRROR}/debian-security bookworm-security main");
     let include = format!("--include={},{}", Kernel::Stable.package(), PACKAGES.join(","));
-    // The package that names the newest kernel is upgraded then; the kernel of before stays.
+    // Both suites call the newest kernel `linux-image-amd64`. Upgraded from the backports, it brings their kernel and removes none.
     let backported = format!(
-        "APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get --quiet=2 --yes -o DPkg::Chroot-Directory=\"$1\" install {}",
+        "APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get --quiet=2 --yes -o DPkg::Chroot-Directory=\"$1\" install {} >/dev/null",
         Kernel::Backported.package()
     );
     // What nobody reads in a guest.
     let left_out = ["man", "doc", "locale"].map(|name| format!("--dpkgopt=path-exclude=/usr/share/{name}/*"));
-    run(Command::new("mmdebstrap")
+    // What it mounts below the root goes with it, also when it is killed.
+    run(Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "mmdebstrap"])
+        // The kernels' packages make no first root: guests have one of their own.
+        .env("INITRD", "No")
         .args(["--quiet", "--variant=minbase", "--mode=root", "--aptopt=APT::Install-Recommends \"false\""])
         .arg(include)
         .arg(format!("--customize-hook={backported}"))
