@@ -9,6 +9,8 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::alone::Present;
+
 /// What a command did.
 #[derive(Debug)]
 pub struct Ran {
@@ -54,6 +56,7 @@ pub struct Host {
     holder: Child,
     containers: std::sync::Mutex<BTreeSet<String>>,
     checked: bool,
+    _present: Present,
 }
 
 /// What the process that holds the namespaces does: loopback up, no empty unified cgroup tree (crun refuses it beside
@@ -65,6 +68,7 @@ impl Host {
     /// Makes a host. Needs root.
     pub fn new() -> Self {
         crate::needs::record_run();
+        let present = Present::enter();
         let directory =
             tempfile::Builder::new().prefix("loam-e2e-").tempdir().expect("a temporary directory");
         let mut holder = Command::new("unshare")
@@ -78,7 +82,7 @@ impl Host {
             .read_line(&mut line)
             .expect("the host answers");
         assert_eq!(line.trim(), "ready");
-        Self { directory, holder, containers: std::sync::Mutex::default(), checked: false }
+        Self { directory, holder, containers: std::sync::Mutex::default(), checked: false, _present: present }
     }
 
     /// A host whose store has the small image (Debian's busybox) under the name `small`.

@@ -1,5 +1,6 @@
 //! A host of its own for each end-to-end test, and the built `loam` program on it.
 
+mod alone;
 pub mod cgroup;
 pub mod grootfs;
 mod host;
@@ -9,6 +10,7 @@ pub mod quota;
 pub mod trace;
 mod wait;
 
+pub use alone::{Alone, alone};
 pub use host::{Host, Ran, program};
 pub use needs::Need;
 pub use trace::Trace;
