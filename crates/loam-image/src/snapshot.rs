@@ -144,7 +144,7 @@ impl LayerStore {
         let limit = match layers.counted {
             Some(Counted { limit: Some(bytes), mechanism, .. }) if disk.is_none() => {
                 // Later, somebody else would do so while it is mounted.
-                self.undo_any_limit_change(container)?;
+                self.undo_any_limit_change(container);
                 Some(RootfsLimit { mechanism, bytes })
             }
             _ => None,

@@ -40,8 +40,8 @@ pub fn mount_root(
     if layers.unmapped {
         return mount_shifted(plan, &layers, target);
     }
-    // The overlay works on its writable directory with the rights and ids of the one who mounts it.
     let room = Headroom::take(plan);
+    // The overlay works on its writable directory with the rights and ids of the one who mounts it.
     let mounted = as_container_root(plan.mapping.as_ref(), || mount_layers(plan, &layers, target, ways()));
     let limited = room.map_or(Ok(()), Headroom::give_back);
     let mounted = mounted.and_then(|mounted| limited.map(|()| mounted))?;

@@ -79,10 +79,9 @@ impl LayerStore {
     }
 
     /// The same for one container, which hardly ever has anything to undo.
-    pub(crate) fn undo_any_limit_change(&self, container: &ContainerId) -> Result<()> {
-        match self.database.read(|connection| is_marked(connection, container))? {
-            true => self.undo_limit_change(container),
-            false => Ok(()),
+    pub(crate) fn undo_any_limit_change(&self, container: &ContainerId) {
+        if self.database.read(|connection| is_marked(connection, container)).unwrap_or(false) {
+            report(container.as_str(), self.undo_limit_change(container));
         }
     }
 

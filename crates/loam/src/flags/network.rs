@@ -76,7 +76,8 @@ fn joined(names: &[String]) -> Parsed<NetworkMode> {
 /// Parses `NAME[:KEY=VALUE[,…]]`.
 fn choice(text: &str) -> Parsed<NetworkChoice> {
     let (name, given) = text.split_once(':').unwrap_or((text, ""));
-    if name == "container" || name == "ns" {
+    // Other engines' words; networks may be called so.
+    if matches!(name, "container" | "ns") && !given.is_empty() && !given.contains('=') {
         return Err(format!(
             "`{text}`: a container has a network of its own, the host's or none, and shares no other's yet"
         ));
@@ -177,6 +178,9 @@ mod tests {
         ] {
             assert!(read(names, &none, &[]).is_err(), "{names:?}");
         }
+        let refused = read(&["container:x"], &none, &[]).expect_err("there is no such thing yet");
+        assert!(refused.contains("shares no other's"), "{refused}");
+        assert_eq!(read(&["ns"], &none, &[]), Ok(named(&["ns"])), "a network may be called so");
     }
 
     #[test]
