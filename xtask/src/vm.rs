@@ -142,7 +142,11 @@ fn pass(target: Target, build: &Build, filters: &[String], since: SystemTime) ->
     let job = format!(
         "export LOAM_PROGRAMS=/loam/programs LOAM_FIXTURES=/loam/fixtures LOAM_TEST_RECORD=/dev/ttyS1\n\
          date '+{}%s.%N' > $LOAM_TEST_RECORD\n\
-         exec /loam/programs/e2e --test-threads 2 {}\n",
+         /loam/programs/e2e --test-threads 2 {} && exit\n\
+         code=$?\n\
+         echo \"guest: the kernel's warnings:\"\n\
+         dmesg --level=emerg,alert,crit,err,warn | tail -n 100\n\
+         exit $code\n",
         first_test::BEGUN,
         words.join(" ")
     );
