@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -29,6 +30,22 @@ pub(crate) fn print(text: &str) -> Result<()> {
 pub(crate) fn note(sentence: &str) {
     // A closed standard error is no reason to stop working.
     let _closed = writeln!(std::io::stderr(), "x: {sentence}").is_err();
+}
+
+/// Tells how long each part of a task takes.
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Begins with the first part.
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Tells of the part that has just ended, and begins with the next one.
+    pub(crate) fn lap(&mut self, part: &str) {
+        note(&format!("{part} took {} s", self.0.elapsed().as_secs()));
+        self.0 = Instant::now();
+    }
 }
 
 /// Runs a command with the person's streams; a failure names the command.

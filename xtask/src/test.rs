@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use crate::fixtures;
 use crate::packages::{self, RUN, TEST, VM};
 use crate::programs::{Build, cargo};
-use crate::shell::{cache, is_root, note, print, run};
+use crate::shell::{Stopwatch, cache, is_root, note, print, run};
 use crate::tiers::{self, Tier};
 use crate::vm;
 
@@ -55,14 +55,20 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     // Both mostly wait for packages, and so are done beside the building.
     let guest = (!host_only).then(|| thread::spawn(vm::prepare));
     let images = thread::spawn(fixtures::all);
+    let mut watch = Stopwatch::start();
     // The programs first: tests of single crates start them too.
     let build = Build::make()?;
+    watch.lap("building");
     images.join().map_err(|_| anyhow!("the making of the fixture images panicked"))??;
+    watch.lap("waiting for the fixture images");
     run(unit_ring(&filters).env("LOAM_PROGRAMS", &build.programs))?;
+    watch.lap("the unit ring");
     let mut passed = vec![on_host(&build, &filters)?];
+    watch.lap("the end-to-end ring on this machine");
     if let Some(guest) = guest {
         guest.join().map_err(|_| anyhow!("the making of the guests panicked"))??;
         passed.extend(vm::complete(&build)?);
+        watch.lap("the guests");
     }
     tiers::report(&build, &filters, &passed)
 }
