@@ -1,5 +1,5 @@
 //! `./x bench`: Loam beside the engines that are on this machine, and beside a floor: a small program that makes the
-//! same namespaces, cgroup, overlay, mounts and veth by bare system calls.
+//! same namespaces, cgroup, overlay, mounts and veth by bare system calls, and unpacks the same layers in one pass.
 //!
 //! Every engine works in an [`arena`]: namespaces and cgroups of its own, its state on a fresh journalled file system
 //! in a loop file. Rounds are interleaved (each engine once a round), wall time is taken around each command, CPU time
@@ -31,8 +31,9 @@ usage: ./x bench [--rounds N] [--only SCENARIO,…] [--engines ENGINE,…]
   --only        run-none, run-bridge, exec, starts, memory, create, prune, growth, pull (default: all)
   --images      small, python:gzip, python:zstd, many (default: all)
   --programs D  measures the programs in this directory instead of building them
-  --engines     loam, floor, podman, ctr, crun, runc, crun-plain, runc-plain, skopeo+umoci, buildah (default: all that are
-                there); crun and runc have the bundle that Loam makes, the plain ones that of `runc spec`
+  --engines     loam, floor, podman, ctr, crun, runc, crun-plain, runc-plain, skopeo+umoci, buildah, floor-inflate, floor-hash
+                (default: all that are there); crun and runc have the bundle that Loam makes, the plain ones that of
+                `runc spec`; floor-inflate and floor-hash are parts of what the floor does of a pull
 
 The table is printed, and written as text, JSON and SVG below .cache/bench/.
 ";

@@ -151,7 +151,7 @@ fn end_to_end_tests() -> Result<PathBuf> {
 
 /// Builds the floor that benchmarks measure against, beside the release programs.
 pub(crate) fn build_floor() -> Result<()> {
-    run(cargo().args(["build", "--quiet", "--locked", "--release", "-p", "xtask", "--bin", "loam-floor"]))
+    run(cargo().args(["build", "--quiet", "--locked", "--release", "-p", "loam-floor"]))
 }
 
 /// `./x build`.

@@ -1,10 +1,7 @@
-//! The floor of the benchmark: the kernel work of one container by bare system calls in one process, and nothing else.
-//!
-//! `loam-floor none|bridge ROOTFS SCRATCH PROGRAM` makes new mount, uts, ipc, pid and network namespaces, a cgroup in
-//! every hierarchy, an overlay over ROOTFS with its writable part below SCRATCH, the usual file systems and device nodes,
-//! five masked and five read-only paths, with `bridge` a veth pair into a bridge with an address; runs PROGRAM, waits for
-//! it, and removes what it made. Nothing is checked, written down or made safe: a container engine that came this low would
-//! be one that does not do its job.
+//! The kernel work of one container by bare system calls in one process, and nothing else: new mount, uts, ipc, pid and
+//! network namespaces, a cgroup in every hierarchy, an overlay over the root file system with its writable part in the scratch
+//! directory, the usual file systems and device nodes, five masked and five read-only paths, perhaps a veth pair into a bridge
+//! with an address. The program runs in it, is waited for, and what was made is removed.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -17,20 +14,16 @@ use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
 use rustix::process::{Pid, WaitOptions, chdir, pivot_root, waitpid};
 
-mod floor_network;
+use crate::network;
 
-fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [network, rootfs, scratch, program] = arguments.as_slice() else {
-        anyhow::bail!("usage: loam-floor none|bridge ROOTFS SCRATCH PROGRAM");
-    };
-    let bridged = network == "bridge";
+/// Runs a program in a container, on a bridge or without a network.
+pub(crate) fn run(bridged: bool, rootfs: &str, scratch: &str, program: &str) -> Result<()> {
     let place = PathBuf::from(scratch).join(format!("floor-{}", std::process::id()));
     for directory in ["upper", "work", "root"] {
         fs::create_dir_all(place.join(directory))?;
     }
     let cgroups = make_cgroups()?;
-    let bridge = if bridged { Some(floor_network::Bridge::open()?) } else { None };
+    let bridge = if bridged { Some(network::Bridge::open()?) } else { None };
 
     let (mut here, there) = UnixStream::pair()?;
     let flags = CloneFlags::NEW_MOUNT
@@ -146,7 +139,7 @@ fn inside(mut parent: &UnixStream, bridged: bool, rootfs: &Path, place: &Path, p
     parent.read_exact(&mut go)?;
     loam_sys::bring_loopback_up()?;
     if bridged {
-        floor_network::configure_inside()?;
+        network::configure_inside()?;
     }
     let error = std::os::unix::process::CommandExt::exec(&mut std::process::Command::new(program));
     Err(error.into())
