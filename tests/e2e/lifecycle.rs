@@ -53,6 +53,24 @@ fn ids_names_and_prefixes_find_a_container() {
         assert_eq!(host.inspect(name)["id"].as_str(), Some(id.as_str()), "{name}");
     }
     host.loam(&["stop", "-t", "0", "nobody"]).refused(125, "nobody");
+    // By its image: as it was named, by another name of the same image, by the image's id.
+    host.loam(&["tag", "small", "other:1"]).ok();
+    let image = host.inspect("findme")["image"]["id"].as_str().expect("an id").to_owned();
+    for ancestor in ["small", "other:1", &image, &image["sha256:".len()..][..12]] {
+        let found = host.loam(&["ps", "-q", "--no-trunc", "-f", &format!("ancestor={ancestor}")]);
+        assert_eq!(found.ok(), id, "{ancestor}");
+    }
+    host.loam(&["rmi", "other:1"]).ok();
+    assert_eq!(host.loam(&["ps", "-q", "-f", "ancestor=other:1"]).ok(), "");
+    host.finish();
+}
+
+#[test]
+fn who_is_asked_to_stop_may_take_all_the_time() {
+    let host = Host::with_small_image();
+    host.start(&["--name", "polite", "small", "sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.1; done"]);
+    host.loam(&["stop", "-t", "-1", "polite"]).ok();
+    assert_eq!(host.loam(&["wait", "polite"]).ok(), "7");
     host.finish();
 }
 

@@ -12,6 +12,7 @@ fn logs_are_whole_and_told_apart() {
     let ran = host.loam(&["logs", "l"]);
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("one\nthree", "two\n"));
     assert_eq!(host.loam(&["logs", "--tail", "1", "l"]).stdout, "three");
+    assert_eq!(host.loam(&["logs", "--tail", "-1", "l"]).stdout, host.loam(&["logs", "l"]).stdout);
     host.finish();
 }
 

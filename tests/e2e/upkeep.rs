@@ -50,6 +50,7 @@ fn saved_images_are_read_by_others_and_loaded_again() {
     assert_eq!(names(), known, "it gets no name, and takes none");
     fs::write(&archive, "no archive").unwrap();
     host.loam(&["image", "load", "-i", &path]).refused(125, "images.tar");
+    host.loam_with_input(&["image", "load"], b"no archive").refused(125, "standard input");
     host.loam(&["image", "save", "-o", "/no/such/place.tar", "small"]).refused(125, "/no/such/place.tar");
     host.finish();
 }

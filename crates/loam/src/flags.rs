@@ -23,7 +23,7 @@ pub(crate) mod words;
 
 pub(crate) use container::{ContainerFlags, PullPolicy};
 pub(crate) use detach_keys::DetachKeys;
-pub(crate) use duration::{parse_duration, parse_since};
+pub(crate) use duration::{parse_duration, parse_patience, parse_since};
 pub(crate) use environment::labels;
 pub(crate) use filter::Filter;
 pub(crate) use foreground::ForegroundFlags;

@@ -20,7 +20,8 @@ pub(crate) struct Logs {
     #[arg(short, long)]
     follow: bool,
     /// Only the last so many lines, or all
-    #[arg(short = 'n', long, value_name = "LINES", default_value = "all", value_parser = tail)]
+    #[arg(short = 'n', long, value_name = "LINES", default_value = "all", value_parser = tail,
+        allow_negative_numbers = true)]
     tail: Tail,
     /// Only what was written since a time, or so long ago: 2026-01-31T12:00:00Z, 10m
     #[arg(long, value_name = "TIME")]

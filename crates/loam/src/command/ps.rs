@@ -1,9 +1,11 @@
 //! `loam ps`.
 
+mod ports;
+
 use clap::Args;
 use jiff::Timestamp;
-use loam_engine::{ContainerState, ContainerSummary, signal_name};
-use loam_model::{ExitStatus, PortMapping};
+use loam_engine::{ContainerState, ContainerSummary, Engine, signal_name};
+use loam_model::{Digest, ErrorKind, ExitStatus, Failure};
 
 use super::{FormatFlag, Outcome};
 use crate::exit::Exit;
@@ -11,6 +13,7 @@ use crate::flags::Filter;
 use crate::table::{Table, cut};
 use crate::wiring::Wiring;
 use crate::{human, output};
+use ports::ports;
 
 /// The flags of `ps`.
 #[derive(Args, Debug)]
@@ -32,9 +35,13 @@ pub(crate) struct Ps {
 }
 
 impl Ps {
-    pub(super) fn run(self, wiring: &Wiring) -> Outcome {
+    pub(super) fn run(mut self, wiring: &Wiring) -> Outcome {
         let all = self.all || self.filters.iter().any(Filter::wants_stopped);
-        let mut containers = wiring.engine()?.list(all)?;
+        let engine = wiring.engine()?;
+        for filter in &mut self.filters {
+            filter.look_up(|name| image_id(engine, name))?;
+        }
+        let mut containers = engine.list(all)?;
         containers.retain(|container| self.filters.iter().all(|filter| filter.accepts(container)));
         if self.format.is_json() {
             output::print_json(&containers)?;
@@ -45,6 +52,15 @@ impl Ps {
             output::print(&table(&containers, Timestamp::now(), self.no_trunc))?;
         }
         Ok(Exit::SUCCESS)
+    }
+}
+
+/// The image that a name stands for. Containers outlive the names of their images, and name places, too.
+fn image_id(engine: &Engine, name: &str) -> Result<Option<Digest>, Failure> {
+    match engine.images().resolve(name) {
+        Ok(image) => Ok(Some(image.id)),
+        Err(failure) if matches!(failure.kind(), ErrorKind::NotFound | ErrorKind::Invalid) => Ok(None),
+        Err(failure) => Err(failure),
     }
 }
 
@@ -62,7 +78,7 @@ fn table(containers: &[ContainerSummary], now: Timestamp, full: bool) -> String 
             if full { command } else { cut(&command, 24) },
             human::ago(&container.created, now),
             status(container, now),
-            container.ports.iter().map(port).collect::<Vec<_>>().join(", "),
+            ports(&container.ports),
             container.name.to_string(),
         ]);
     }
@@ -99,20 +115,9 @@ fn status(container: &ContainerSummary, now: Timestamp) -> String {
     }
 }
 
-/// A published port, as people write it.
-fn port(port: &PortMapping) -> String {
-    let address = match port.host_address {
-        None => String::new(),
-        Some(address) if address.is_ipv6() => format!("[{address}]:"),
-        Some(address) => format!("{address}:"),
-    };
-    let host = if port.host_port == 0 { "?".to_owned() } else { port.host_port.to_string() };
-    format!("{address}{host}->{}/{}", port.container_port, port.protocol.as_str())
-}
-
 #[cfg(test)]
 mod tests {
-    use loam_model::{ExitRecord, NetworkMode, Protocol};
+    use loam_model::{ExitRecord, NetworkMode, PortMapping, Protocol};
 
     use super::*;
 

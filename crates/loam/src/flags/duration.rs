@@ -34,6 +34,15 @@ pub(crate) fn parse_duration(text: &str) -> Parsed<Duration> {
     }
 }
 
+/// Parses how long `stop` waits: whole seconds, or -1 for ever.
+pub(crate) fn parse_patience(text: &str) -> Parsed<Duration> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) if text == "-1" => Ok(Duration::MAX),
+        Err(_) => Err("it is neither a number of seconds nor -1 for no limit".to_owned()),
+    }
+}
+
 /// Parses `--since`: a time as RFC 3339, seconds since 1970, or a duration before `now`.
 pub(crate) fn parse_since(text: &str, now: Timestamp) -> Parsed<Timestamp> {
     let malformed = || "a time is such as 2026-01-31T12:00:00Z, or a duration such as 10m".to_owned();
@@ -64,6 +73,16 @@ mod tests {
         }
         for text in ["", "s", "1x", "-1", "1h-3m", "1.5s"] {
             assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn patience_may_be_without_limit() {
+        assert_eq!(parse_patience("0"), Ok(Duration::ZERO));
+        assert_eq!(parse_patience("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_patience("-1"), Ok(Duration::MAX));
+        for text in ["", "-2", "10s", "1.5", "99999999999999999999"] {
+            assert!(parse_patience(text).is_err(), "{text}");
         }
     }
 

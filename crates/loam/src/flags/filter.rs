@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use loam_engine::ContainerSummary;
+use loam_model::{Digest, Failure};
 
 /// One filter of a list of containers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +16,8 @@ pub(crate) enum Filter {
     Label(String, Option<String>),
     /// `status=STATE`.
     Status(String),
-    /// `ancestor=IMAGE`: the image as the spec named it.
-    Ancestor(String),
+    /// `ancestor=IMAGE`: the image as the spec named it, or, once that is known, the id of the image of that name.
+    Ancestor(String, Option<Digest>),
 }
 
 impl Filter {
@@ -31,8 +32,21 @@ impl Filter {
                 (None, Some(_)) => false,
             },
             Filter::Status(text) => container.state.as_str() == text,
-            Filter::Ancestor(text) => container.image == *text,
+            Filter::Ancestor(text, id) => {
+                container.image == *text || id.as_ref() == Some(&container.image_id)
+            }
         }
+    }
+
+    /// Looks up what the filter names: several names, and each beginning of an id, stand for one image.
+    pub(crate) fn look_up(
+        &mut self,
+        image: impl FnOnce(&str) -> Result<Option<Digest>, Failure>,
+    ) -> Result<(), Failure> {
+        if let Filter::Ancestor(name, id) = self {
+            *id = image(name)?;
+        }
+        Ok(())
     }
 
     /// Whether containers pass that do not run, so that they are to be listed too.
@@ -52,7 +66,7 @@ impl FromStr for Filter {
         match key {
             "name" => Ok(Filter::Name(owned())),
             "id" => Ok(Filter::Id(owned())),
-            "ancestor" => Ok(Filter::Ancestor(owned())),
+            "ancestor" => Ok(Filter::Ancestor(owned(), None)),
             "label" => Ok(match value.split_once('=') {
                 Some((key, value)) => Filter::Label(key.to_owned(), Some(value.to_owned())),
                 None => Filter::Label(owned(), None),

@@ -11,6 +11,10 @@ const UNLIMITED: &str = "-1";
 pub(super) fn size(text: &str) -> Parsed<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
+    let malformed = || "a size is a number and a unit, such as 64m or 1.5g".to_owned();
+    if number.is_empty() {
+        return Err(malformed());
+    }
     let shift = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 0,
         "k" | "kb" | "kib" => 10,
@@ -20,7 +24,6 @@ pub(super) fn size(text: &str) -> Parsed<u64> {
         "p" | "pb" | "pib" => 50,
         _ => return Err("the unit must be one of b, k, m, g, t, p".to_owned()),
     };
-    let malformed = || "a size is a number and a unit, such as 64m or 1.5g".to_owned();
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() || fraction.len() > 9 || fraction.contains('.') {
         return Err(malformed());
@@ -158,6 +161,11 @@ mod tests {
         {
             assert!(size(text).is_err(), "{text}");
         }
+        for text in ["", "lots", "-1", "-5m"] {
+            let sentence = "a size is a number and a unit, such as 64m or 1.5g";
+            assert_eq!(size(text), Err(sentence.to_owned()), "{text}");
+        }
+        assert_eq!(size("5x"), Err("the unit must be one of b, k, m, g, t, p".to_owned()));
     }
 
     #[test]

@@ -26,15 +26,15 @@ pub(crate) struct Load {
 
 impl Load {
     pub(super) fn run(self, wiring: &Wiring) -> Outcome {
+        if let Some(file) = &self.input {
+            return self.load(wiring, file);
+        }
         // Kept until everything is read.
-        let spooled;
-        let file = match &self.input {
-            Some(path) => path.as_path(),
-            None => {
-                spooled = spool()?;
-                spooled.as_path()
-            }
-        };
+        let spooled = spool()?;
+        self.load(wiring, &spooled.path).map_err(|failure| spooled.told(&failure))
+    }
+
+    fn load(&self, wiring: &Wiring, file: &Path) -> Outcome {
         let store = wiring.images()?;
         for archived in wiring.archives()?.contents(file)? {
             let progress: Box<dyn PullProgress> =
@@ -65,8 +65,14 @@ struct Spooled {
 }
 
 impl Spooled {
-    fn as_path(&self) -> &Path {
-        &self.path
+    /// A failure in words of the person, who knows no such file.
+    fn told(&self, failure: &Failure) -> Failure {
+        let shown = format!("`{}`", self.path.display());
+        let told = Failure::new(failure.kind(), failure.chain().replace(&shown, "standard input"));
+        match failure.hint_text() {
+            Some(hint) => told.hint(hint),
+            None => told,
+        }
     }
 }
 

@@ -23,6 +23,9 @@ pub(crate) struct Prune {
     /// Only as long as layers and the containers' disk limits take more than this, such as 20g, or 80% of the file system
     #[arg(long, value_name = "SIZE|PERCENT", value_parser = parse_share)]
     threshold: Option<StoreShare>,
+    /// For scripts written for other engines: nothing is asked either way
+    #[arg(short, long)]
+    force: bool,
     #[command(flatten)]
     format: FormatFlag,
 }

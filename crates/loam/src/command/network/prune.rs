@@ -10,6 +10,9 @@ use crate::wiring::Wiring;
 /// The flags of `network prune`.
 #[derive(Args, Debug)]
 pub(crate) struct Prune {
+    /// For scripts written for other engines: nothing is asked either way
+    #[arg(short, long)]
+    force: bool,
     #[command(flatten)]
     format: FormatFlag,
 }
