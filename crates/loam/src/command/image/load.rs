@@ -67,7 +67,7 @@ struct Spooled {
 impl Spooled {
     /// A failure in words of the person, who knows no such file.
     fn told(&self, failure: &Failure) -> Failure {
-        let shown = format!("`{}`", self.path.display());
+        let shown = self.path.display().to_string();
         let told = Failure::new(failure.kind(), failure.chain().replace(&shown, "standard input"));
         match failure.hint_text() {
             Some(hint) => told.hint(hint),
