@@ -63,14 +63,17 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     let targets = if options.all { Target::ALL.to_vec() } else { vec![options.target] };
     let build = Build::make()?;
     check_filters(&build.list(&[])?, &options.rest)?;
+    let tests = build.list(&options.rest)?;
     fixtures::for_tests()?;
     let (mut passed, mut failures) = (Vec::new(), Vec::new());
     for target in targets {
-        match pass(target, &build, &options.rest, since) {
-            Ok(tier) => passed.push(tier),
-            Err(failure) => failures.push(format!("{failure:#}")),
+        for some in tests.chunks(TESTS_A_BOOT) {
+            match pass(target, &build, some, since) {
+                Ok(tier) => passed.push(tier),
+                Err(failure) => failures.push(format!("{failure:#}")),
+            }
+            since = SystemTime::now();
         }
-        since = SystemTime::now();
     }
     failures.extend(tiers::report(&build, &options.rest, &passed).err().map(|failure| failure.to_string()));
     ensure!(failures.is_empty(), "{}", failures.join("\nx: "));
@@ -98,9 +101,7 @@ pub(crate) fn complete(build: &Build) -> Result<Vec<Tier>> {
     for target in Target::ALL {
         let left = tiers::left_to(build, &target.tier())?;
         for some in left.chunks(TESTS_A_BOOT) {
-            let exactly: Vec<String> =
-                std::iter::once("--exact".to_owned()).chain(some.iter().cloned()).collect();
-            passed.push(pass(target, build, &exactly, SystemTime::now())?);
+            passed.push(pass(target, build, some, SystemTime::now())?);
         }
     }
     Ok(passed)
@@ -133,16 +134,15 @@ fn check_filters(tests: &[String], filters: &[String]) -> Result<()> {
     }
 }
 
-/// Runs tests on one tier, keeps its record, and tells how long after `since` they began. `filters` are words for the tests'
-/// program.
-fn pass(target: Target, build: &Build, filters: &[String], since: SystemTime) -> Result<Tier> {
+/// Runs these tests on one tier, keeps its record, and tells how long after `since` they began.
+fn pass(target: Target, build: &Build, tests: &[String], since: SystemTime) -> Result<Tier> {
     let tier = target.tier();
     note(&format!("the end-to-end tests in a guest: {}", tier.name));
-    let words: Vec<String> = filters.iter().map(|word| quote(word)).collect();
+    let words: Vec<String> = tests.iter().map(|word| quote(word)).collect();
     let job = format!(
         "export LOAM_PROGRAMS=/loam/programs LOAM_FIXTURES=/loam/fixtures LOAM_TEST_RECORD=/dev/ttyS1\n\
          date '+{}%s.%N' > $LOAM_TEST_RECORD\n\
-         /loam/programs/e2e --test-threads 2 {} && exit\n\
+         /loam/programs/e2e --test-threads 2 --exact {} && exit\n\
          code=$?\n\
          echo \"guest: the kernel's warnings:\"\n\
          dmesg --level=emerg,alert,crit,err,warn | tail -n 100\n\
