@@ -131,6 +131,29 @@ fn systemctl_stop_ends_the_container_and_is_noticed() {
     host.finish();
 }
 
+/// systemd removes a scope's directory while `rm` is about to kill what is in it: what is open then is no device any more.
+#[test]
+fn a_scope_that_systemd_removes_at_the_same_moment_is_no_failure() {
+    if !needs::met(&NEEDS) {
+        return;
+    }
+    let host = Host::with_small_image();
+    let id = host.start(&["--name", "c", "small", "sleep", "1000"]);
+    let group = property(&host, &format!("loam-{id}.scope"), "ControlGroup");
+    // The command ends a scope that has no shim any more by itself.
+    let shim = host.shim("c");
+    host.sh(&format!("kill -STOP {0} && kill -9 {0}", host.pid("c"))).ok();
+    host.sh(&format!("kill -9 {shim}")).ok();
+    let trace = format!(
+        "strace -f -qq -o /dev/null -P /sys/fs/cgroup{group}/cgroup.kill -e inject=write:error=ENODEV"
+    );
+    let (root, run) = (host.root(), host.run_directory());
+    let loam = loam_tests::program("loam");
+    host.sh(&format!("{trace} {loam} --root {} --run {} rm -f c", root.display(), run.display())).ok();
+    assert!(!is_listed(&host, &id), "a scope is left");
+    host.finish();
+}
+
 #[test]
 fn nothing_above_the_scope_is_changed() {
     if !needs::met(&NEEDS) {

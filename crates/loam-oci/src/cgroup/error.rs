@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use loam_model::{ErrorKind, Failure, InvalidCgroup};
+use rustix::io::Errno;
 
 use super::systemd::SystemdError;
 
@@ -54,6 +55,12 @@ pub(crate) enum CgroupError {
     NoSuchSignal { signal: i32 },
 }
 
+/// Whether a cgroup's file is not there: its cgroup was gone before it was opened, or went since (kernfs refuses what is
+/// open by `ENODEV`). systemd removes scopes whenever it likes.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::NODEV.raw_os_error())
+}
+
 impl CgroupError {
     fn cause(&self) -> Option<&io::Error> {
         match self {
@@ -84,6 +91,7 @@ impl CgroupError {
             Self::Occupied { .. } => ErrorKind::Conflict,
             Self::Write { source, .. } if source.kind() == io::ErrorKind::InvalidInput => ErrorKind::Invalid,
             Self::Write { source, .. } if source.kind() == io::ErrorKind::ResourceBusy => ErrorKind::Conflict,
+            Self::Read { source, .. } | Self::Write { source, .. } if is_gone(source) => ErrorKind::NotFound,
             _ => self.cause().map_or(ErrorKind::Internal, ErrorKind::of_io),
         }
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
+use super::error::is_gone;
 use super::processes::tree;
 use super::{Cgroup, CgroupError, read, write};
 
@@ -128,12 +129,7 @@ impl Cgroup {
 
 fn ignore_missing(result: Result<(), CgroupError>) -> Result<(), CgroupError> {
     match result {
-        Err(CgroupError::Write { source, .. })
-            if source.kind() == ErrorKind::NotFound
-                || source.raw_os_error() == Some(Errno::NODEV.raw_os_error()) =>
-        {
-            Ok(())
-        }
+        Err(CgroupError::Write { source, .. }) if is_gone(&source) => Ok(()),
         other => other,
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use loam_sys::HeldProcess;
@@ -11,6 +10,7 @@ use loam_sys::features::Feature;
 use rustix::io::Errno;
 use rustix::process::Pid;
 
+use super::error::is_gone;
 use super::{Cgroup, CgroupError, Layout, read, write};
 
 /// The file that kills all processes here and below (Linux 5.14).
@@ -40,7 +40,7 @@ impl Cgroup {
         let killed = at_once.map(|directory| write(&directory.join(KILL_AT_ONCE), "1"));
         match killed {
             Some(Ok(())) => {}
-            Some(Err(CgroupError::Write { source, .. })) if source.kind() != ErrorKind::NotFound => {
+            Some(Err(CgroupError::Write { source, .. })) if !is_gone(&source) => {
                 return Err(CgroupError::Write {
                     path: self.members().join(KILL_AT_ONCE),
                     value: "1".to_owned(),
@@ -138,11 +138,14 @@ pub(super) fn tree(directory: &Path) -> Result<Vec<PathBuf>, CgroupError> {
     while let Some(parent) = all.get(at).cloned() {
         at += 1;
         let entries = match fs::read_dir(&parent) {
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) if is_gone(&error) => continue,
             other => other.map_err(|source| CgroupError::Read { path: parent.clone(), source })?,
         };
         for entry in entries {
-            let entry = entry.map_err(|source| CgroupError::Read { path: parent.clone(), source })?;
+            let entry = match entry {
+                Err(error) if is_gone(&error) => break,
+                other => other.map_err(|source| CgroupError::Read { path: parent.clone(), source })?,
+            };
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 all.push(entry.path());
             }
@@ -154,8 +157,7 @@ pub(super) fn tree(directory: &Path) -> Result<Vec<PathBuf>, CgroupError> {
 /// The processes of one cgroup. Those in a PID namespace that can't be seen from here show as zero and are left out.
 fn processes_in(directory: &Path) -> Result<Vec<i32>, CgroupError> {
     let text = match fs::read_to_string(directory.join("cgroup.procs")) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound) => return Ok(Vec::new()),
-        Err(error) if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => return Ok(Vec::new()),
+        Err(error) if is_gone(&error) => return Ok(Vec::new()),
         // A threaded cgroup of version 2 lists only threads.
         Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => {
             read(&directory.join("cgroup.threads"))?

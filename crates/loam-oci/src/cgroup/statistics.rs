@@ -6,6 +6,7 @@ use std::path::Path;
 
 use loam_model::{MemoryEvents, Stats};
 
+use super::error::is_gone;
 use super::processes::tree;
 use super::{Cgroup, CgroupError, read};
 
@@ -166,7 +167,7 @@ fn sum_of(text: &str, key: &str) -> u64 {
 fn optional(directory: &Path, file: &str) -> Result<Option<String>, CgroupError> {
     match read(&directory.join(file)) {
         Ok(text) => Ok(Some(text)),
-        Err(CgroupError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(CgroupError::Read { source, .. }) if is_gone(&source) => Ok(None),
         Err(error) => Err(error),
     }
 }
