@@ -140,10 +140,9 @@ fn a_scope_that_systemd_removes_at_the_same_moment_is_no_failure() {
     let host = Host::with_small_image();
     let id = host.start(&["--name", "c", "small", "sleep", "1000"]);
     let group = property(&host, &format!("loam-{id}.scope"), "ControlGroup");
-    // The command ends a scope that has no shim any more by itself.
-    let shim = host.shim("c");
-    host.sh(&format!("kill -STOP {0} && kill -9 {0}", host.pid("c"))).ok();
-    host.sh(&format!("kill -9 {shim}")).ok();
+    // With a process that is not the container's, the scope outlives the shim, and the command ends it by itself.
+    host.sh(&format!("sleep 1000 >/dev/null 2>&1 & echo $! > /sys/fs/cgroup{group}/cgroup.procs")).ok();
+    host.sh(&format!("kill -9 {}", host.shim("c"))).ok();
     let trace = format!(
         "strace -f -qq -o /dev/null -P /sys/fs/cgroup{group}/cgroup.kill -e inject=write:error=ENODEV"
     );
