@@ -115,9 +115,9 @@ fn regular<R: Read>(
 fn attributes<R: Read>(entry: &mut Entry<'_, R>) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     let Some(records) = entry.pax_extensions()? else { return Ok(Vec::new()) };
     let mut attributes = Vec::new();
-    for record in records {
-        let record = record?;
-        if let Some(name) = record.key()?.strip_prefix(XATTR) {
+    // The library takes a newline in a value for the end of the record; what comes then is none, and no attribute.
+    for record in records.filter_map(Result::ok) {
+        if let Some(name) = record.key().ok().and_then(|key| key.strip_prefix(XATTR)) {
             attributes.push((PathBuf::from(name), record.value_bytes().to_vec()));
         }
     }
