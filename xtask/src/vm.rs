@@ -91,7 +91,9 @@ pub(crate) fn shell(arguments: &[String]) -> Result<()> {
     fixtures::for_tests()?;
     let programs = programs::build(Profile::Dev)?;
     note("the guest ends when the shell does; `exit` or ctrl-d");
-    run(options.target, &programs, None, "cd /tmp; exec setsid --ctty --wait bash --norc -i\n").map(drop)
+    // The guest's root is an overlay, which can't hold another one's upper directory; `/tmp` is a file system of its own.
+    let job = "cd /tmp; export LOAM_ROOT=/tmp/loam; exec setsid --ctty --wait bash --norc -i\n";
+    run(options.target, &programs, None, job).map(drop)
 }
 
 /// After the host's tests: all of them in the first guest, then those that have not run anywhere yet, each in the first one
