@@ -91,7 +91,8 @@ impl CgroupError {
             Self::Occupied { .. } => ErrorKind::Conflict,
             Self::Write { source, .. } if source.kind() == io::ErrorKind::InvalidInput => ErrorKind::Invalid,
             Self::Write { source, .. } if source.kind() == io::ErrorKind::ResourceBusy => ErrorKind::Conflict,
-            Self::Read { source, .. } | Self::Write { source, .. } if is_gone(source) => ErrorKind::NotFound,
+            // Not of a write: there it may say that a block device is missing.
+            Self::Read { source, .. } if is_gone(source) => ErrorKind::NotFound,
             _ => self.cause().map_or(ErrorKind::Internal, ErrorKind::of_io),
         }
     }
