@@ -60,6 +60,11 @@ pub(crate) fn knows_directory(connection: &Connection, directory: &str) -> Resul
     connection.prepare_cached(query)?.exists([directory])
 }
 
+/// Whether there is an image with this id.
+pub(crate) fn knows_image(connection: &Connection, id: &Digest) -> Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM image WHERE id = ?1")?.exists([id.to_string()])
+}
+
 pub(crate) fn image(connection: &Connection, id: &str) -> Result<Option<Image>> {
     let head = connection
         .prepare_cached("SELECT id, manifest, platform, created, config FROM image WHERE id = ?1")?

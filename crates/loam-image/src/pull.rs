@@ -13,12 +13,13 @@ mod keys;
 mod layers;
 mod limits;
 mod queue;
+mod renew;
 
 use std::path::Path;
 
 use loam_model::{
-    Digest, ErrorKind, Failure, Image, ImageSource, ImageStore as _, PullOptions, PullProgress, Result,
-    Verification, shown,
+    Digest, ErrorKind, Failure, Image, ImageSource, ImageStore as _, LayerProgress, PullOptions,
+    PullProgress, Result, Verification, shown,
 };
 use loam_registry::{ClientOptions, Login, Notes, Secret};
 
@@ -48,6 +49,15 @@ pub(crate) struct Described {
     pub(crate) name: Option<String>,
 }
 
+/// An image that is to be there in the end.
+struct Wanted {
+    described: Described,
+    /// Each once, in the order in which the image first has them.
+    layers: Vec<NeededLayer>,
+    /// The image as messages call it.
+    shown: String,
+}
+
 impl LayerStore {
     pub(crate) fn pull_image(
         &self,
@@ -71,7 +81,6 @@ impl LayerStore {
         {
             return Ok(image);
         }
-        self.sweep();
         self.database.require_space()?;
         match source {
             ImageSource::Registry(text) => self.pull_from_registry(text, source, options, progress),
@@ -98,23 +107,21 @@ impl LayerStore {
         options: &PullOptions,
         progress: &dyn PullProgress,
     ) -> Result<Image> {
-        let layout = Layout::open(Directory(directory.to_owned()), tag)?;
-        let is_trusted = options.verification == Verification::SkipLayers;
+        let mut layout = ExtendedLayout::new(
+            Layout::open(Directory(directory.to_owned()), tag)?,
+            options.verification == Verification::SkipLayers,
+        );
+        let wanted = self.describe(&layout, source, options)?;
+        if let Some(image) = self.renewed(&wanted, progress)? {
+            return Ok(image);
+        }
         let Some(extensions) = &options.extensions else {
-            return match is_trusted {
-                true => self.pull_from(&ExtendedLayout::trusted(layout, None), source, options, progress),
-                false => self.pull_from(&layout, source, options, progress),
-            };
+            return self.fetch(&layout, &wanted, options, progress);
         };
         let certificates = extensions.certificates.clone();
         with_notes(progress, |notes| {
-            let remote =
-                RemoteFiles::new(self.runtime()?, self.config.registries.clone(), certificates, notes);
-            let layout = match is_trusted {
-                true => ExtendedLayout::trusted(layout, Some(remote)),
-                false => ExtendedLayout::verified(layout, remote),
-            };
-            self.pull_from(&layout, source, options, progress)
+            layout.remote = Some(RemoteFiles::new(self, certificates, notes));
+            self.fetch(&layout, &wanted, options, progress)
         })
     }
 
@@ -166,10 +173,50 @@ impl LayerStore {
         options: &PullOptions,
         progress: &dyn PullProgress,
     ) -> Result<Image> {
-        let wanted = options.platform.as_deref().map_or_else(|| Ok(Platform::host()), str::parse)?;
+        let wanted = self.describe(place, source, options)?;
+        match self.renewed(&wanted, progress)? {
+            Some(image) => Ok(image),
+            None => self.fetch(place, &wanted, options, progress),
+        }
+    }
+
+    /// The image when the store has it already, just as it shall be.
+    fn renewed(&self, wanted: &Wanted, progress: &dyn PullProgress) -> Result<Option<Image>> {
+        let image = self.renew(&wanted.described)?;
+        if image.is_some() {
+            wanted.layers.iter().for_each(|layer| progress.layer(&layer.blob.digest, LayerProgress::Present));
+        }
+        Ok(image)
+    }
+
+    /// Fetches what the store lacks of the image, and records it.
+    fn fetch(
+        &self,
+        place: &dyn Source,
+        wanted: &Wanted,
+        options: &PullOptions,
+        progress: &dyn PullProgress,
+    ) -> Result<Image> {
+        self.sweep();
+        let mut held = Held::none(&self.places)?;
+        for _ in 0..ROUNDS {
+            self.fetch_layers(place, &wanted.layers, options.limit, &mut held, progress)?;
+            if let Some(image) = self.commit(&wanted.described, &mut held)? {
+                return Ok(image);
+            }
+        }
+        Err(Failure::new(
+            ErrorKind::Conflict,
+            format!("layers of {} were removed again and again while it was pulled", wanted.shown),
+        ))
+    }
+
+    /// What the place says of the image, and the layers that the image needs.
+    fn describe(&self, place: &dyn Source, source: &ImageSource, options: &PullOptions) -> Result<Wanted> {
+        let platform = options.platform.as_deref().map_or_else(|| Ok(Platform::host()), str::parse)?;
         let shown = shown_source(source);
         let (manifest, parsed) =
-            select(place.top()?, &wanted, &shown, &|descriptor| place.document(descriptor))?;
+            select(place.top()?, &platform, &shown, &|descriptor| place.document(descriptor))?;
         let name = match &options.name {
             Some(name) => Some(names::given(name)?),
             None if options.nameless => None,
@@ -177,7 +224,7 @@ impl LayerStore {
         };
         let config_bytes = self.config_bytes(place, &parsed.config, &shown)?;
         let config = Config::parse(&config_bytes, &shown)?;
-        config.check(parsed.layers.len(), &wanted, &shown)?;
+        config.check(parsed.layers.len(), &platform, &shown)?;
         limits::check_blobs(&parsed, options.limit, &shown)?;
         let keyed = Keyed::new(&config, &parsed, options)?;
         let described = if keyed.is_plain() {
@@ -186,17 +233,7 @@ impl LayerStore {
         } else {
             keyed.describe(&config_bytes, &shown, name)?
         };
-        let mut held = Held::none(&self.places)?;
-        for _ in 0..ROUNDS {
-            self.fetch_layers(place, &keyed.needed, options.limit, &mut held, progress)?;
-            if let Some(image) = self.commit(&described, &mut held)? {
-                return Ok(image);
-            }
-        }
-        Err(Failure::new(
-            ErrorKind::Conflict,
-            format!("layers of {shown} were removed again and again while it was pulled"),
-        ))
+        Ok(Wanted { described, layers: keyed.needed, shown })
     }
 
     fn config_bytes(&self, place: &dyn Source, descriptor: &Descriptor, shown: &str) -> Result<Vec<u8>> {

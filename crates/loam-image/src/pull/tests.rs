@@ -5,6 +5,7 @@ mod damage;
 mod imports;
 mod lies;
 mod pulls;
+mod renewed;
 mod slow;
 mod snapshots;
 mod stacked;

@@ -6,24 +6,20 @@ use super::{Directory, Layout, RemoteFiles, Source};
 use crate::document::{Descriptor, RawDocument, is_config};
 use crate::intake::{Blob, Promise};
 
-/// A layout in a directory as Garden writes them: descriptors without sizes, layers with digests that are made up, layers
-/// that are to be fetched.
+/// A layout in a directory. As Garden writes them, descriptors may be without sizes, layers have digests that are made up,
+/// or are to be fetched.
 pub(crate) struct ExtendedLayout<'a> {
     layout: Layout<Directory>,
     /// Whether layers are taken as they are, and a size of nothing counts as none.
     is_trusted: bool,
-    remote: Option<RemoteFiles<'a>>,
+    /// Where layers that the layout has not come from, when they may lie elsewhere.
+    pub(crate) remote: Option<RemoteFiles<'a>>,
 }
 
-impl<'a> ExtendedLayout<'a> {
-    /// One whose layers are not held against anything.
-    pub(crate) fn trusted(layout: Layout<Directory>, remote: Option<RemoteFiles<'a>>) -> Self {
-        Self { layout, is_trusted: true, remote }
-    }
-
-    /// One whose layers are verified wherever they come from.
-    pub(crate) fn verified(layout: Layout<Directory>, remote: RemoteFiles<'a>) -> Self {
-        Self { layout, is_trusted: false, remote: Some(remote) }
+impl ExtendedLayout<'_> {
+    /// One that has all its layers. Those of one that is trusted are not held against anything.
+    pub(crate) fn new(layout: Layout<Directory>, is_trusted: bool) -> Self {
+        Self { layout, is_trusted, remote: None }
     }
 
     /// What is held against content: documents always have to be those that the digest names.
