@@ -1,4 +1,7 @@
-//! TCP between namespaces: a server that swallows streams and echoes bytes, and the client's side of both.
+//! TCP between namespaces: a server that swallows streams and echoes bytes, and the client's side of both. Bytes go round
+//! on one processor, streams from one to another.
+
+mod processor;
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -7,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::Shutdown;
 
+use self::processor::Processors;
 use crate::measure::{Samples, milliseconds};
 
 /// How long a connection may take to come about, and how long an answer may take.
@@ -31,10 +35,13 @@ impl Server {
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
             .or_else(|_| TcpListener::bind((std::net::Ipv6Addr::UNSPECIFIED, port)))?;
         let accepting = listener.try_clone()?;
+        let processors = Processors::of_this_thread();
         let thread = std::thread::spawn(move || {
+            processors.first();
             while let Ok((stream, _)) = accepting.accept() {
                 // A client that went away is the client's to tell.
-                let _told_by_the_client = serve(stream).is_err();
+                let _told_by_the_client = serve(stream, processors).is_err();
+                processors.first();
             }
         });
         Ok(Self { listener, thread: Some(thread) })
@@ -51,11 +58,14 @@ impl Drop for Server {
     }
 }
 
-fn serve(mut stream: TcpStream) -> io::Result<()> {
+fn serve(mut stream: TcpStream, processors: Processors) -> io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(LIMIT))?;
     let mut mode = [0];
     stream.read_exact(&mut mode)?;
+    if mode[0] == STREAM {
+        processors.last();
+    }
     let mut buffer = vec![0; CHUNK];
     let mut taken = 0_u64;
     loop {
@@ -74,7 +84,26 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-fn connect(address: SocketAddr, mode: u8) -> io::Result<TcpStream> {
+/// A client, whose thread stays on the first processor until it is dropped.
+struct Client {
+    stream: TcpStream,
+    processors: Processors,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.processors.any();
+    }
+}
+
+fn connect(address: SocketAddr, mode: u8) -> io::Result<Client> {
+    let processors = Processors::of_this_thread();
+    processors.first();
+    let stream = open(address, mode).inspect_err(|_| processors.any())?;
+    Ok(Client { stream, processors })
+}
+
+fn open(address: SocketAddr, mode: u8) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(LIMIT))?;
@@ -86,15 +115,15 @@ fn connect(address: SocketAddr, mode: u8) -> io::Result<TcpStream> {
 /// Streams for a length of time; gives gigabits in a second, counted from the connection until the server has
 /// everything.
 pub(crate) fn stream(address: SocketAddr, length: Duration) -> io::Result<f64> {
-    let mut stream = connect(address, STREAM)?;
+    let mut client = connect(address, STREAM)?;
     let chunk = vec![0; CHUNK];
     let begun = Instant::now();
     while begun.elapsed() < length {
-        stream.write_all(&chunk)?;
+        client.stream.write_all(&chunk)?;
     }
-    stream.shutdown(std::net::Shutdown::Write)?;
+    client.stream.shutdown(std::net::Shutdown::Write)?;
     let mut taken = [0; 8];
-    stream.read_exact(&mut taken)?;
+    client.stream.read_exact(&mut taken)?;
     let seconds = begun.elapsed().as_secs_f64();
     // A few gigabytes are exact in 53 bits.
     #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^53 bytes")]
@@ -104,12 +133,12 @@ pub(crate) fn stream(address: SocketAddr, length: Duration) -> io::Result<f64> {
 
 /// Sends a byte and waits for it, so many times; gives microseconds.
 pub(crate) fn round_trips(address: SocketAddr, count: usize) -> io::Result<Samples> {
-    let mut stream = connect(address, ECHO)?;
+    let mut client = connect(address, ECHO)?;
     let mut times = Samples::default();
     for _ in 0..count {
         let begun = Instant::now();
-        stream.write_all(&[1])?;
-        stream.read_exact(&mut [0])?;
+        client.stream.write_all(&[1])?;
+        client.stream.read_exact(&mut [0])?;
         times.push(milliseconds(begun.elapsed()) * 1000.0);
     }
     Ok(times)
@@ -121,9 +150,9 @@ pub(crate) fn connections(address: SocketAddr, count: usize) -> io::Result<Sampl
     let mut times = Samples::default();
     for _ in 0..count {
         let begun = Instant::now();
-        let mut stream = connect(address, ECHO)?;
-        stream.write_all(&[1])?;
-        stream.read_exact(&mut [0])?;
+        let mut client = connect(address, ECHO)?;
+        client.stream.write_all(&[1])?;
+        client.stream.read_exact(&mut [0])?;
         times.push(milliseconds(begun.elapsed()) * 1000.0);
     }
     Ok(times)

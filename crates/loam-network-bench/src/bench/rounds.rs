@@ -200,7 +200,7 @@ impl Turn<'_> {
 
     fn data_path(&mut self, workers: &mut [&mut Worker]) {
         let mut figures: Vec<(String, usize, [Samples; 3], Option<String>)> = Vec::new();
-        for _ in 0..(self.bench.plan.rounds / 4).max(1) {
+        for _ in 0..(self.bench.plan.rounds / 2).max(1) {
             for (number, worker) in workers.iter_mut().enumerate() {
                 let paths = worker.ask::<Vec<PathFigures>>(self.list, Task::DataPath);
                 for (path, measured) in

@@ -17,9 +17,9 @@ use crate::traffic::{Server, at, connections, round_trips, stream};
 use crate::worker::{Attached, Ground};
 
 /// How many round trips make a figure.
-const ROUND_TRIPS: usize = 300;
+const ROUND_TRIPS: usize = 2000;
 /// How many connections make a figure.
-const CONNECTIONS: usize = 40;
+const CONNECTIONS: usize = 200;
 /// The network that stands for other machines (RFC 5737, TEST-NET-1).
 const OUTSIDE: &str = r#"{"name":"bench-outside","cniVersion":"1.1.0","plugins":[{"type":"bridge",
     "bridge":"outside0","isGateway":true,"ipam":{"type":"host-local",
