@@ -15,7 +15,7 @@
 //! chain admin                  rules of the administrator's own: made here, never emptied
 //! chain prerouting, output, forward, postrouting
 //! chain redirected             what of `postrouting` is for redirected connections alone
-//! chain egress, to-host, …     what containers may reach, see [`egress`]
+//! chain egress, to-host, …     what containers may reach, once one has rules; see [`egress`]
 //! chain state_HASH             empty: the sets and maps hold what the records of one state directory say, see [`mark`]
 //! ```
 //!

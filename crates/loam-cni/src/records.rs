@@ -98,6 +98,11 @@ pub(crate) fn names(directory: &Path) -> Result<Vec<String>, RecordError> {
     loam_state_file::names(directory).map_err(|cause| RecordError::Read(directory.to_owned(), cause))
 }
 
+/// Whether a directory has no records.
+pub(crate) fn is_empty(directory: &Path) -> Result<bool, RecordError> {
+    loam_state_file::is_empty(directory).map_err(|cause| RecordError::Read(directory.to_owned(), cause))
+}
+
 /// Reads a record. One that is gone, or that a crash of the machine left empty, is none.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordError> {
     loam_state_file::read_json(path).map_err(|cause| RecordError::Read(path.to_owned(), cause))

@@ -13,6 +13,8 @@
 //! set rate-CHAIN               counts of new connections, for lists that limit them
 //! ```
 //!
+//! The chains come when the first container gets rules (decision 33).
+//!
 //! So a container whose list others have already costs one element, and replacing all rules of a container is one
 //! batch: there is no moment with half of them. What belongs to a connection that was allowed passes before any list
 //! is asked. A chain that nobody uses any more is removed; the kernel itself refuses that while somebody does.

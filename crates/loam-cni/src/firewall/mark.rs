@@ -10,8 +10,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::{Firewall, FirewallError, TABLE};
-use crate::nftables::NftablesError;
+use super::{Firewall, FirewallError};
 
 /// What names of marks begin with.
 const PREFIX: &str = "state_";
@@ -26,10 +25,6 @@ pub(super) fn of(state_directory: &Path) -> String {
 impl Firewall {
     /// Whether other state directories have left a mark in the table.
     pub(super) fn has_other_marks(&mut self) -> Result<bool, FirewallError> {
-        let found = match self.socket.chains(TABLE) {
-            Err(NftablesError::Missing) => return Ok(false),
-            found => found.map_err(FirewallError::Read)?,
-        };
-        Ok(found.iter().any(|(name, _)| name.starts_with(PREFIX) && *name != self.mark))
+        Ok(self.found_chains()?.iter().any(|(name, _)| name.starts_with(PREFIX) && *name != self.mark))
     }
 }

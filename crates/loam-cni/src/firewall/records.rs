@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub(crate) use kinds::ChainRecord;
 pub use kinds::{AdmissionRecord, Elsewhere, NetworkRecord, PortsRecord};
 
-use crate::records::{OwnedRecord, RecordError, Records, names, read, remove, replace};
+use crate::records::{OwnedRecord, RecordError, Records, is_empty, names, read, remove, replace};
 
 impl Records {
     pub(super) fn egress_path(&self, container: &str) -> PathBuf {
@@ -17,6 +17,11 @@ impl Records {
     /// The containers that have rules on what they may reach.
     pub(super) fn egress(&self) -> Result<Vec<String>, RecordError> {
         names(&self.directory().join("egress"))
+    }
+
+    /// Whether any container has.
+    pub(super) fn has_egress(&self) -> Result<bool, RecordError> {
+        Ok(!is_empty(&self.directory().join("egress"))?)
     }
 
     fn network_path(&self, network: &str) -> PathBuf {
@@ -47,7 +52,7 @@ impl Records {
     /// Whether nothing is recorded that our own table must hold.
     pub(super) fn is_empty(&self) -> Result<bool, RecordError> {
         for kind in ["networks", PortsRecord::DIRECTORY, AdmissionRecord::DIRECTORY, "egress"] {
-            if !names(&self.directory().join(kind))?.is_empty() {
+            if !is_empty(&self.directory().join(kind))? {
                 return Ok(false);
             }
         }

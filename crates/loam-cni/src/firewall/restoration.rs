@@ -9,15 +9,19 @@ use super::{Firewall, FirewallError, TABLE};
 use crate::nftables::{Batch, Element, NftablesError};
 
 impl Firewall {
-    /// Whether every rule of the table is there, and our records are in it.
+    /// Whether every rule of the table is there that our records need, and our records are in it.
     pub(super) fn is_whole(&mut self) -> Result<bool, FirewallError> {
-        let found = match self.socket.chains(TABLE) {
-            Err(NftablesError::Missing) => return Ok(false),
-            found => found.map_err(FirewallError::Read)?,
-        };
+        let found = self.found_chains()?;
         let is_marked = found.iter().any(|(name, _)| *name == self.mark);
-        let is_there = |wanted| found.iter().any(|(name, uses)| (name.as_str(), *uses) == wanted);
-        Ok(is_marked && ruleset::uses().all(is_there))
+        Ok(is_marked && ruleset::is_whole(&found, self.records.has_egress()?))
+    }
+
+    /// The table's chains, each with how often it is used; none without a table.
+    pub(super) fn found_chains(&mut self) -> Result<Vec<(String, u32)>, FirewallError> {
+        match self.socket.chains(TABLE) {
+            Err(NftablesError::Missing) => Ok(Vec::new()),
+            found => found.map_err(FirewallError::Read),
+        }
     }
 
     /// Whether a table must be there, because something was set, and is not whole.
@@ -35,7 +39,10 @@ impl Firewall {
 
     /// Makes our table as it must be, and fills it from the records.
     pub(super) fn restore_table(&mut self) -> Result<(), FirewallError> {
-        self.define(|| Batch::new(TABLE), ruleset::define).map_err(FirewallError::Change)?;
+        // What another state directory needs stays.
+        let with_egress = self.records.has_egress()? || ruleset::has_egress(&self.found_chains()?);
+        self.define(|| Batch::new(TABLE), |batch| ruleset::define(batch, with_egress))
+            .map_err(FirewallError::Change)?;
         let parts = self.recorded()?;
         for part in &parts {
             let mut batch = Batch::new(TABLE);

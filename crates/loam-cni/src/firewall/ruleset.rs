@@ -59,33 +59,69 @@ const CHAINS: [Chain; 8] = [
     Chain { name: "postrouting", hook: Some(("nat", Hook::Postrouting, 100)) },
 ];
 
+/// Chains and rules that are there together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    chains: &'static [Chain],
+    rules: &'static [Rule],
+}
+
+/// What is there always.
+const ALWAYS: Part = Part { chains: &CHAINS, rules: &RULES };
+/// What looks at what containers send: a packet passes its chains only where some container has rules.
+const EGRESS: Part = Part { chains: &egress::CHAINS, rules: &egress::RULES };
+
 /// Fills a batch with all that makes the table, whatever of it exists already; elements stay.
-pub(super) fn define(batch: &mut Batch) {
+pub(super) fn define(batch: &mut Batch, with_egress: bool) {
     batch.add_table();
     for set in SETS.iter().chain(&egress::SETS) {
         batch.add_set(set);
     }
-    for chain in CHAINS.iter().chain(&egress::CHAINS) {
-        batch.add_chain(chain);
-        if chain.name != ADMIN {
-            batch.flush_chain(chain.name);
-        }
-    }
-    for (chain, rule) in RULES.iter().chain(&egress::RULES) {
-        batch.add_rule(chain, rule);
+    ALWAYS.define(batch);
+    if with_egress {
+        EGRESS.define(batch);
     }
 }
 
-/// How often each chain is used when the table is whole: by its rules, and by those that lead to it. The administrator's
-/// own has any number of rules.
-pub(super) fn uses() -> impl Iterator<Item = (&'static str, u32)> {
-    let rules = || RULES.iter().chain(&egress::RULES);
-    let chains = CHAINS.iter().chain(&egress::CHAINS).filter(|chain| chain.name != ADMIN);
-    chains.map(move |chain| {
-        let leads = |(_, rule): &&Rule| {
-            rule.iter().any(|one| matches!(one, Expression::Verdict(Verdict::Jump(to)) if *to == chain.name))
-        };
-        let own = rules().filter(|(name, _)| *name == chain.name).count();
-        (chain.name, u32::try_from(own + rules().filter(leads).count()).unwrap_or(u32::MAX))
-    })
+/// Whether a table with these chains, each with how often it is used, is whole. Without need the part for egress may be
+/// missing, but not be there by halves.
+pub(super) fn is_whole(found: &[(String, u32)], needs_egress: bool) -> bool {
+    ALWAYS.is_whole(found) && (EGRESS.is_whole(found) || !(needs_egress || has_egress(found)))
+}
+
+/// Whether something of the part for egress is there.
+pub(super) fn has_egress(found: &[(String, u32)]) -> bool {
+    EGRESS.chains.iter().any(|chain| found.iter().any(|(name, _)| name == chain.name))
+}
+
+impl Part {
+    fn define(self, batch: &mut Batch) {
+        for chain in self.chains {
+            batch.add_chain(chain);
+            if chain.name != ADMIN {
+                batch.flush_chain(chain.name);
+            }
+        }
+        for (chain, rule) in self.rules {
+            batch.add_rule(chain, rule);
+        }
+    }
+
+    fn is_whole(self, found: &[(String, u32)]) -> bool {
+        self.uses().all(|wanted| found.iter().any(|(name, uses)| (name.as_str(), *uses) == wanted))
+    }
+
+    /// How often each chain is used when all is there: by its rules, and by those that lead to it. The administrator's
+    /// own has any number of rules.
+    fn uses(self) -> impl Iterator<Item = (&'static str, u32)> {
+        let chains = self.chains.iter().filter(|chain| chain.name != ADMIN);
+        chains.map(move |chain| {
+            let leads = |(_, rule): &&Rule| {
+                rule.iter()
+                    .any(|one| matches!(one, Expression::Verdict(Verdict::Jump(to)) if *to == chain.name))
+            };
+            let own = self.rules.iter().filter(|(name, _)| *name == chain.name).count();
+            (chain.name, u32::try_from(own + self.rules.iter().filter(leads).count()).unwrap_or(u32::MAX))
+        })
+    }
 }

@@ -1,6 +1,7 @@
 //! What containers may reach, tried with packets: two containers on a bridge of the host, and a machine outside.
 
 mod leaving;
+mod on_demand;
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};

@@ -159,7 +159,7 @@ impl Firewall {
 
     /// Whether something is set for any container, asked without the kernel.
     pub fn has_any_restrictions(host: &Host) -> Result<bool, RecordError> {
-        Ok(!Records::new(host.state_directory.clone()).egress()?.is_empty())
+        Records::new(host.state_directory.clone()).has_egress()
     }
 }
 

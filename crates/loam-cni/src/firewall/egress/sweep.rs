@@ -71,11 +71,7 @@ impl Firewall {
 
     /// Removes the chains of lists that nobody has. One that is in use the kernel keeps.
     fn sweep_chains(&mut self) -> Result<(), FirewallError> {
-        let chains = match self.socket.chains(TABLE) {
-            Err(NftablesError::Missing) => return Ok(()),
-            chains => chains.map_err(FirewallError::Read)?,
-        };
-        for (name, _) in chains.iter().filter(|(name, _)| chain::is_list(name)) {
+        for (name, _) in self.found_chains()?.iter().filter(|(name, _)| chain::is_list(name)) {
             self.remove_chain(name)?;
         }
         Ok(())
