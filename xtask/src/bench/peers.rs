@@ -3,6 +3,7 @@
 mod containerd;
 mod fetchers;
 mod floor;
+mod grootfs;
 mod loam;
 mod podman;
 
@@ -17,6 +18,7 @@ use crate::shell::{have, output};
 use containerd::Containerd;
 use fetchers::{Buildah, Umoci};
 use floor::{Floor, Pass};
+use grootfs::Grootfs;
 use loam::Loam;
 use podman::Podman;
 
@@ -97,6 +99,8 @@ pub(crate) fn present(wanted: &[String], programs: &Path) -> (Vec<Box<dyn Peer>>
         Box::new(Pass::inflate(&bare)),
         Box::new(Pass::hash(&bare)),
         Box::new(Podman),
+        Box::new(Grootfs::door(&program)),
+        Box::new(Grootfs::itself()),
         Box::new(Containerd),
         Box::new(Bare::equal("crun", &program)),
         Box::new(Bare::equal("runc", &program)),
