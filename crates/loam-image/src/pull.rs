@@ -14,6 +14,7 @@ mod layers;
 mod limits;
 mod queue;
 mod renew;
+mod shared;
 
 use std::path::Path;
 

@@ -19,7 +19,7 @@ use crate::unpack::{Budget, MarkOpaque, UnpackError, Unpacked, mark_opaque, unpa
 
 /// Blocks on their way between two threads. With the two that are being filled and read that is 1.25 MiB a blob.
 const PIPE_BLOCKS: usize = 3;
-/// A blob that is worth a thread, in bytes: some fifty milliseconds of inflating.
+/// A blob that may be worth a thread beside others, in bytes: some fifty milliseconds of inflating.
 const LARGE_BLOB: u64 = 4 << 20;
 
 /// Where a layer is unpacked to.
@@ -47,11 +47,13 @@ pub struct Means<'a> {
 }
 
 impl Means<'_> {
-    /// Whether a thread of its own for decompressing gains time for a blob of so many bytes, one of so many. With fewer
-    /// blobs than processors one is idle. A large blob is the last one on its way sooner or later, and what a block
-    /// costs on its way between the threads is nothing beside inflating it.
-    pub fn is_worth_a_thread(processors: usize, blobs: usize, size: u64) -> bool {
-        processors > 1 && (blobs < processors || size >= LARGE_BLOB)
+    /// Whether a thread of its own for decompressing gains time for one of so many blobs, of so many bytes out of so many in all.
+    /// With fewer blobs than processors one is idle. Otherwise each processor has a blob, and two threads only take its bytes from
+    /// one processor's cache to the other's, which costs five to ten per cent; but a blob that is more than a processor's share
+    /// is the last one on its way, alone.
+    pub fn is_worth_a_thread(processors: usize, blobs: usize, size: u64, total: u64) -> bool {
+        let is_last = size >= LARGE_BLOB && size.saturating_mul(processors as u64) > total;
+        processors > 1 && (blobs < processors || is_last)
     }
 }
 
@@ -164,17 +166,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_large_blob_among_many_has_a_thread_of_its_own() {
-        for (processors, blobs, size, expected) in [
-            (2, 1, 10, true),
-            (2, 2, 10, false),
-            (2, 6, LARGE_BLOB - 1, false),
-            (2, 6, LARGE_BLOB, true),
-            (1, 1, LARGE_BLOB, false),
-            (8, 7, 10, true),
+    fn a_blob_that_others_would_wait_for_has_a_thread_of_its_own() {
+        const MANY: u64 = 100 << 20;
+        for (processors, blobs, size, total, expected) in [
+            (2, 1, 10, 10, true),
+            (2, 2, 10, 15, false),
+            (2, 6, LARGE_BLOB - 1, LARGE_BLOB, false),
+            (2, 6, LARGE_BLOB, 2 * LARGE_BLOB, false),
+            (2, 6, LARGE_BLOB, 2 * LARGE_BLOB - 1, true),
+            (2, 3, MANY * 37 / 100, MANY, false),
+            (2, 3, MANY * 60 / 100, MANY, true),
+            (4, 6, MANY * 37 / 100, MANY, true),
+            (1, 1, LARGE_BLOB, LARGE_BLOB, false),
+            (8, 7, 10, 70, true),
+            (2, 2, u64::MAX, u64::MAX, true),
         ] {
-            let found = Means::is_worth_a_thread(processors, blobs, size);
-            assert_eq!(found, expected, "{processors} {blobs} {size}");
+            let found = Means::is_worth_a_thread(processors, blobs, size, total);
+            assert_eq!(found, expected, "{processors} {blobs} {size} {total}");
         }
     }
 }

@@ -1,21 +1,22 @@
 //! Fetching the layers that the store lacks, several at a time.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use loam_model::{Digest, ErrorKind, Failure, LayerProgress, PullProgress, Result};
-use loam_unpack::{Budget, Means, settle};
+use loam_unpack::{Means, settle};
 
-use super::early_sync::{EarlySync, serve};
+use super::early_sync::serve;
 use super::held::{Held, HeldLayer};
 use super::limits;
 use super::queue::Queue;
+use super::shared::Shared;
 use crate::base_directory::BaseDirectory;
 use crate::document::Descriptor;
 use crate::error::wrap;
 use crate::intake::{Blob, Copied, Intake};
-use crate::layer_lock::{Heartbeat, LayerLock, Waiting};
+use crate::layer_lock::{LayerLock, Waiting};
 use crate::record::NewLayer;
 use crate::source::Source;
 use crate::staging::{StagedLayer, open_directory};
@@ -34,27 +35,6 @@ pub(crate) struct NeededLayer {
     pub(crate) base: Option<BaseDirectory>,
 }
 
-/// What the threads of a pull share.
-struct Shared<'a> {
-    place: &'a dyn Source,
-    progress: &'a dyn PullProgress,
-    budget: Budget,
-    stop: AtomicBool,
-    heartbeat: Heartbeat,
-    early_sync: EarlySync,
-    processors: usize,
-    /// How many layers are fetched.
-    layers: usize,
-    outcome: Mutex<Outcome>,
-}
-
-#[derive(Default)]
-struct Outcome {
-    done: Vec<(Digest, HeldLayer)>,
-    /// The first failure; those that follow from giving up are not told.
-    failure: Option<Failure>,
-}
-
 /// A layer to be fetched, with its lock unless that was waited for in vain.
 type Job = (NeededLayer, Option<LayerLock>);
 
@@ -66,18 +46,6 @@ enum Turn {
     Locked(LayerLock),
     /// Another pull has the lock, and does not get on.
     Unlocked,
-}
-
-impl Shared<'_> {
-    fn fail(&self, failure: Failure) {
-        let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
-        self.stop.store(true, Ordering::Relaxed);
-        outcome.failure.get_or_insert(failure);
-    }
-}
-
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 impl LayerStore {
@@ -102,20 +70,10 @@ impl LayerStore {
             return Ok(());
         }
         missing.sort_by(|a, b| a.diff_id.cmp(&b.diff_id));
-        let processors = processors();
-        let wanted = (processors + 1).clamp(2, 4).min(missing.len());
-        let shared = Shared {
-            place,
-            progress,
-            budget: self.budget_within(self.rest_of_limit(needed, held, limit)?)?,
-            stop: AtomicBool::new(false),
-            heartbeat: Heartbeat::default(),
-            early_sync: EarlySync::default(),
-            processors,
-            layers: missing.len(),
-            outcome: Mutex::default(),
-        };
-        let asked = shared.early_sync.listen(missing.iter().map(|layer| layer.blob.size).sum());
+        let budget = self.budget_within(self.rest_of_limit(needed, held, limit)?)?;
+        let shared = Shared::new(place, progress, budget, &missing);
+        let wanted = (shared.processors + 1).clamp(2, 4).min(missing.len());
+        let asked = shared.early_sync.listen(shared.bytes);
         let disk = &held.disk;
         std::thread::scope(|scope| {
             if let Some(asked) = asked {
@@ -242,7 +200,7 @@ impl LayerStore {
             budget: &shared.budget,
             stop: &shared.stop,
             algorithm: layer.contents.as_ref().unwrap_or(&layer.diff_id).algorithm(),
-            own_thread: Means::is_worth_a_thread(shared.processors, shared.layers, layer.blob.size),
+            own_thread: shared.is_worth_a_thread(&layer.blob),
             unpacker: &self.config.unpacker,
         };
         let unpack = || {
@@ -311,17 +269,7 @@ impl LayerStore {
         progress: &dyn PullProgress,
     ) -> Result<Held> {
         let mut held = Held::none(&self.places)?;
-        let shared = Shared {
-            place,
-            progress,
-            budget: self.budget()?,
-            stop: AtomicBool::new(false),
-            heartbeat: Heartbeat::default(),
-            early_sync: EarlySync::default(),
-            processors: processors(),
-            layers: 1,
-            outcome: Mutex::default(),
-        };
+        let shared = Shared::new(place, progress, self.budget()?, &[layer]);
         let fetched = self.fetch_layer(layer, None, &shared)?;
         held.layers.insert(layer.diff_id.clone(), fetched);
         Ok(held)
