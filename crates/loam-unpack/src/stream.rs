@@ -52,8 +52,8 @@ impl Means<'_> {
     /// one processor's cache to the other's, which costs five to ten per cent; but a blob that is more than a processor's share
     /// is the last one on its way, alone.
     pub fn is_worth_a_thread(processors: usize, blobs: usize, size: u64, total: u64) -> bool {
-        let is_last = size >= LARGE_BLOB && size.saturating_mul(processors as u64) > total;
-        processors > 1 && (blobs < processors || is_last)
+        let is_last = |share: u64| size >= LARGE_BLOB && size > share;
+        processors > 1 && (blobs < processors || is_last(total / processors as u64))
     }
 }
 
