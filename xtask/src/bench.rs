@@ -33,8 +33,9 @@ usage: ./x bench [--rounds N] [--only SCENARIO,…] [--engines ENGINE,…]
   --programs D  measures the programs in this directory instead of building them
   --engines     loam, floor, podman, ctr, crun, runc, crun-plain, runc-plain, skopeo+umoci, buildah, grootfs, loam-grootfs,
                 floor-inflate, floor-hash (default: all that are there); crun and runc have the bundle that Loam makes, the
-                plain ones that of `runc spec`; loam-grootfs is Loam under the command line of GrootFS; floor-inflate and
-                floor-hash are parts of what the floor does of a pull
+                plain ones that of `runc spec`; loam-grootfs is Loam under the command line of GrootFS, which needs
+                tardis and mkfs.xfs beside it, and whose pulls make a container as well; floor-inflate and floor-hash are
+                parts of what the floor does of a pull
 
 The table is printed, and written as text, JSON and SVG below .cache/bench/.
 ";

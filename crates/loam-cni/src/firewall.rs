@@ -1,4 +1,4 @@
-//! The firewall: one static nftables table, `inet loam`, whose sets and maps hold everything that changes.
+//! The firewall: one nftables table, `inet loam`, whose sets and maps hold everything that changes.
 //!
 //! ```text
 //! set sources4, sources6       subnets that are masqueraded on their way out
@@ -96,7 +96,7 @@ impl Firewall {
 
     /// Whether the kernel has what the table needs, as far as can be told without changing anything.
     pub fn probe(&mut self) -> Result<(), FirewallError> {
-        self.is_whole().map(drop)
+        self.found_chains().map(drop)
     }
 
     /// Has the kernel forget flows, whose redirection has changed.

@@ -5,59 +5,41 @@
 //! are taken in the order of the diff ids, so that two pulls with layers in common can't wait for each other in a
 //! circle, and a layer's transfer begins as soon as its own lock is held. Nothing protects layers that are there
 //! already from being removed meanwhile; the commit looks again, and the pull goes round once more.
+//!
+//! A pull of an image that is there, just as it shall be, only takes a lease of it ([`there`]).
 
 mod commit;
+mod describe;
 mod early_sync;
 mod held;
 mod keys;
 mod layers;
 mod limits;
 mod queue;
-mod renew;
 mod shared;
+mod there;
 
 use std::path::Path;
 
 use loam_model::{
-    Digest, ErrorKind, Failure, Image, ImageSource, ImageStore as _, LayerProgress, PullOptions,
-    PullProgress, Result, Verification, shown,
+    ErrorKind, Failure, Image, ImageSource, ImageStore as _, PullOptions, PullProgress, Result, Verification,
+    shown,
 };
 use loam_registry::{ClientOptions, Login, Notes, Secret};
 
-use crate::document::{CONFIG_LIMIT, Config, Descriptor, RawDocument, select};
-use crate::error::wrap;
-use crate::intake::read_document;
 use crate::names;
-use crate::platform::Platform;
 use crate::source::{
     Directory, ExtendedLayout, Layout, Registry, RemoteFiles, RootfsTar, Source, open_local,
 };
-use crate::{LayerStore, blobs, catalog, hashing, threads};
-use keys::Keyed;
+use crate::{LayerStore, catalog, threads};
 
+pub(crate) use describe::Described;
+use describe::Wanted;
 pub(crate) use held::{Held, HeldLayer};
 pub(crate) use layers::NeededLayer;
 
 /// How often a pull starts over because a removal took a layer that it counted on.
 const ROUNDS: usize = 5;
-
-/// Everything of an image but its layers.
-pub(crate) struct Described {
-    pub(crate) manifest: RawDocument,
-    pub(crate) id: Digest,
-    pub(crate) config_bytes: Vec<u8>,
-    pub(crate) config: Config,
-    pub(crate) name: Option<String>,
-}
-
-/// An image that is to be there in the end.
-struct Wanted {
-    described: Described,
-    /// Each once, in the order in which the image first has them.
-    layers: Vec<NeededLayer>,
-    /// The image as messages call it.
-    shown: String,
-}
 
 impl LayerStore {
     pub(crate) fn pull_image(
@@ -108,12 +90,12 @@ impl LayerStore {
         options: &PullOptions,
         progress: &dyn PullProgress,
     ) -> Result<Image> {
-        let mut layout = ExtendedLayout::new(
+        let layout = ExtendedLayout::new(
             Layout::open(Directory(directory.to_owned()), tag)?,
             options.verification == Verification::SkipLayers,
         );
         let wanted = self.describe(&layout, source, options)?;
-        if let Some(image) = self.renewed(&wanted, progress)? {
+        if let Some(image) = self.lease_if_there(&wanted, progress)? {
             return Ok(image);
         }
         let Some(extensions) = &options.extensions else {
@@ -121,7 +103,9 @@ impl LayerStore {
         };
         let certificates = extensions.certificates.clone();
         with_notes(progress, |notes| {
-            layout.remote = Some(RemoteFiles::new(self, certificates, notes));
+            // The client must not outlive this.
+            let mut layout = layout;
+            layout.fetch_from(RemoteFiles::new(self, certificates, notes));
             self.fetch(&layout, &wanted, options, progress)
         })
     }
@@ -175,19 +159,10 @@ impl LayerStore {
         progress: &dyn PullProgress,
     ) -> Result<Image> {
         let wanted = self.describe(place, source, options)?;
-        match self.renewed(&wanted, progress)? {
+        match self.lease_if_there(&wanted, progress)? {
             Some(image) => Ok(image),
             None => self.fetch(place, &wanted, options, progress),
         }
-    }
-
-    /// The image when the store has it already, just as it shall be.
-    fn renewed(&self, wanted: &Wanted, progress: &dyn PullProgress) -> Result<Option<Image>> {
-        let image = self.renew(&wanted.described)?;
-        if image.is_some() {
-            wanted.layers.iter().for_each(|layer| progress.layer(&layer.blob.digest, LayerProgress::Present));
-        }
-        Ok(image)
     }
 
     /// Fetches what the store lacks of the image, and records it.
@@ -210,42 +185,6 @@ impl LayerStore {
             ErrorKind::Conflict,
             format!("layers of {} were removed again and again while it was pulled", wanted.shown),
         ))
-    }
-
-    /// What the place says of the image, and the layers that the image needs.
-    fn describe(&self, place: &dyn Source, source: &ImageSource, options: &PullOptions) -> Result<Wanted> {
-        let platform = options.platform.as_deref().map_or_else(|| Ok(Platform::host()), str::parse)?;
-        let shown = shown_source(source);
-        let (manifest, parsed) =
-            select(place.top()?, &platform, &shown, &|descriptor| place.document(descriptor))?;
-        let name = match &options.name {
-            Some(name) => Some(names::given(name)?),
-            None if options.nameless => None,
-            None => names::of_source(source, place.found_name().as_deref())?,
-        };
-        let config_bytes = self.config_bytes(place, &parsed.config, &shown)?;
-        let config = Config::parse(&config_bytes, &shown)?;
-        config.check(parsed.layers.len(), &platform, &shown)?;
-        limits::check_blobs(&parsed, options.limit, &shown)?;
-        let keyed = Keyed::new(&config, &parsed, options)?;
-        let described = if keyed.is_plain() {
-            let id = hashing::digest(parsed.config.digest.algorithm(), &config_bytes);
-            Described { manifest, id, config_bytes, config, name }
-        } else {
-            keyed.describe(&config_bytes, &shown, name)?
-        };
-        Ok(Wanted { described, layers: keyed.needed, shown })
-    }
-
-    fn config_bytes(&self, place: &dyn Source, descriptor: &Descriptor, shown: &str) -> Result<Vec<u8>> {
-        if self.places.blob(&descriptor.digest).exists()
-            && let Ok(bytes) = blobs::read(&self.places, &descriptor.digest)
-        {
-            return Ok(bytes);
-        }
-        let (blob, promise) = place.blob(descriptor)?;
-        read_document(blob, promise, CONFIG_LIMIT)
-            .map_err(|failure| wrap(failure, &format!("the configuration of {shown} can't be used")))
     }
 }
 

@@ -102,6 +102,24 @@ pub(crate) fn image(transaction: &Transaction<'_>, image: &NewImage<'_>) -> Resu
     Ok(before.filter(|manifest| manifest != image.manifest))
 }
 
+/// Notes that an image was pulled again, just as it is recorded. False when it is recorded otherwise, or condemned.
+pub(crate) fn pulled_again(
+    transaction: &Transaction<'_>,
+    image: &str,
+    manifest: &Digest,
+    media_type: &str,
+) -> Result<bool> {
+    let update = "UPDATE image SET added = ?4
+         WHERE id = ?1 AND manifest = ?2 AND media_type = ?3 AND condemned = 0";
+    let updated = transaction.prepare_cached(update)?.execute(params![
+        image,
+        manifest.to_string(),
+        media_type,
+        now()
+    ])?;
+    Ok(updated == 1)
+}
+
 /// Points a name to an image.
 pub(crate) fn point(transaction: &Transaction<'_>, name: &str, image: &str) -> Result<()> {
     transaction.execute(

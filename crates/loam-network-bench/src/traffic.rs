@@ -1,5 +1,6 @@
 //! TCP between namespaces: a server that swallows streams and echoes bytes, and the client's side of both. Bytes go round
-//! on one processor, streams from one to another.
+//! on one processor, so that no other one has to be woken up; streams go from one to another, so that sending and receiving
+//! go on at once.
 
 mod processor;
 
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::Shutdown;
 
-use self::processor::Processors;
+use self::processor::{Pinned, Processors};
 use crate::measure::{Samples, milliseconds};
 
 /// How long a connection may take to come about, and how long an answer may take.
@@ -84,26 +85,7 @@ fn serve(mut stream: TcpStream, processors: Processors) -> io::Result<()> {
     Ok(())
 }
 
-/// A client, whose thread stays on the first processor until it is dropped.
-struct Client {
-    stream: TcpStream,
-    processors: Processors,
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.processors.any();
-    }
-}
-
-fn connect(address: SocketAddr, mode: u8) -> io::Result<Client> {
-    let processors = Processors::of_this_thread();
-    processors.first();
-    let stream = open(address, mode).inspect_err(|_| processors.any())?;
-    Ok(Client { stream, processors })
-}
-
-fn open(address: SocketAddr, mode: u8) -> io::Result<TcpStream> {
+fn connect(address: SocketAddr, mode: u8) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(LIMIT))?;
@@ -115,15 +97,16 @@ fn open(address: SocketAddr, mode: u8) -> io::Result<TcpStream> {
 /// Streams for a length of time; gives gigabits in a second, counted from the connection until the server has
 /// everything.
 pub(crate) fn stream(address: SocketAddr, length: Duration) -> io::Result<f64> {
-    let mut client = connect(address, STREAM)?;
+    let _pinned = Pinned::to_the_first();
+    let mut stream = connect(address, STREAM)?;
     let chunk = vec![0; CHUNK];
     let begun = Instant::now();
     while begun.elapsed() < length {
-        client.stream.write_all(&chunk)?;
+        stream.write_all(&chunk)?;
     }
-    client.stream.shutdown(std::net::Shutdown::Write)?;
+    stream.shutdown(std::net::Shutdown::Write)?;
     let mut taken = [0; 8];
-    client.stream.read_exact(&mut taken)?;
+    stream.read_exact(&mut taken)?;
     let seconds = begun.elapsed().as_secs_f64();
     // A few gigabytes are exact in 53 bits.
     #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^53 bytes")]
@@ -133,12 +116,13 @@ pub(crate) fn stream(address: SocketAddr, length: Duration) -> io::Result<f64> {
 
 /// Sends a byte and waits for it, so many times; gives microseconds.
 pub(crate) fn round_trips(address: SocketAddr, count: usize) -> io::Result<Samples> {
-    let mut client = connect(address, ECHO)?;
+    let _pinned = Pinned::to_the_first();
+    let mut stream = connect(address, ECHO)?;
     let mut times = Samples::default();
     for _ in 0..count {
         let begun = Instant::now();
-        client.stream.write_all(&[1])?;
-        client.stream.read_exact(&mut [0])?;
+        stream.write_all(&[1])?;
+        stream.read_exact(&mut [0])?;
         times.push(milliseconds(begun.elapsed()) * 1000.0);
     }
     Ok(times)
@@ -147,12 +131,13 @@ pub(crate) fn round_trips(address: SocketAddr, count: usize) -> io::Result<Sampl
 /// Connects, sends a byte, waits for it and closes, so many times; gives microseconds. A published port costs most
 /// here: the way of a connection is looked up with its first packet.
 pub(crate) fn connections(address: SocketAddr, count: usize) -> io::Result<Samples> {
+    let _pinned = Pinned::to_the_first();
     let mut times = Samples::default();
     for _ in 0..count {
         let begun = Instant::now();
-        let mut client = connect(address, ECHO)?;
-        client.stream.write_all(&[1])?;
-        client.stream.read_exact(&mut [0])?;
+        let mut stream = connect(address, ECHO)?;
+        stream.write_all(&[1])?;
+        stream.read_exact(&mut [0])?;
         times.push(milliseconds(begun.elapsed()) * 1000.0);
     }
     Ok(times)

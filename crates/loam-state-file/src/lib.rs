@@ -87,15 +87,16 @@ pub fn remove(path: &Path) -> io::Result<()> {
 
 /// The names of the files in a directory; none when there is no directory.
 pub fn names(directory: &Path) -> io::Result<Vec<String>> {
-    named(directory)?.collect()
+    visible_names(directory)?.collect()
 }
 
-/// Whether there is no file in a directory, or no directory. Quicker than all names.
+/// Whether there is no file in a directory, or no directory. Quicker than all names. Files that are just being written, whose names
+/// begin with a dot, count as none.
 pub fn is_empty(directory: &Path) -> io::Result<bool> {
-    Ok(named(directory)?.next().transpose()?.is_none())
+    Ok(visible_names(directory)?.next().transpose()?.is_none())
 }
 
-fn named(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<String>>> {
+fn visible_names(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<String>>> {
     let entries = match fs::read_dir(directory) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => None,
         entries => Some(entries?),
@@ -162,6 +163,16 @@ mod tests {
         remove(&path).expect("removable");
         remove(&path).expect("idempotent");
         assert_eq!(fs::read_dir(path.parent().expect("deep")).expect("there").count(), 0);
+    }
+
+    #[test]
+    fn a_directory_with_nothing_but_what_is_being_written_is_empty() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        assert!(is_empty(&directory.path().join("nowhere")).expect("readable"));
+        fs::write(directory.path().join(".name"), "1").expect("writable");
+        assert!(is_empty(directory.path()).expect("readable"));
+        fs::write(directory.path().join("name"), "1").expect("writable");
+        assert!(!is_empty(directory.path()).expect("readable"));
     }
 
     #[test]

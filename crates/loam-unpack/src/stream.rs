@@ -47,13 +47,14 @@ pub struct Means<'a> {
 }
 
 impl Means<'_> {
-    /// Whether a thread of its own for decompressing gains time for one of so many blobs, of so many bytes out of so many in all.
+    /// Whether it gains time to decompress a blob of `size` bytes in a thread of its own, where `blobs` blobs of `total` bytes, all
+    /// compressed, are unpacked by so many processors.
     /// With fewer blobs than processors one is idle. Otherwise each processor has a blob, and two threads only take its bytes from
-    /// one processor's cache to the other's, which costs five to ten per cent; but a blob that is more than a processor's share
+    /// one processor's cache to the other's, which costs some five per cent; but a blob that is more than a processor's share
     /// is the last one on its way, alone.
     pub fn is_worth_a_thread(processors: usize, blobs: usize, size: u64, total: u64) -> bool {
-        let is_last = |share: u64| size >= LARGE_BLOB && size > share;
-        processors > 1 && (blobs < processors || is_last(total / processors as u64))
+        let share = total / processors.max(1) as u64;
+        processors > 1 && (blobs < processors || (size >= LARGE_BLOB && size > share))
     }
 }
 

@@ -19,8 +19,8 @@ impl Records {
         names(&self.directory().join("egress"))
     }
 
-    /// Whether any container has.
-    pub(super) fn has_egress(&self) -> Result<bool, RecordError> {
+    /// Whether any container has rules on what it may reach.
+    pub(super) fn has_egress_records(&self) -> Result<bool, RecordError> {
         Ok(!is_empty(&self.directory().join("egress"))?)
     }
 

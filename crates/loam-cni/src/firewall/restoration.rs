@@ -13,7 +13,7 @@ impl Firewall {
     pub(super) fn is_whole(&mut self) -> Result<bool, FirewallError> {
         let found = self.found_chains()?;
         let is_marked = found.iter().any(|(name, _)| *name == self.mark);
-        Ok(is_marked && ruleset::is_whole(&found, self.records.has_egress()?))
+        Ok(is_marked && ruleset::is_whole(&found, self.records.has_egress_records()?))
     }
 
     /// The table's chains, each with how often it is used; none without a table.
@@ -40,7 +40,8 @@ impl Firewall {
     /// Makes our table as it must be, and fills it from the records.
     pub(super) fn restore_table(&mut self) -> Result<(), FirewallError> {
         // What another state directory needs stays.
-        let with_egress = self.records.has_egress()? || ruleset::has_egress(&self.found_chains()?);
+        let with_egress =
+            self.records.has_egress_records()? || ruleset::defines_egress(&self.found_chains()?);
         self.define(|| Batch::new(TABLE), |batch| ruleset::define(batch, with_egress))
             .map_err(FirewallError::Change)?;
         let parts = self.recorded()?;

@@ -1,4 +1,5 @@
-//! The table's definition: what never changes.
+//! The table's definition: its sets, the part that is always there, and the part that comes with the first rules on what
+//! containers may reach (decision 33).
 
 mod rules;
 
@@ -71,7 +72,8 @@ const ALWAYS: Part = Part { chains: &CHAINS, rules: &RULES };
 /// What looks at what containers send: a packet passes its chains only where some container has rules.
 const EGRESS: Part = Part { chains: &egress::CHAINS, rules: &egress::RULES };
 
-/// Fills a batch with all that makes the table, whatever of it exists already; elements stay.
+/// Fills a batch with all that makes the table, the part for egress if it is needed, whatever of it exists already; elements
+/// stay.
 pub(super) fn define(batch: &mut Batch, with_egress: bool) {
     batch.add_table();
     for set in SETS.iter().chain(&egress::SETS) {
@@ -86,11 +88,11 @@ pub(super) fn define(batch: &mut Batch, with_egress: bool) {
 /// Whether a table with these chains, each with how often it is used, is whole. Without need the part for egress may be
 /// missing, but not be there by halves.
 pub(super) fn is_whole(found: &[(String, u32)], needs_egress: bool) -> bool {
-    ALWAYS.is_whole(found) && (EGRESS.is_whole(found) || !(needs_egress || has_egress(found)))
+    ALWAYS.is_whole(found) && (EGRESS.is_whole(found) || !(needs_egress || defines_egress(found)))
 }
 
 /// Whether something of the part for egress is there.
-pub(super) fn has_egress(found: &[(String, u32)]) -> bool {
+pub(super) fn defines_egress(found: &[(String, u32)]) -> bool {
     EGRESS.chains.iter().any(|chain| found.iter().any(|(name, _)| name == chain.name))
 }
 

@@ -30,6 +30,7 @@ fn no_packet_passes_them_as_long_as_nobody_has_rules() {
         machine.firewall.masquerade("seven", &network()).expect("settable");
         assert!(machine.firewall.is_masqueraded(&network()).expect("readable"), "it is whole without");
         assert_eq!(hooked(), [true, false, false, false]);
+        assert!(reaches(&one, "192.0.2.2:80"));
         let nothing = record(5, RuleList::reject(), RuleList::reject());
         machine.firewall.restrict("one", &nothing).expect("settable");
         assert_eq!(hooked(), [true; 4]);
@@ -61,7 +62,7 @@ fn another_state_directory_leaves_them_and_mends_them() {
         succeed(&["nft", "flush", "ruleset"]);
         other.restore().expect("restored");
         assert_eq!(hooked(), [true, false, false, false]);
-        assert!(machine.firewall.is_broken().expect("readable"));
+        assert!(reaches(&one, "192.0.2.2:80") && machine.firewall.is_broken().expect("readable"));
         machine.firewall.restore().expect("restored");
         assert_eq!(hooked(), [true; 4]);
         assert!(!reaches(&one, "192.0.2.2:80") && !other.is_broken().expect("readable"));

@@ -13,7 +13,7 @@ use crate::document::Descriptor;
 use crate::layer_lock::Heartbeat;
 use crate::source::Source;
 
-/// What they share.
+/// The state that all threads of one pull use.
 pub(super) struct Shared<'a> {
     pub(super) place: &'a dyn Source,
     pub(super) progress: &'a dyn PullProgress,
@@ -21,10 +21,11 @@ pub(super) struct Shared<'a> {
     pub(super) stop: AtomicBool,
     pub(super) heartbeat: Heartbeat,
     pub(super) early_sync: EarlySync,
+    /// Processors that this process may use.
     pub(super) processors: usize,
     /// How many layers are fetched.
     layers: usize,
-    /// Bytes of their blobs.
+    /// Compressed bytes of all their blobs.
     pub(super) bytes: u64,
     pub(super) outcome: Mutex<Outcome>,
 }

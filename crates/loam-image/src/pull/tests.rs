@@ -5,10 +5,10 @@ mod damage;
 mod imports;
 mod lies;
 mod pulls;
-mod renewed;
 mod slow;
 mod snapshots;
 mod stacked;
+mod there;
 
 use loam_model::{Image, ImageSource, PullOptions, Result};
 

@@ -6,20 +6,25 @@ use super::{Directory, Layout, RemoteFiles, Source};
 use crate::document::{Descriptor, RawDocument, is_config};
 use crate::intake::{Blob, Promise};
 
-/// A layout in a directory. As Garden writes them, descriptors may be without sizes, layers have digests that are made up,
-/// or are to be fetched.
+/// A layout in a directory. As Garden writes them, descriptors may lack sizes, digests of layers may be made up, and layers may
+/// have to be fetched.
 pub(crate) struct ExtendedLayout<'a> {
     layout: Layout<Directory>,
     /// Whether layers are taken as they are, and a size of nothing counts as none.
     is_trusted: bool,
     /// Where layers that the layout has not come from, when they may lie elsewhere.
-    pub(crate) remote: Option<RemoteFiles<'a>>,
+    remote: Option<RemoteFiles<'a>>,
 }
 
-impl ExtendedLayout<'_> {
+impl<'a> ExtendedLayout<'a> {
     /// One that has all its layers. Those of one that is trusted are not held against anything.
     pub(crate) fn new(layout: Layout<Directory>, is_trusted: bool) -> Self {
         Self { layout, is_trusted, remote: None }
+    }
+
+    /// From now on layers that it lacks are fetched.
+    pub(crate) fn fetch_from(&mut self, remote: RemoteFiles<'a>) {
+        self.remote = Some(remote);
     }
 
     /// What is held against content: documents always have to be those that the digest names.

@@ -11,7 +11,7 @@ use crate::intake::Blob;
 
 /// The web, as far as layers lie there.
 pub(crate) struct RemoteFiles<'a> {
-    /// Has the threads for transfers, which most layouts need none of, and what is configured.
+    /// Its threads for transfers start with the first one: most layouts need none.
     store: &'a LayerStore,
     certificates: Option<PathBuf>,
     notes: Notes,

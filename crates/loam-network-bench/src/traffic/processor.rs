@@ -25,13 +25,6 @@ impl Processors {
         self.only(self.numbers().next_back());
     }
 
-    /// Puts it on any of them.
-    pub(super) fn any(self) {
-        if let Some(allowed) = &self.0 {
-            let _stays_where_it_is = sched_setaffinity(None, allowed).is_err();
-        }
-    }
-
     fn numbers(self) -> impl DoubleEndedIterator<Item = usize> {
         (0..CpuSet::MAX_CPU).filter(move |number| self.0.is_some_and(|allowed| allowed.is_set(*number)))
     }
@@ -40,26 +33,54 @@ impl Processors {
         if let Some(number) = number {
             let mut only = CpuSet::new();
             only.set(number);
-            Self(Some(only)).any();
+            put(&only);
         }
     }
+}
+
+/// Keeps the calling thread on the first processor that it may use, until it is dropped by the same thread.
+#[derive(Debug)]
+pub(super) struct Pinned(Processors);
+
+impl Pinned {
+    pub(super) fn to_the_first() -> Self {
+        let processors = Processors::of_this_thread();
+        processors.first();
+        Self(processors)
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        self.0.0.iter().for_each(put);
+    }
+}
+
+fn put(processors: &CpuSet) {
+    let _stays_where_it_is = sched_setaffinity(None, processors).is_err();
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn allowed() -> Vec<usize> {
+        Processors::of_this_thread().numbers().collect()
+    }
+
     #[test]
     fn a_thread_is_put_on_one_processor_and_let_go() {
+        let before = allowed();
+        let (first, last) = (before[0], before[before.len() - 1]);
         let processors = Processors::of_this_thread();
-        let allowed = processors.0.expect("readable");
-        for put in [Processors::first, Processors::last] {
-            put(processors);
-            let now = Processors::of_this_thread().0.expect("readable");
-            assert_eq!(now.count(), 1);
-            assert!(Processors(Some(now)).numbers().all(|number| allowed.is_set(number)));
-            processors.any();
-            assert_eq!(Processors::of_this_thread().0, Some(allowed));
-        }
+        processors.last();
+        assert_eq!(allowed(), [last]);
+        processors.first();
+        assert_eq!(allowed(), [first]);
+        processors.0.iter().for_each(put);
+        let pinned = Pinned::to_the_first();
+        assert_eq!(allowed(), [first]);
+        drop(pinned);
+        assert_eq!(allowed(), before);
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Grootfs {
 
 impl Grootfs {
     /// GrootFS itself. Its stores are XFS with project quotas.
-    pub(super) fn itself() -> Self {
+    pub(super) fn original() -> Self {
         Self {
             name: "grootfs",
             programs: &["grootfs", "tardis", "mkfs.xfs", "newuidmap", "newgidmap"],
@@ -30,7 +30,7 @@ impl Grootfs {
     }
 
     /// Loam's door for those who call GrootFS.
-    pub(super) fn door(program: &str) -> Self {
+    pub(super) fn of_loam(program: &str) -> Self {
         Self { name: "loam-grootfs", programs: &[], call: vec![program.into(), "grootfs".into()] }
     }
 
@@ -53,6 +53,7 @@ impl Peer for Grootfs {
     fn is_engine(&self) -> bool {
         false
     }
+    /// The first `create` takes the small image in, which is not counted.
     fn prepare(&self, arena: &mut Arena) -> Result<()> {
         let line = format!("{} init-store --store-size-bytes {STORE}", self.command(arena));
         arena.sh(&line).map(drop)
@@ -68,6 +69,7 @@ impl Peer for Grootfs {
         let groot = self.command(arena);
         Some(format!("{groot} create {} loaded && {groot} delete loaded", located(arena, layout)))
     }
+    /// It has no way to pull an image without making a container of it.
     fn pull(&self, arena: &Arena, image: &str) -> Option<(String, String)> {
         let groot = self.command(arena);
         Some((

@@ -159,7 +159,7 @@ impl Firewall {
 
     /// Whether something is set for any container, asked without the kernel.
     pub fn has_any_restrictions(host: &Host) -> Result<bool, RecordError> {
-        Records::new(host.state_directory.clone()).has_egress()
+        Records::new(host.state_directory.clone()).has_egress_records()
     }
 }
 

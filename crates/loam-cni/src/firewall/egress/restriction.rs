@@ -31,10 +31,18 @@ impl Firewall {
     }
 
     fn restrict_recorded(&mut self, container: &str, record: &EgressRecord) -> Result<(), FirewallError> {
-        if !self.is_whole()? {
-            self.restore_table()?;
+        for _ in 0..ATTEMPTS {
+            if !self.is_whole()? {
+                self.restore_table()?;
+            }
+            self.install(container, record)?;
+            // After a flush in between, another state directory may have made the table anew without the chains that lead to
+            // the rules (decision 33).
+            if self.is_whole()? {
+                return Ok(());
+            }
         }
-        self.install(container, record)
+        Err(FirewallError::Change(NftablesError::Missing))
     }
 
     /// Forgets what a container may reach; success when nothing was set.
