@@ -15,6 +15,8 @@ use crate::report::Remains;
 
 /// How long what is left is given to vanish.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the kernel may take to find out that no address of this host is somebody else's (RFC 4862, 5.4).
+const PROBING: Duration = Duration::from_secs(3);
 /// How many lines of what is left are told.
 const LINES: usize = 12;
 
@@ -26,6 +28,18 @@ const KINDS: [&str; 6] = ["link", "address", "route", "rule", "qdisc", "file"];
 pub(crate) struct Snapshot(BTreeMap<String, usize>);
 
 impl Snapshot {
+    /// Looks as [`Snapshot::take`] does, at what is there before something is tried. The kernel adds a route for an address
+    /// once it has probed for it: that comes first.
+    pub(crate) fn before() -> Result<Self, String> {
+        let begun = Instant::now();
+        while begun.elapsed() < PROBING
+            && is_probing().map_err(|error| format!("listing addresses: {error}"))?
+        {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self::take()
+    }
+
     /// Looks at the network namespace of the calling thread and at the directories that plugins keep state in.
     pub(crate) fn take() -> Result<Self, String> {
         let mut snapshot = Self::default();
@@ -96,6 +110,10 @@ impl Snapshot {
         }
         remains
     }
+}
+
+fn is_probing() -> Result<bool, NetlinkError> {
+    Ok(RouteSocket::open()?.addresses(None)?.iter().any(|address| address.tentative))
 }
 
 /// Looks until nothing is left, for some seconds at most; gives what is left then and after how many milliseconds

@@ -57,7 +57,7 @@ fn usual(ground: &mut Ground) -> Result<f64, String> {
 fn then_del(ground: &mut Ground, span: f64, random: &mut Random) -> Result<Left, String> {
     let rounds = ground.plan.rounds;
     let mut left = Left::new("kill -9, then DEL", rounds);
-    let before = Snapshot::take()?;
+    let before = Snapshot::before()?;
     let mut killed = 0;
     for round in 0..rounds {
         let mut container = ground.container()?;
@@ -81,7 +81,7 @@ fn then_del(ground: &mut Ground, span: f64, random: &mut Random) -> Result<Left,
 fn then_gc(ground: &mut Ground, span: f64, random: &mut Random) -> Result<Left, String> {
     let rounds = ground.plan.rounds;
     let mut left = Left::new("kill -9, then GC", rounds);
-    let before = Snapshot::take()?;
+    let before = Snapshot::before()?;
     let mut killed = 0;
     for _ in 0..rounds {
         let mut container = ground.container()?;

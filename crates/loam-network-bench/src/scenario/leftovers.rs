@@ -56,7 +56,7 @@ pub(crate) fn look(ground: &mut Ground) -> Vec<Left> {
 }
 
 fn after_del(ground: &mut Ground, gone: bool, left: &mut Left) -> Result<(), String> {
-    let before = Snapshot::take()?;
+    let before = Snapshot::before()?;
     let attached: Result<Vec<_>, String> = (0..CONTAINERS).map(|_| ground.attach()).collect();
     for mut attached in attached? {
         let mut endpoint = attached.container.endpoint.clone();

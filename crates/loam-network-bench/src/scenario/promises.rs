@@ -130,7 +130,7 @@ type Breakage = fn(&Attached, &Snapshot) -> Result<bool, String>;
 
 /// Breaks an attachment by hand: CHECK must notice, and DEL must succeed all the same.
 fn broken(ground: &mut Ground, text: &str, break_it: Breakage) -> Result<Vec<Promise>, String> {
-    let before = Snapshot::take()?;
+    let before = Snapshot::before()?;
     let attached = ground.attach()?;
     if !break_it(&attached, &before)? {
         ground.detach(attached)?;

@@ -5,6 +5,7 @@ use super::super::{ATTEMPTS, Firewall, FirewallError, TABLE};
 use super::EgressRecord;
 use super::chain::RuleChain;
 use super::leaving::{is_leaving, leaving};
+use super::ruleset::CHAINS;
 use crate::nftables::{Batch, Element, NftablesError};
 use crate::protocol::Host;
 use crate::records::{self, RecordError, Records};
@@ -38,11 +39,20 @@ impl Firewall {
             self.install(container, record)?;
             // After a flush in between, another state directory may have made the table anew without the chains that lead to
             // the rules (decision 33).
-            if self.is_whole()? {
+            if self.has_egress_chains()? {
                 return Ok(());
             }
         }
         Err(FirewallError::Change(NftablesError::Missing))
+    }
+
+    fn has_egress_chains(&mut self) -> Result<bool, FirewallError> {
+        for chain in CHAINS {
+            if !self.socket.has_chain(TABLE, chain.name).map_err(FirewallError::Read)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Forgets what a container may reach; success when nothing was set.
