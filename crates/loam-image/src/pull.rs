@@ -64,6 +64,10 @@ impl LayerStore {
         {
             return Ok(image);
         }
+        // Who makes containers of nameless images all the time has a time of their own for it.
+        if !options.nameless {
+            self.sweep();
+        }
         self.database.require_space()?;
         match source {
             ImageSource::Registry(text) => self.pull_from_registry(text, source, options, progress),
@@ -173,7 +177,9 @@ impl LayerStore {
         options: &PullOptions,
         progress: &dyn PullProgress,
     ) -> Result<Image> {
-        self.sweep();
+        if options.nameless {
+            self.sweep();
+        }
         let mut held = Held::none(&self.places)?;
         for _ in 0..ROUNDS {
             self.fetch_layers(place, &wanted.layers, options.limit, &mut held, progress)?;

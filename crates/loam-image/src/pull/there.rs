@@ -1,7 +1,6 @@
 //! A pull of an image that the store has already, just as it is and under the name that it shall have.
 //!
-//! All of it went to the disk when it was recorded. So no layer is opened, the file system is not synced, and nothing is
-//! swept up. One that is recorded under a name syncs the database all the same: whoever recorded it may have been killed
+//! All of it went to the disk when it was recorded. So no layer is opened, and the file system is not synced. One that is recorded under a name syncs the database all the same: whoever recorded it may have been killed
 //! before that was done.
 
 use loam_model::{Image, LayerProgress, PullProgress, Result};

@@ -47,7 +47,10 @@ fn an_image_that_is_there_as_it_shall_be_is_only_leased() {
     }
     let root = tempfile::tempdir().expect("a temporary directory");
     let liar = Liar::honest(&[layer("a", b"x")]);
-    let image = pull(&store(root.path()), &liar, "plum").expect("pulls");
+    let (source, heard) = (ImageSource::Registry("plum".to_owned()), Heard::default());
+    let options = PullOptions { nameless: true, ..PullOptions::default() };
+    let first = store(root.path());
+    let image = first.pull_from(&liar, &source, &options, &heard).expect("pulls");
     let fetched = liar.fetched.load(Ordering::Relaxed);
     // Garbage, which whatever fetches or records something sweeps up.
     let garbage = root.path().join("staging/garbage");
@@ -56,16 +59,18 @@ fn an_image_that_is_there_as_it_shall_be_is_only_leased() {
     let database = Database::open(&root.path().join("loam.db"), &[SCHEMA]).expect("a database");
     let lease = Duration::from_secs(600);
     let second = LayerStore::open(StoreConfig { lease, ..config(root.path()) }, database);
-    let (source, heard) = (ImageSource::Registry("plum".to_owned()), Heard::default());
-    let again = second.pull_from(&liar, &source, &PullOptions::default(), &heard).expect("pulls");
+    let heard = Heard::default();
+    let again = second.pull_from(&liar, &source, &options, &heard).expect("pulls");
     assert_eq!((again, liar.fetched.load(Ordering::Relaxed)), (image, fetched));
     assert!(garbage.exists(), "it takes the short way");
     let heard = heard.0.into_inner().expect("no panic");
     assert!(matches!(heard[..], [(_, LayerProgress::Present)]), "{heard:?}");
-    assert!(store(root.path()).prune(&EVERYTHING).expect("prunes").untagged.is_empty(), "it is leased");
+    let other = Liar::honest(&[layer("b", b"y")]);
+    second.pull_from(&other, &source, &options, &Heard::default()).expect("pulls");
+    assert!(!garbage.exists(), "what fetches something sweeps");
+    assert!(first.prune(&EVERYTHING).expect("prunes").layers.is_empty(), "both are leased");
     drop(second);
-    let pruned = store(root.path()).prune(&EVERYTHING).expect("prunes");
-    assert_eq!(pruned.untagged, ["docker.io/library/plum:latest"]);
+    assert_eq!(first.prune(&EVERYTHING).expect("prunes").layers.len(), 2);
 }
 
 #[test]
