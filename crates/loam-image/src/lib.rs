@@ -56,8 +56,8 @@
 //!
 //! Locks vanish with their process. Directories in `staging`, and directories in `layers` without a row, that nobody
 //! has locked, directories in `snapshots` without a row, files of locks and leases that nobody holds, and everything in
-//! `trash` are garbage; every import and
-//! removal of an image, every pull of one that gets a name, and every other one that has something to fetch first sweeps them up. Files in `partial` are what the next pull of the same blob begins with; they
+//! `trash` are garbage; every import and removal of an image, every pull of one that gets a name, and every other pull
+//! that has something to fetch first sweeps them up. Files in `partial` are what the next pull of the same blob begins with; they
 //! are swept up when they are old. Starting a container sweeps nothing. A snapshot has its row before its
 //! directories, and keeps it until they are gone; only a power cut can take the row of one that is thrown away with its
 //! container, which is not synced. `shifted` is made before the first file is given to the container's users: a shift that

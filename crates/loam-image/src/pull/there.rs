@@ -1,7 +1,7 @@
 //! A pull of an image that the store has already, just as it is and under the name that it shall have.
 //!
-//! All of it went to the disk when it was recorded. So no layer is opened, and the file system is not synced. One that is recorded under a name syncs the database all the same: whoever recorded it may have been killed
-//! before that was done.
+//! All of it went to the disk before it was recorded. So no layer is opened, and the file system is not synced. Under a name
+//! the database is synced all the same: whoever recorded the image may have been killed before that was done.
 
 use loam_model::{Image, LayerProgress, PullProgress, Result};
 use loam_state::Durability;
