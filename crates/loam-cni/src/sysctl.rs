@@ -1,19 +1,23 @@
 //! Network settings below `/proc/sys/net`, of the namespace that the calling thread is in.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
-use std::os::fd::OwnedFd;
+mod own_proc;
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Dir, Mode, OFlags, openat};
+
+use own_proc::Root;
 
 /// Reads a setting, such as `ipv4/ip_forward`.
 pub(crate) fn read(key: &str) -> io::Result<String> {
-    Ok(fs::read_to_string(format!("/proc/sys/net/{key}"))?.trim_end().to_owned())
+    read_at(Root::get()?, &below_net(key))
 }
 
 /// Writes a setting without looking at it first.
 pub(crate) fn write(key: &str, value: &str) -> io::Result<()> {
-    fs::write(format!("/proc/sys/net/{key}"), value)
+    write_at(Root::get()?, &below_net(key), value)
 }
 
 /// Writes a setting when it has another value. Says whether it was written.
@@ -25,8 +29,7 @@ pub(crate) fn ensure(key: &str, value: &str) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Settings of one thing, such as `ipv6/conf/eth0`. The way to a setting is long when there are many network namespaces
-/// (`fs/proc/proc_sysctl.c`, `proc_sys_compare`), and is gone once here.
+/// Settings of one thing, such as `ipv6/conf/eth0`; the empty path is all of them.
 #[derive(Debug)]
 pub(crate) struct Directory(OwnedFd);
 
@@ -34,27 +37,56 @@ impl Directory {
     /// Opens the directory below `/proc/sys/net`.
     pub(crate) fn open(path: &str) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self(openat(CWD, format!("/proc/sys/net/{path}"), flags, Mode::empty())?))
+        Ok(Self(openat(Root::get()?, below_net(path), flags, Mode::empty())?))
     }
 
     /// Reads a setting.
     pub(crate) fn read(&self, key: &str) -> io::Result<String> {
-        let mut value = String::new();
-        self.open_setting(key, OFlags::RDONLY)?.read_to_string(&mut value)?;
-        Ok(value.trim_end().to_owned())
+        read_at(&self.0, key)
     }
 
     /// Writes a setting without looking at it first.
     pub(crate) fn write(&self, key: &str, value: &str) -> io::Result<()> {
-        self.open_setting(key, OFlags::WRONLY)?.write_all(value.as_bytes())
+        write_at(&self.0, key, value)
     }
 
-    fn open_setting(&self, key: &str, access: OFlags) -> io::Result<File> {
-        Ok(openat(&self.0, key, access | OFlags::CLOEXEC, Mode::empty())?.into())
+    /// The names of what is in it.
+    pub(crate) fn names(&self) -> io::Result<Vec<String>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut names = Vec::new();
+        for entry in Dir::new(openat(&self.0, c".", flags, Mode::empty())?)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            names.extend((name != "." && name != "..").then_some(name));
+        }
+        Ok(names)
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
 /// Whether this namespace has IPv6 at all.
 pub(crate) fn has_ipv6() -> bool {
-    fs::exists("/proc/sys/net/ipv6").unwrap_or(false)
+    Directory::open("ipv6").is_ok()
+}
+
+fn below_net(path: &str) -> String {
+    format!("sys/net/{path}")
+}
+
+fn read_at(directory: impl AsFd, path: &str) -> io::Result<String> {
+    let mut value = String::new();
+    open_at(directory, path, OFlags::RDONLY)?.read_to_string(&mut value)?;
+    Ok(value.trim_end().to_owned())
+}
+
+fn write_at(directory: impl AsFd, path: &str, value: &str) -> io::Result<()> {
+    open_at(directory, path, OFlags::WRONLY)?.write_all(value.as_bytes())
+}
+
+fn open_at(directory: impl AsFd, path: &str, access: OFlags) -> io::Result<File> {
+    Ok(openat(directory, path, access | OFlags::CLOEXEC, Mode::empty())?.into())
 }

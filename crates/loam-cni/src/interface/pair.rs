@@ -11,8 +11,8 @@ use crate::sysctl;
 /// How often a name that is taken by a dying link is tried again.
 const ATTEMPTS: u32 = 3;
 
-/// Makes a pair, and in the same system call what belongs to it: `settle` is one request with what it does, without which
-/// the pair is of no use and is removed again; what `more` asks for may fail.
+/// Makes a pair whose end on the host is up, and in the same system call what belongs to it: `settle` is one request with
+/// what it does, without which the pair is of no use and is removed again; what `more` asks for may fail.
 pub(crate) fn make_pair(
     socket: &mut RouteSocket,
     veth: &Veth<'_>,
@@ -23,13 +23,20 @@ pub(crate) fn make_pair(
     for _ in 0..ATTEMPTS {
         let mut batch = Batch::new();
         batch.add_veth(veth);
-        if let Some((_, fill)) = settle {
-            fill(&mut batch);
-        }
+        // What the requests after the first do, for the sentence if one fails; `None` may fail. While the host's end is down
+        // nobody is told of its changes, which takes the kernel the longer the more links there are.
+        let mut steps = Vec::new();
         if veth.bridge.is_some() {
             // What passes a bridge's port is none of its own. A kernel without IPv6 makes none anyway.
             batch.make_no_address(veth.host_name);
+            steps.push(None);
         }
+        if let Some((step, fill)) = settle {
+            fill(&mut batch);
+            steps.push(Some(step));
+        }
+        batch.bring_up(veth.host_name);
+        steps.push(Some("setting the host's end up"));
         more(&mut batch);
         let mut verdicts = socket.run(batch).map_err(failed(what.clone()))?.into_iter();
         match verdicts.next() {
@@ -45,9 +52,11 @@ pub(crate) fn make_pair(
             Some(Err(refusal)) => return Err(failed(what)(NetlinkError::Refused(refusal))),
             _ => {}
         }
-        if let (Some((step, _)), Some(Err(refusal))) = (settle, verdicts.next()) {
-            remove_pair(socket, veth.host_name)?;
-            return Err(failed(step)(NetlinkError::Refused(refusal)));
+        for (step, verdict) in steps.into_iter().zip(verdicts) {
+            if let (Some(step), Err(refusal)) = (step, verdict) {
+                remove_pair(socket, veth.host_name)?;
+                return Err(failed(step)(NetlinkError::Refused(refusal)));
+            }
         }
         if veth.bridge.is_none() && sysctl::has_ipv6() {
             // It must not be taught routes.

@@ -18,20 +18,18 @@ pub(crate) fn forward(ipv4: bool, ipv6: bool) -> Result<(), CniError> {
 /// Lets the host forward IPv6. A host that forwards stops listening to router advertisements, which may be where it
 /// has its own route from, unless told to go on (kernel documentation, ip-sysctl, `accept_ra`).
 fn forward_ipv6() -> std::io::Result<()> {
-    const FORWARDING: &str = "ipv6/conf/all/forwarding";
-    if sysctl::read(FORWARDING)? == "1" {
+    let settings = sysctl::Directory::open("ipv6/conf")?;
+    if settings.read("all/forwarding")? == "1" {
         return Ok(());
     }
-    for entry in std::fs::read_dir("/proc/sys/net/ipv6/conf")? {
-        let name = entry?.file_name();
-        let Some(name) = name.to_str().filter(|name| *name != "all" && *name != "default") else { continue };
-        let key = format!("ipv6/conf/{name}/accept_ra");
+    for name in settings.names()?.into_iter().filter(|name| name != "all" && name != "default") {
+        let key = format!("{name}/accept_ra");
         // An interface may vanish meanwhile; others are none of our business when they can't be read.
-        if sysctl::read(&key).is_ok_and(|value| value == "1") {
-            sysctl::write(&key, "2").or_else(|cause| {
+        if settings.read(&key).is_ok_and(|value| value == "1") {
+            settings.write(&key, "2").or_else(|cause| {
                 if cause.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(cause) }
             })?;
         }
     }
-    sysctl::write(FORWARDING, "1")
+    settings.write("all/forwarding", "1")
 }

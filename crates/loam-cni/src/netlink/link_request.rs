@@ -89,8 +89,8 @@ impl Batch {
         self
     }
 
-    /// Makes a veth pair: the host's end is up and on the bridge, the other is made in the namespace, not moved there
-    /// (moving waits for the kernel's grace periods; making does not).
+    /// Makes a veth pair: the host's end is on the bridge, the other is made in the namespace, not moved there (moving waits for
+    /// the kernel's grace periods; making does not). Both are down.
     pub fn add_veth(&mut self, veth: &Veth<'_>) -> &mut Self {
         let mut peer = by_name(veth.name);
         peer.attributes.push(LinkAttribute::Address(veth.mac.to_vec()));
@@ -98,7 +98,6 @@ impl Batch {
         with_one_queue(&mut peer);
         peer.attributes.push(LinkAttribute::NetNsFd(veth.namespace.as_raw_fd()));
         let mut message = by_name(veth.host_name);
-        set_up(&mut message);
         message.attributes.push(LinkAttribute::Address(veth.host_mac.to_vec()));
         message.attributes.extend(veth.mtu.map(LinkAttribute::Mtu));
         with_one_queue(&mut message);
@@ -139,6 +138,14 @@ impl Batch {
     /// Brings a link up.
     pub fn link_up(&mut self, index: u32) -> &mut Self {
         let mut message = by_index(index);
+        set_up(&mut message);
+        self.change_link(message);
+        self
+    }
+
+    /// Brings a link up, by name.
+    pub fn bring_up(&mut self, name: &str) -> &mut Self {
+        let mut message = by_name(name);
         set_up(&mut message);
         self.change_link(message);
         self

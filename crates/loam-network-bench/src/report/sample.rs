@@ -31,7 +31,14 @@ fn latency(contender: &str, verb: &str, wall: &[f64], failure: Option<&str>) -> 
 fn growth(contender: &str, add: &[f64], failure: Option<&str>) -> GrowthRow {
     let presents = [1, 10, 100];
     let points = presents.into_iter().zip(add);
-    let points = points.map(|(present, add)| GrowthPoint { present, add: *add, cpu: *add, ratio: add / 2.0 });
+    let points = points.map(|(present, add)| GrowthPoint {
+        present,
+        add: *add,
+        cpu: *add,
+        ratio: add / 2.0,
+        bare: Some(add / 4.0),
+        bare_ratio: Some(add / 2.0),
+    });
     GrowthRow {
         list: "bridge".into(),
         contender: contender.into(),

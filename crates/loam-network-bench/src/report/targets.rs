@@ -70,7 +70,10 @@ fn share(report: &Report, what: &str, contender: &str, list: &str, part: f64) ->
 fn growth(report: &Report) -> TargetRow {
     let rows = report.growth.iter().find(|row| row.contender == FUNCTIONS && row.list == "ports");
     let point = rows.and_then(|row| row.points.iter().find(|point| point.present == PRESENT));
-    let found = point.map(|point| (format!("{} x", number(point.ratio)), point.ratio <= 1.2));
+    let found = point.map(|point| {
+        let bare = point.bare_ratio.map(|ratio| format!(" (a bare pair {} x)", number(ratio)));
+        (format!("{} x{}", number(point.ratio), bare.unwrap_or_default()), point.ratio <= 1.2)
+    });
     row("ADD with one port, 500 attachments present", "at most 1.2 x the first".to_owned(), found)
 }
 

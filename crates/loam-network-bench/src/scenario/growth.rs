@@ -1,5 +1,7 @@
 //! ADD with more and more attachments present.
 
+mod bare;
+
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +12,7 @@ use crate::scenario::latency::REST;
 use crate::worker::Ground;
 
 /// How often ADD is measured at each number.
-const PROBES: usize = 5;
+const PROBES: usize = 9;
 
 /// How far it went, and why not further.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -43,9 +45,11 @@ pub(crate) fn grow(ground: &mut Ground) -> Growth {
             }
         }
         match probe(ground) {
-            Ok((add, cpu)) => {
-                let ratio = add / growth.points.first().map_or(add, |first| first.add);
-                growth.points.push(GrowthPoint { present: step, add, cpu, ratio });
+            Ok(point) => {
+                let first = growth.points.first().unwrap_or(&point);
+                let ratio = point.add / first.add;
+                let bare_ratio = point.bare.zip(first.bare).map(|(now, first)| now / first);
+                growth.points.push(GrowthPoint { present: step, ratio, bare_ratio, ..point });
             }
             Err(error) => {
                 growth.failure = Some(format!("with {step} attachments present: {error}"));
@@ -56,9 +60,9 @@ pub(crate) fn grow(ground: &mut Ground) -> Growth {
     growth
 }
 
-/// The medians of some ADDs, each followed by DEL.
-fn probe(ground: &mut Ground) -> Result<(f64, f64), String> {
-    let (mut wall, mut cpu) = (Samples::default(), Samples::default());
+/// The medians of some ADDs, each followed by DEL and by a bare pair; numbers and ratios are left open.
+fn probe(ground: &mut Ground) -> Result<GrowthPoint, String> {
+    let (mut wall, mut cpu, mut bare) = (Samples::default(), Samples::default(), Samples::default());
     for _ in 0..PROBES {
         let mut container = ground.container()?;
         std::thread::sleep(REST);
@@ -70,6 +74,19 @@ fn probe(ground: &mut Ground) -> Result<(f64, f64), String> {
         container.verify(&result)?;
         ground.chain.del(&container.endpoint, Some(&result)).map_err(|error| error.to_string())?;
         container.end().map_err(|error| format!("ending the container: {error}"))?;
+        if let Some(bridge) = bare::bridge_of(&result).map_err(|error| error.to_string())? {
+            let mut container = ground.container()?;
+            std::thread::sleep(REST);
+            bare.push(bare::attach(bridge, &container)?);
+            container.end().map_err(|error| format!("ending the container: {error}"))?;
+        }
     }
-    Ok((wall.median().unwrap_or_default(), cpu.median().unwrap_or_default()))
+    Ok(GrowthPoint {
+        present: 0,
+        add: wall.median().unwrap_or_default(),
+        cpu: cpu.median().unwrap_or_default(),
+        ratio: 1.0,
+        bare: bare.median(),
+        bare_ratio: None,
+    })
 }

@@ -5,17 +5,17 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use regex_lite::Regex;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::protocol::{CniError, code};
+use crate::sysctl::Directory;
 
 /// The expressions that keys must match, one a line; without the file, any key is allowed.
 pub(super) const ALLOWLIST: &str = "/etc/cni/tuning/allowlist.conf";
-const NET: &str = "/proc/sys/net";
 /// The longest value that is read.
 const MAX_VALUE: u64 = 64 << 10;
 
-/// The path below [`NET`] that a key stands for. Dots are slashes, and the first `IFNAME` is the interface, whose own
+/// The path below `/proc/sys/net` that a key stands for. Dots are slashes, and the first `IFNAME` is the interface, whose own
 /// dots are no slashes.
 fn relative(key: &str, interface: &str) -> Result<String, CniError> {
     let invalid = || CniError::invalid_config(format!("invalid net sysctl key: `{}`", key.escape_default()));
@@ -34,9 +34,7 @@ fn open(key: &str, interface: &str, flags: OFlags) -> Result<File, CniError> {
     let failed = |cause: io::Error| {
         CniError::io(format!("opening kernel setting `{}` failed", key.escape_default()), &cause)
     };
-    let tree =
-        rustix::fs::openat(CWD, NET, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    let tree = tree.map_err(|errno| failed(errno.into()))?;
+    let tree = Directory::open("").map_err(failed)?;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let file = loam_sys::openat2(tree, path.as_str(), flags | OFlags::CLOEXEC, Mode::empty(), resolve);
     file.map(File::from).map_err(|errno| failed(errno.into()))

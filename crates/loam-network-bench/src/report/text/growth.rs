@@ -5,7 +5,18 @@ use crate::report::table::{Cell, Table};
 use crate::report::{ParallelRow, Report};
 
 pub(super) fn growth(report: &Report) -> Table {
-    let mut table = Table::new(&["LIST", "CONTENDER", ">PRESENT", ">ADD", ">CPU", ">RATIO TO FIRST", "NOTE"]);
+    let headings = [
+        "LIST",
+        "CONTENDER",
+        ">PRESENT",
+        ">ADD",
+        ">CPU",
+        ">RATIO TO FIRST",
+        ">BARE PAIR",
+        ">ITS RATIO",
+        "NOTE",
+    ];
+    let mut table = Table::new(&headings);
     for row in &report.growth {
         let last = row.points.len().saturating_sub(1);
         for (place, point) in row.points.iter().enumerate() {
@@ -16,12 +27,14 @@ pub(super) fn growth(report: &Report) -> Table {
                 figure(Some(point.add)),
                 figure(Some(point.cpu)),
                 figure(Some(point.ratio)),
+                figure(point.bare),
+                figure(point.bare_ratio),
                 if place == last { why(&row.outcome) } else { text("") },
             ]);
         }
         if row.points.is_empty() {
             let none = || Cell::Number("-".into());
-            let cells = [none(), none(), none(), none(), why(&row.outcome)];
+            let cells = [none(), none(), none(), none(), none(), none(), why(&row.outcome)];
             table.row([text(&row.list), text(&row.contender)].into_iter().chain(cells).collect());
         }
     }
