@@ -1,5 +1,6 @@
 //! What the database knows of images and layers: reading.
 
+use std::collections::HashSet;
 use std::str::FromStr;
 
 use loam_model::{Digest, Image, ImageConfig, ImageSummary};
@@ -90,15 +91,13 @@ pub(crate) fn image(connection: &Connection, id: &str) -> Result<Option<Image>> 
         "SELECT layer.diff_id, layer.size FROM image_layer JOIN layer USING (diff_id)
          WHERE image = ?1 ORDER BY position",
     )?;
-    let mut rows = statement.query([id])?;
-    while let Some(row) = rows.next()? {
-        let diff_id = parsed(row, 0)?;
-        // A layer that an image has twice is on disk once.
-        if !image.layers.contains(&diff_id) {
-            image.size += size(row, 1)?;
-        }
-        image.layers.push(diff_id);
-    }
+    let layers = statement.query_map([id], |row| Ok((parsed(row, 0)?, size(row, 1)?)))?;
+    let layers: Vec<(Digest, u64)> = layers.collect::<rusqlite::Result<_>>()?;
+    // A layer that an image has twice is on disk once.
+    let mut seen = HashSet::with_capacity(layers.len());
+    let once = layers.iter().filter(|(diff_id, _)| seen.insert(diff_id));
+    image.size = once.map(|(_, size)| size).sum();
+    image.layers = layers.into_iter().map(|(diff_id, _)| diff_id).collect();
     Ok(Some(image))
 }
 

@@ -7,6 +7,7 @@ mod projects;
 mod rows;
 mod usage;
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -182,14 +183,10 @@ impl LayerStore {
 
     /// The paths of layers, the topmost first.
     fn lower(&self, directories: &[String]) -> Vec<PathBuf> {
-        let mut lower: Vec<PathBuf> = Vec::with_capacity(directories.len());
-        for directory in directories {
-            // An image may have a layer twice, overlayfs may not; the upper one hides all that the lower one has.
-            let path = self.places.diff(directory);
-            if !lower.contains(&path) {
-                lower.push(path);
-            }
-        }
+        // An image may have a layer twice, overlayfs may not; the upper one hides all that the lower one has.
+        let mut seen = HashSet::with_capacity(directories.len());
+        let first = directories.iter().filter(|directory| seen.insert(directory.as_str()));
+        let mut lower: Vec<PathBuf> = first.map(|directory| self.places.diff(directory)).collect();
         if lower.is_empty() {
             lower.push(self.places.empty());
         }

@@ -61,11 +61,11 @@ fn try_expose(plan: &RootfsPlan, maps: &mut IdMaps, directory: &Path) -> Result<
 /// Mounts the directory that holds these at `target`, with the container's ids, and gives their paths there.
 fn moved(paths: &[PathBuf], plan: &RootfsPlan, maps: &mut IdMaps, target: &Path) -> Result<Vec<PathBuf>> {
     let top = common_ancestor(paths.iter().map(PathBuf::as_path));
-    let mount = clone_mount(&top).map_err(|errno| refused(&top, errno))?;
-    shift(&mount, plan, maps, &top)?;
+    let mount = clone_mount(top).map_err(|errno| refused(top, errno))?;
+    shift(&mount, plan, maps, top)?;
     attach(&mount, target)?;
     let below = |path: &PathBuf| {
-        let rest = path.strip_prefix(&top).expect("an ancestor is a prefix");
+        let rest = path.strip_prefix(top).expect("an ancestor is a prefix");
         if rest.as_os_str().is_empty() { target.to_owned() } else { target.join(rest) }
     };
     Ok(paths.iter().map(below).collect())

@@ -87,11 +87,22 @@ fn layer_failure(path: &Path, errno: Errno) -> Failure {
         .caused_by(errno)
 }
 
+/// Opens directories by way of the one that has all of them, since an image may have hundreds.
 fn open_plainly(paths: &[&Path]) -> Result<Vec<OwnedFd>> {
-    let open = |path: &&Path| {
-        rustix::fs::open(*path, DIRECTORY, Mode::empty()).map_err(|errno| layer_failure(path, errno))
+    let top = common_ancestor(paths.iter().copied());
+    let anchor = rustix::fs::open(top, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty())
+        .map_err(|errno| layer_failure(top, errno))?;
+    let open = |path: &&Path| match below(path, top) {
+        Some(below) => rustix::fs::openat(&anchor, below, DIRECTORY, Mode::empty()),
+        None => rustix::fs::open(*path, DIRECTORY, Mode::empty()),
     };
-    paths.iter().map(open).collect()
+    paths.iter().map(|path| open(path).map_err(|errno| layer_failure(path, errno))).collect()
+}
+
+/// A path without the ancestor that it has; `None` for the ancestor itself.
+fn below<'a>(path: &'a Path, top: &Path) -> Option<&'a Path> {
+    let below = path.strip_prefix(top).expect("an ancestor is a prefix");
+    (!below.as_os_str().is_empty()).then_some(below)
 }
 
 /// Opened directories, and the idmapped mounts that they were opened in.
@@ -118,25 +129,24 @@ fn open_mapped(
 
 fn open_mapped_paths(paths: &[&Path], mapping: &IdMapping, maps: &mut IdMaps) -> Result<Option<Mapped>> {
     let mut mounts = Vec::with_capacity(paths.len());
-    for path in paths {
-        mounts.push(mount_id(path).map_err(|errno| layer_failure(path, errno))?);
+    for (path, directory) in paths.iter().zip(open_plainly(paths)?) {
+        mounts.push(mount_id(&directory).map_err(|errno| layer_failure(path, errno))?);
     }
-    let mut anchors: Vec<(u64, PathBuf, OwnedFd)> = Vec::new();
+    let mut anchors: Vec<(u64, &Path, OwnedFd)> = Vec::new();
     let mut directories = Vec::with_capacity(paths.len());
     for (path, mount) in paths.iter().zip(&mounts) {
         if !anchors.iter().any(|(known, ..)| known == mount) {
             let together = paths.iter().zip(&mounts).filter(|(_, id)| *id == mount).map(|(path, _)| *path);
             let top = common_ancestor(together);
-            let anchor = clone_mount(&top).map_err(|errno| layer_failure(&top, errno))?;
-            if !maps.apply(&anchor, mapping, false, &top)? {
+            let anchor = clone_mount(top).map_err(|errno| layer_failure(top, errno))?;
+            if !maps.apply(&anchor, mapping, false, top)? {
                 return Ok(None);
             }
             anchors.push((*mount, top, anchor));
         }
         let anchor = anchors.iter().find(|(known, ..)| known == mount);
         let (_, top, anchor) = anchor.expect("the anchor of this mount was made just before");
-        let below = path.strip_prefix(top).expect("an ancestor is a prefix");
-        let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
+        let below = below(path, top).unwrap_or(Path::new("."));
         let directory = rustix::fs::openat(anchor, below, DIRECTORY, Mode::empty())
             .map_err(|errno| layer_failure(path, errno))?;
         directories.push(directory);
@@ -144,8 +154,8 @@ fn open_mapped_paths(paths: &[&Path], mapping: &IdMapping, maps: &mut IdMaps) ->
     Ok(Some((directories, anchors.into_iter().map(|(_, _, anchor)| anchor).collect())))
 }
 
-fn mount_id(path: &Path) -> std::result::Result<u64, Errno> {
-    Ok(rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID)?.stx_mnt_id)
+fn mount_id(directory: &OwnedFd) -> std::result::Result<u64, Errno> {
+    Ok(rustix::fs::statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?.stx_mnt_id)
 }
 
 pub(crate) fn clone_mount(path: &Path) -> std::result::Result<OwnedFd, Errno> {
@@ -156,18 +166,14 @@ pub(crate) fn clone_mount(path: &Path) -> std::result::Result<OwnedFd, Errno> {
 }
 
 /// The longest path that is a prefix of all.
-pub(crate) fn common_ancestor<'a>(paths: impl Iterator<Item = &'a Path>) -> PathBuf {
-    let mut common: Option<PathBuf> = None;
+pub(crate) fn common_ancestor<'a>(mut paths: impl Iterator<Item = &'a Path>) -> &'a Path {
+    let mut common = paths.next().unwrap_or(Path::new(""));
     for path in paths {
-        common = Some(match common {
-            None => path.to_owned(),
-            Some(common) => {
-                let pairs = common.components().zip(path.components());
-                pairs.take_while(|(left, right)| left == right).map(|(left, _)| left).collect()
-            }
-        });
+        while !path.starts_with(common) {
+            common = common.parent().unwrap_or(Path::new(""));
+        }
     }
-    common.unwrap_or_default()
+    common
 }
 
 /// Refuses a plan that no overlay can be made of.
@@ -204,7 +210,7 @@ mod tests {
 
     #[test]
     fn the_common_ancestor_is_by_whole_components() {
-        let common = |paths: &[&str]| common_ancestor(paths.iter().map(Path::new));
+        let common = |paths: &[&'static str]| common_ancestor(paths.iter().map(|path| Path::new(*path)));
         assert_eq!(common(&["/a/b/c", "/a/b/d"]), Path::new("/a/b"));
         assert_eq!(common(&["/a/bc", "/a/bd"]), Path::new("/a"));
         assert_eq!(common(&["/a/b"]), Path::new("/a/b"));

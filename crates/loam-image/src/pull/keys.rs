@@ -5,6 +5,8 @@
 //! digest made of everything that it is said to be. The image then gets documents of the store's own, which name its
 //! layers so, and with them an id that no verified image has.
 
+use std::collections::HashSet;
+
 use loam_model::{Digest, PullOptions, Result, Verification};
 use serde_json::{Value, json};
 
@@ -28,11 +30,12 @@ pub(super) struct Keyed {
 impl Keyed {
     pub(super) fn new(config: &Config, manifest: &Manifest, options: &PullOptions) -> Result<Self> {
         let mut keyed = Self { needed: Vec::new(), keys: Vec::new(), is_plain: true };
+        let mut seen = HashSet::new();
         for (diff_id, blob) in config.diff_ids.iter().zip(&manifest.layers) {
             let layer = layer(diff_id, blob, options)?;
             keyed.is_plain &= layer.diff_id == *diff_id;
             keyed.keys.push(layer.diff_id.clone());
-            if !keyed.needed.iter().any(|known| known.diff_id == layer.diff_id) {
+            if seen.insert(layer.diff_id.clone()) {
                 keyed.needed.push(layer);
             }
         }

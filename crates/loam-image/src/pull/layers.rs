@@ -1,5 +1,6 @@
 //! Fetching the layers that the store lacks, several at a time.
 
+use std::collections::HashSet;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -284,10 +285,8 @@ impl LayerStore {
     pub(crate) fn settle(&self, diff_ids: &[Digest], held: &mut Held) -> Result<bool> {
         let budget = self.budget()?;
         let mut below = Vec::new();
-        for (position, diff_id) in diff_ids.iter().enumerate() {
-            if diff_ids[..position].contains(diff_id) {
-                continue;
-            }
+        let mut seen = HashSet::new();
+        for diff_id in diff_ids.iter().filter(|diff_id| seen.insert(*diff_id)) {
             let directory = match held.layers.get_mut(diff_id) {
                 Some(layer) => {
                     let directory = layer.staged.diff()?;
