@@ -27,6 +27,37 @@ fn a_container_goes_through_its_life() {
     host.finish();
 }
 
+/// As on hosts where the state is kept on another disk, and `/var/run` is `/run`.
+#[test]
+fn state_and_run_directories_may_be_links() {
+    let host = Host::new();
+    for (name, link) in [("state", host.root()), ("volatile", host.run_directory())] {
+        let directory = host.scratch().join(name);
+        std::fs::create_dir(&directory).expect("made");
+        std::os::unix::fs::symlink(directory, link).expect("linked");
+    }
+    host.load_small_image();
+    for users in [&[][..], &["--userns", "host"]] {
+        host.loam(
+            &[&["create", "--name", "linked"], users, &["small", "sh", "-c", "echo there > /file"]].concat(),
+        )
+        .ok();
+        host.loam(&["start", "linked"]).ok();
+        assert_eq!(host.loam(&["wait", "linked"]).ok(), "0");
+        let copied = host.scratch().join("copied").display().to_string();
+        host.loam(&["cp", "linked:/file", &copied]).ok();
+        assert_eq!(std::fs::read_to_string(copied).expect("copied"), "there\n");
+        assert!(host.loam(&["diff", "linked"]).ok().contains("/file"));
+        host.loam(&["rm", "linked"]).ok();
+    }
+    let mounted = host.loam(&["image", "mount", "small"]).ok().to_owned();
+    assert!(host.path_from_outside(std::path::Path::new(&mounted)).join("bin").exists(), "{mounted}");
+    host.loam(&["image", "unmount", "small"]).ok();
+    host.loam(&["system", "check"]).ok();
+    host.loam(&["rmi", "small"]).ok();
+    host.finish();
+}
+
 #[test]
 fn a_stopped_container_keeps_what_it_wrote() {
     let host = Host::with_small_image();
