@@ -86,6 +86,8 @@ fn a_tiny_bench_has_every_row_of_every_contender() {
         assert_eq!(of("latency").len(), 4, "{contender}: {:#}", report["latency"]);
         let points = of("growth")[0]["points"].as_array().expect("points");
         assert_eq!(points.len(), 2, "{contender}: {:#}", report["growth"]);
+        let has_pair = |point: &Value| point["bare"].is_number() && point["bare_ratio"].is_number();
+        assert!(points.iter().all(has_pair), "{contender}: {:#}", report["growth"]);
         let callers: Vec<_> = of("parallel").iter().map(|row| row["callers"].clone()).collect();
         assert_eq!(callers, [1, 2], "{contender}");
         let after: Vec<_> = of("leftovers").iter().map(|row| row["after"].clone()).collect();

@@ -29,12 +29,17 @@ pub(crate) fn ensure(key: &str, value: &str) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Settings of one thing, such as `ipv6/conf/eth0`; the empty path is all of them.
+/// Settings of one thing, such as `ipv6/conf/eth0`. They stay those of the namespace that it was opened in.
 #[derive(Debug)]
 pub(crate) struct Directory(OwnedFd);
 
 impl Directory {
-    /// Opens the directory below `/proc/sys/net`.
+    /// Opens `/proc/sys/net` itself.
+    pub(crate) fn net() -> io::Result<Self> {
+        Self::open("")
+    }
+
+    /// Opens a directory below `/proc/sys/net`.
     pub(crate) fn open(path: &str) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self(openat(Root::get()?, below_net(path), flags, Mode::empty())?))
@@ -50,13 +55,14 @@ impl Directory {
         write_at(&self.0, key, value)
     }
 
-    /// The names of what is in it.
+    /// The names of what is in it, but for those that are no text.
     pub(crate) fn names(&self) -> io::Result<Vec<String>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let mut names = Vec::new();
         for entry in Dir::new(openat(&self.0, c".", flags, Mode::empty())?)? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            names.extend((name != "." && name != "..").then_some(name));
+            let entry = entry?;
+            let name = entry.file_name().to_str().ok();
+            names.extend(name.filter(|name| *name != "." && *name != "..").map(str::to_owned));
         }
         Ok(names)
     }

@@ -98,8 +98,8 @@ pub struct GrowthPoint {
     pub cpu: f64,
     /// Wall time as a multiple of that with one present.
     pub ratio: f64,
-    /// Wall time of making and configuring a pair on the same bridge by two bare requests, in milliseconds, the median:
-    /// what is the kernel's. `None` where there is no bridge.
+    /// Wall time of making and configuring a pair on the same bridge by three netlink requests, in milliseconds, the median:
+    /// the kernel's share. `None` where there is no bridge.
     pub bare: Option<f64>,
     /// The same as a multiple of that with one present.
     pub bare_ratio: Option<f64>,

@@ -11,8 +11,8 @@ use crate::sysctl;
 /// How often a name that is taken by a dying link is tried again.
 const ATTEMPTS: u32 = 3;
 
-/// Makes a pair whose end on the host is up, and in the same system call what belongs to it: `settle` is one request with
-/// what it does, without which the pair is of no use and is removed again; what `more` asks for may fail.
+/// Makes a pair whose end on the host is up, and in the same system call what belongs to it: `settle` is exactly one request,
+/// with what it does; what `more` asks for may fail. A pair that can't be settled or brought up is removed again.
 pub(crate) fn make_pair(
     socket: &mut RouteSocket,
     veth: &Veth<'_>,
@@ -23,8 +23,7 @@ pub(crate) fn make_pair(
     for _ in 0..ATTEMPTS {
         let mut batch = Batch::new();
         batch.add_veth(veth);
-        // What the requests after the first do, for the sentence if one fails; `None` may fail. While the host's end is down
-        // nobody is told of its changes, which takes the kernel the longer the more links there are.
+        // What the requests after the first do, for the sentence if one fails; `None` may fail.
         let mut steps = Vec::new();
         if veth.bridge.is_some() {
             // What passes a bridge's port is none of its own. A kernel without IPv6 makes none anyway.
@@ -35,7 +34,9 @@ pub(crate) fn make_pair(
             fill(&mut batch);
             steps.push(Some(step));
         }
-        batch.bring_up(veth.host_name);
+        // Last: each change of a link that is up is a notification to the kernel's parts and to all listeners, in which IPv6
+        // walks all of the host's routes.
+        batch.link_up_by_name(veth.host_name);
         steps.push(Some("setting the host's end up"));
         more(&mut batch);
         let mut verdicts = socket.run(batch).map_err(failed(what.clone()))?.into_iter();

@@ -1,7 +1,6 @@
 //! Settings of links that belong to a family of addresses.
 //!
-//! By netlink rather than by files below `/proc/sys/net`: the kernel keeps the entries of all network namespaces under one name in one
-//! row, and looks at each of them on the way to a file (fs/proc/proc_sysctl.c, `proc_sys_compare`).
+//! By netlink rather than by files below `/proc/sys/net`, the way to which is the longer one (`sysctl/own_proc.rs`).
 
 use netlink_packet_core::{DefaultNla, Emitable as _, NLA_F_NESTED};
 use netlink_packet_route::link::{AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute};

@@ -89,8 +89,8 @@ impl Batch {
         self
     }
 
-    /// Makes a veth pair: the host's end is on the bridge, the other is made in the namespace, not moved there (moving waits for
-    /// the kernel's grace periods; making does not). Both are down.
+    /// Makes a veth pair, both ends down: the host's is on the bridge, the other is made in the namespace, not moved there
+    /// (moving waits for the kernel's grace periods; making does not).
     pub fn add_veth(&mut self, veth: &Veth<'_>) -> &mut Self {
         let mut peer = by_name(veth.name);
         peer.attributes.push(LinkAttribute::Address(veth.mac.to_vec()));
@@ -144,7 +144,7 @@ impl Batch {
     }
 
     /// Brings a link up, by name.
-    pub fn bring_up(&mut self, name: &str) -> &mut Self {
+    pub fn link_up_by_name(&mut self, name: &str) -> &mut Self {
         let mut message = by_name(name);
         set_up(&mut message);
         self.change_link(message);

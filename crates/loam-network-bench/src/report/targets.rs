@@ -71,7 +71,7 @@ fn growth(report: &Report) -> TargetRow {
     let rows = report.growth.iter().find(|row| row.contender == FUNCTIONS && row.list == "ports");
     let point = rows.and_then(|row| row.points.iter().find(|point| point.present == PRESENT));
     let found = point.map(|point| {
-        let bare = point.bare_ratio.map(|ratio| format!(" (a bare pair {} x)", number(ratio)));
+        let bare = point.bare_ratio.map(|ratio| format!(" (a pair alone {} x)", number(ratio)));
         (format!("{} x{}", number(point.ratio), bare.unwrap_or_default()), point.ratio <= 1.2)
     });
     row("ADD with one port, 500 attachments present", "at most 1.2 x the first".to_owned(), found)
@@ -168,6 +168,8 @@ mod tests {
         report.growth[0].points[2].present = PRESENT;
         let growth = "ADD with one port, 500 attachments present";
         assert_eq!(verdict(&report, growth), Some(true));
+        let said = judge(&report).into_iter().find(|row| row.what == growth).and_then(|row| row.measured);
+        assert_eq!(said.as_deref(), Some("1.10 x (a pair alone 1.10 x)"));
         report.growth[0].points[2].ratio = 1.3;
         assert_eq!(verdict(&report, growth), Some(false));
         report.contenders.retain(|row| row.contender == "/usr/lib/cni");

@@ -127,11 +127,11 @@ mod tests {
 
         GROWTH: milliseconds of ADD with so many attachments present
 
-        LIST    CONTENDER     PRESENT   ADD   CPU  RATIO TO FIRST  BARE PAIR  ITS RATIO  NOTE
-        bridge  loam                1  2.00  2.00            1.00       0.50       1.00
-        bridge  loam               10  2.00  2.00            1.00       0.50       1.00
-        bridge  loam              100  2.20  2.20            1.10       0.55       1.10
-        bridge  /usr/lib/cni        -     -     -               -          -          -  it hangs
+        LIST    CONTENDER     PRESENT   ADD   CPU  RATIO TO FIRST  PAIR ALONE  PAIR RATIO  NOTE
+        bridge  loam                1  2.00  2.00            1.00        0.50        1.00
+        bridge  loam               10  2.00  2.00            1.00        0.50        1.00
+        bridge  loam              100  2.20  2.20            1.10        0.55        1.10
+        bridge  /usr/lib/cni        -     -     -               -           -           -  it hangs
 
         PARALLEL CALLERS
 

@@ -1,7 +1,7 @@
 //! The host's side: the bridge, and the port that is the pair's end on it.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 
 use rustix::io::Errno;
 
@@ -64,15 +64,24 @@ fn make_bridge(socket: &mut RouteSocket, config: &Config) -> Result<(), CniError
         }
         _ => {}
     }
-    if sysctl::has_ipv6() {
-        // Containers must not teach the host routes (CVE-2020-10749).
-        for key in ["accept_ra", "accept_redirects"] {
-            sysctl::write(&format!("ipv6/conf/{name}/{key}"), "0").map_err(|cause| {
-                CniError::io(format!("setting `{key}` of bridge `{name}` failed"), &cause)
-            })?;
-        }
+    if let Err(cause) = close_to_routers(name) {
+        // Whoever finds a bridge takes it as it is.
+        let mut batch = Batch::new();
+        batch.delete_link(name);
+        drop(socket.run(batch));
+        return Err(CniError::io(format!("closing bridge `{name}` to advertised routes failed"), &cause));
     }
     Ok(())
+}
+
+/// Containers must not teach the host routes (CVE-2020-10749).
+fn close_to_routers(bridge: &str) -> io::Result<()> {
+    if !sysctl::has_ipv6() {
+        return Ok(());
+    }
+    let settings = sysctl::Directory::open(&format!("ipv6/conf/{bridge}"))?;
+    settings.write("accept_ra", "0")?;
+    settings.write("accept_redirects", "0")
 }
 
 /// Makes the pair.

@@ -34,7 +34,7 @@ fn open(key: &str, interface: &str, flags: OFlags) -> Result<File, CniError> {
     let failed = |cause: io::Error| {
         CniError::io(format!("opening kernel setting `{}` failed", key.escape_default()), &cause)
     };
-    let tree = Directory::open("").map_err(failed)?;
+    let tree = Directory::net().map_err(failed)?;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let file = loam_sys::openat2(tree, path.as_str(), flags | OFlags::CLOEXEC, Mode::empty(), resolve);
     file.map(File::from).map_err(|errno| failed(errno.into()))

@@ -12,8 +12,8 @@ pub(super) fn growth(report: &Report) -> Table {
         ">ADD",
         ">CPU",
         ">RATIO TO FIRST",
-        ">BARE PAIR",
-        ">ITS RATIO",
+        ">PAIR ALONE",
+        ">PAIR RATIO",
         "NOTE",
     ];
     let mut table = Table::new(&headings);
