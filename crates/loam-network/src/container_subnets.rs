@@ -163,7 +163,7 @@ impl CniNetwork {
         let bridge = bridge(subnet);
         // Another state directory may have taken the subnet, when a restart of the machine had removed our bridge.
         let Some(_claim) = Claim::regain(&bridge)? else { return Ok(()) };
-        remove_bridge(&bridge)?;
+        remove_bridge(&bridge, &[subnet.into()])?;
         if is_there(&bridge)? {
             return Ok(());
         }

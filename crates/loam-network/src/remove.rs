@@ -3,8 +3,9 @@
 use std::fs;
 use std::io;
 
+use ipnet::IpNet;
 use loam_cni::firewall::Firewall;
-use loam_cni::netlink::{Batch, Link, RouteSocket};
+use loam_cni::netlink::{Address, Batch, Link, RouteSocket};
 use loam_cni::plugins::bridge::remove_gateway_links;
 use loam_model::{ErrorKind, Failure, KnownAttachment, NetworkName, Result};
 
@@ -86,29 +87,36 @@ fn remove_links<'a>(list: &'a NetworkList, others: &[&NetworkList]) -> Result<Op
     if !alone {
         return Ok(None);
     }
-    remove_bridge(bridge_name)?;
-    Ok(Some(bridge_name))
+    Ok(remove_bridge(bridge_name, &list.subnets())?.then_some(bridge_name))
 }
 
-/// Removes a bridge that has no ports. One that somebody else put ports on stays.
-pub(crate) fn remove_bridge(name: &str) -> Result<()> {
+/// Removes a bridge that has no ports, and says whether there is none now. One that somebody else put ports on stays, and one
+/// that has addresses beyond these subnets: another state directory was there first.
+pub(crate) fn remove_bridge(name: &str, subnets: &[IpNet]) -> Result<bool> {
     let failed = || Failure::new(ErrorKind::Internal, format!("removing bridge `{name}` failed"));
     let mut socket = RouteSocket::open().map_err(|error| failed().caused_by(error))?;
     let links = socket.links().map_err(|error| failed().caused_by(error))?;
     let Some(bridge) = links.iter().find(|link| link.name == name && link.kind == "bridge") else {
-        return Ok(());
+        return Ok(true);
     };
     // A port that goes with its namespace in a moment is shut and waits for nothing; one that is up is somebody's.
     let is_used = |link: &Link| link.up || !link.name.starts_with("veth");
     if links.iter().any(|link| link.controller == Some(bridge.index) && is_used(link)) {
-        return Ok(());
+        return Ok(false);
+    }
+    let addresses = socket.addresses(Some(bridge.index)).map_err(|error| failed().caused_by(error))?;
+    let is_foreign = |address: &Address| {
+        address.global && !subnets.iter().any(|subnet| subnet.contains(&address.net.addr()))
+    };
+    if !subnets.is_empty() && addresses.iter().any(is_foreign) {
+        return Ok(false);
     }
     let mut batch = Batch::new();
     batch.delete_link(name);
     let verdicts = socket.run(batch).map_err(|error| failed().caused_by(error))?;
     match verdicts.into_iter().next() {
         Some(Err(refusal)) if refusal.errno != rustix::io::Errno::NODEV => Err(failed().caused_by(refusal)),
-        _ => Ok(()),
+        _ => Ok(true),
     }
 }
 

@@ -54,6 +54,27 @@ fn a_network_is_made_used_and_removed_without_a_trace() {
     });
 }
 
+/// As when another state directory has started a network of its own on a link that was free when this one was made.
+#[test]
+fn a_bridge_that_another_network_has_taken_stays_as_it_is() {
+    inside("making::a_bridge_that_another_network_has_taken_stays_as_it_is", || {
+        let engine = Engine::new();
+        let spec = NetworkSpec { subnets: Vec::new(), ..NetworkSpec::default() };
+        let bridge = make(&engine, "blue", spec).expect("made").interface.expect("it has a bridge");
+        succeed(&["ip", "link", "add", &bridge, "up", "type", "bridge"]);
+        succeed(&["ip", "address", "add", "10.200.0.1/24", "dev", &bridge]);
+        let addresses = || succeed(&["ip", "-o", "address", "show", "dev", &bridge, "scope", "global"]);
+        let before = addresses();
+        let sandbox = Sandbox::new();
+        let failure = engine.attach_to(&["blue"], &id(1), &sandbox, &[]).expect_err("the link is another's");
+        assert!(failure.chain().contains("10.200.0.1/24"), "{}", failure.chain());
+        assert_eq!(addresses(), before);
+        engine.detach(&id(1), Some(&sandbox));
+        engine.network.remove_network(&"blue".parse().expect("valid")).expect("free");
+        assert_eq!(addresses(), before, "the bridge is not ours to remove");
+    });
+}
+
 #[test]
 fn what_others_have_is_refused_by_name() {
     inside("making::what_others_have_is_refused_by_name", || {

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::config::Config;
 use crate::interface::{failed, forward};
-use crate::netlink::{AddressOptions, Batch, Link, NetlinkError, RouteSocket};
+use crate::netlink::{AddressOptions, Batch, Link, NetlinkError, Refusal, RouteSocket};
 use crate::protocol::{CniError, CniResult, Route, code};
 
 fn first_address(net: &IpNet) -> IpAddr {
@@ -66,15 +66,27 @@ pub(super) fn serve(
         batch.add_address(bridge.index, *net, AddressOptions::default());
     }
     let verdicts = socket.run(batch).map_err(failed("setting the bridge's address"))?;
-    for (net, verdict) in nets.iter().zip(verdicts) {
-        match verdict {
-            Ok(()) => settle(socket, bridge, config, *net)?,
-            Err(refusal) if refusal.errno == Errno::EXIST => {}
-            Err(refusal) => {
-                let what = format!("setting address `{net}` on `{}`", bridge.name);
-                return Err(failed(what)(NetlinkError::Refused(refusal)));
-            }
+    let mut added = Vec::new();
+    let mut set = |(net, verdict): (&IpNet, Result<(), Refusal>)| match verdict {
+        Ok(()) => {
+            added.push(*net);
+            settle(socket, bridge, config, *net)
         }
+        Err(refusal) if refusal.errno == Errno::EXIST => Ok(()),
+        Err(refusal) => {
+            let what = format!("setting address `{net}` on `{}`", bridge.name);
+            Err(failed(what)(NetlinkError::Refused(refusal)))
+        }
+    };
+    let outcomes: Vec<_> = nets.iter().zip(verdicts).map(&mut set).collect();
+    if let Err(error) = outcomes.into_iter().collect::<Result<(), _>>() {
+        // A bridge that is another network's keeps none of the addresses.
+        let mut batch = Batch::new();
+        for net in added {
+            batch.delete_address(bridge.index, net);
+        }
+        socket.run(batch).map_err(failed("removing the bridge's addresses"))?;
+        return Err(error);
     }
     let has = |four: bool| nets.iter().any(|net| net.addr().is_ipv4() == four);
     forward(has(true), has(false))
@@ -106,8 +118,6 @@ fn settle(socket: &mut RouteSocket, bridge: &Link, config: &Config, net: IpNet) 
         return Ok(());
     }
     let Some(other) = others.next() else { return Ok(()) };
-    batch.delete_address(bridge.index, net);
-    socket.run(batch).map_err(failed("removing the bridge's address"))?;
     let message = format!("`{}` already has an IP address different from {net}: {other}", bridge.name);
     Err(CniError::new(code::INTERNAL, message))
 }
