@@ -1,6 +1,6 @@
 //! create, start, ps, stop, kill, wait, pause, inspect, stats, rm.
 
-use loam_tests::{Host, Need, needs, until};
+use loam_tests::{Host, Need, Ran, needs, until};
 
 #[test]
 fn a_container_goes_through_its_life() {
@@ -37,6 +37,11 @@ fn state_and_run_directories_may_be_links() {
         std::os::unix::fs::symlink(directory, link).expect("linked");
     }
     host.load_small_image();
+    // With a slash at its end a link looks like what it leads to.
+    let (root, run) = (format!("{}/", host.root().display()), host.run_directory().display().to_string());
+    let mut command = host.command(&loam_tests::program("loam"));
+    command.args(["--root", &root, "--run", &run, "run", "--rm", "--network", "none", "small", "true"]);
+    Ran::of(&command.output().expect("loam runs")).ok();
     for users in [&[][..], &["--userns", "host"]] {
         host.loam(
             &[&["create", "--name", "linked"], users, &["small", "sh", "-c", "echo there > /file"]].concat(),

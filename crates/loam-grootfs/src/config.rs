@@ -75,7 +75,7 @@ impl Config {
         if config.store.as_os_str().is_empty() {
             config.store = STORE.into();
         }
-        config.store = std::path::absolute(&config.store)
+        config.store = loam_sys::follow_link(&config.store)
             .map_err(|error| GrootfsError::said(format!("`{}`: {error}", config.store.display())))?;
         if let Some(level) = &global.log_level {
             config.log_level.clone_from(level);

@@ -1,10 +1,9 @@
 //! The store itself.
 
 use std::fmt;
-use std::fs;
 use std::io::Read;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -88,7 +87,7 @@ pub struct LayerStore {
 impl LayerStore {
     /// Opens the store of a state directory. Nothing is read or made before it is needed.
     pub fn open(config: StoreConfig, database: Arc<Database>) -> Self {
-        let places = Places { root: followed(&config.root) };
+        let places = Places { root: config.root.clone() };
         Self { config, places, database, runtime: OnceLock::new(), holder: OnceLock::new() }
     }
 
@@ -277,11 +276,4 @@ struct Silent;
 impl PullProgress for Silent {
     fn layer(&self, _: &Digest, _: LayerProgress) {}
     fn note(&self, _: &str) {}
-}
-
-/// Where a root lies that is a link. It is followed here, once: every directory below is opened as what it is.
-#[expect(clippy::disallowed_methods, reason = "the root itself is the administrator's word")]
-fn followed(root: &Path) -> PathBuf {
-    let is_link = root.symlink_metadata().is_ok_and(|found| found.is_symlink());
-    is_link.then(|| fs::canonicalize(root).ok()).flatten().unwrap_or_else(|| root.to_owned())
 }

@@ -87,22 +87,43 @@ fn layer_failure(path: &Path, errno: Errno) -> Failure {
         .caused_by(errno)
 }
 
-/// Opens directories by way of the one that has all of them, since an image may have hundreds.
 fn open_plainly(paths: &[&Path]) -> Result<Vec<OwnedFd>> {
-    let top = common_ancestor(paths.iter().copied());
-    let anchor = rustix::fs::open(top, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty())
-        .map_err(|errno| layer_failure(top, errno))?;
-    let open = |path: &&Path| match below(path, top) {
-        Some(below) => rustix::fs::openat(&anchor, below, DIRECTORY, Mode::empty()),
-        None => rustix::fs::open(*path, DIRECTORY, Mode::empty()),
-    };
-    paths.iter().map(|path| open(path).map_err(|errno| layer_failure(path, errno))).collect()
+    let beneath = Beneath::open(common_ancestor(paths.iter().copied()))?;
+    let open = |path: &&Path| beneath.directory(path).map_err(|errno| layer_failure(path, errno));
+    paths.iter().map(open).collect()
 }
 
-/// A path without the ancestor that it has; `None` for the ancestor itself.
-fn below<'a>(path: &'a Path, top: &Path) -> Option<&'a Path> {
-    let below = path.strip_prefix(top).expect("an ancestor is a prefix");
-    (!below.as_os_str().is_empty()).then_some(below)
+/// Directories by way of an ancestor of all: an image may have hundreds, and their paths are long.
+struct Beneath<'a> {
+    top: &'a Path,
+    anchor: OwnedFd,
+}
+
+impl<'a> Beneath<'a> {
+    /// By way of the ancestor itself. What leads to the layers is the administrator's, and may have links in it; a layer
+    /// is none.
+    fn open(top: &'a Path) -> Result<Self> {
+        let flags = DIRECTORY.difference(OFlags::NOFOLLOW);
+        let anchor =
+            rustix::fs::open(top, flags, Mode::empty()).map_err(|errno| layer_failure(top, errno))?;
+        Ok(Self { top, anchor })
+    }
+
+    /// The way to a path that the ancestor has, or is.
+    fn way(&self, path: &'a Path) -> &'a Path {
+        let below = path.strip_prefix(self.top).expect("an ancestor is a prefix");
+        if below.as_os_str().is_empty() { Path::new(".") } else { below }
+    }
+
+    fn directory(&self, path: &'a Path) -> std::result::Result<OwnedFd, Errno> {
+        rustix::fs::openat(&self.anchor, self.way(path), DIRECTORY, Mode::empty())
+    }
+
+    /// The mount that a directory is on.
+    fn mount_id(&self, path: &'a Path) -> std::result::Result<u64, Errno> {
+        let (way, flags) = (self.way(path), AtFlags::SYMLINK_NOFOLLOW);
+        Ok(rustix::fs::statx(&self.anchor, way, flags, StatxFlags::MNT_ID)?.stx_mnt_id)
+    }
 }
 
 /// Opened directories, and the idmapped mounts that they were opened in.
@@ -128,34 +149,28 @@ fn open_mapped(
 }
 
 fn open_mapped_paths(paths: &[&Path], mapping: &IdMapping, maps: &mut IdMaps) -> Result<Option<Mapped>> {
+    let beneath = Beneath::open(common_ancestor(paths.iter().copied()))?;
     let mut mounts = Vec::with_capacity(paths.len());
-    for (path, directory) in paths.iter().zip(open_plainly(paths)?) {
-        mounts.push(mount_id(&directory).map_err(|errno| layer_failure(path, errno))?);
+    for path in paths {
+        mounts.push(beneath.mount_id(path).map_err(|errno| layer_failure(path, errno))?);
     }
-    let mut anchors: Vec<(u64, &Path, OwnedFd)> = Vec::new();
+    let mut anchors: Vec<(u64, Beneath<'_>)> = Vec::new();
     let mut directories = Vec::with_capacity(paths.len());
     for (path, mount) in paths.iter().zip(&mounts) {
-        if !anchors.iter().any(|(known, ..)| known == mount) {
+        if !anchors.iter().any(|(known, _)| known == mount) {
             let together = paths.iter().zip(&mounts).filter(|(_, id)| *id == mount).map(|(path, _)| *path);
             let top = common_ancestor(together);
             let anchor = clone_mount(top).map_err(|errno| layer_failure(top, errno))?;
             if !maps.apply(&anchor, mapping, false, top)? {
                 return Ok(None);
             }
-            anchors.push((*mount, top, anchor));
+            anchors.push((*mount, Beneath { top, anchor }));
         }
-        let anchor = anchors.iter().find(|(known, ..)| known == mount);
-        let (_, top, anchor) = anchor.expect("the anchor of this mount was made just before");
-        let below = below(path, top).unwrap_or(Path::new("."));
-        let directory = rustix::fs::openat(anchor, below, DIRECTORY, Mode::empty())
-            .map_err(|errno| layer_failure(path, errno))?;
-        directories.push(directory);
+        let anchor = anchors.iter().find(|(known, _)| known == mount);
+        let (_, beneath) = anchor.expect("the anchor of this mount was made just before");
+        directories.push(beneath.directory(path).map_err(|errno| layer_failure(path, errno))?);
     }
-    Ok(Some((directories, anchors.into_iter().map(|(_, _, anchor)| anchor).collect())))
-}
-
-fn mount_id(directory: &OwnedFd) -> std::result::Result<u64, Errno> {
-    Ok(rustix::fs::statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?.stx_mnt_id)
+    Ok(Some((directories, anchors.into_iter().map(|(_, beneath)| beneath.anchor).collect())))
 }
 
 pub(crate) fn clone_mount(path: &Path) -> std::result::Result<OwnedFd, Errno> {
@@ -214,6 +229,29 @@ mod tests {
         assert_eq!(common(&["/a/b/c", "/a/b/d"]), Path::new("/a/b"));
         assert_eq!(common(&["/a/bc", "/a/bd"]), Path::new("/a"));
         assert_eq!(common(&["/a/b"]), Path::new("/a/b"));
+        assert_eq!(common(&["/a/b", "/a"]), Path::new("/a"));
         assert_eq!(common(&["/a", "/b"]), Path::new("/"));
+        assert_eq!(common(&["a/b", "c"]), Path::new(""));
+        assert_eq!(common(&[]), Path::new(""));
+    }
+
+    #[test]
+    fn what_leads_to_the_layers_may_be_a_link_and_a_layer_may_not() {
+        use std::os::unix::fs::symlink;
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let at = |name: &str| directory.path().join(name);
+        for name in ["store/one", "store/two"] {
+            std::fs::create_dir_all(at(name)).expect("made");
+        }
+        symlink(at("store"), at("link")).expect("linked");
+        symlink(at("store/one"), at("store/three")).expect("linked");
+        let open = |names: &[&str]| {
+            let paths: Vec<_> = names.iter().map(|name| at(name)).collect();
+            open_plainly(&paths.iter().map(PathBuf::as_path).collect::<Vec<_>>()).map(|opened| opened.len())
+        };
+        assert_eq!(open(&["link/one", "link/two"]).expect("opened"), 2);
+        assert_eq!(open(&["store/one"]).expect("opened"), 1);
+        let refused = open(&["store/one", "store/three"]).expect_err("a layer is no link");
+        assert!(refused.chain().contains("store/three"), "{}", refused.chain());
     }
 }

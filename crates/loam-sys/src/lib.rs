@@ -59,7 +59,7 @@ pub use process_stat::{Stat, process_stat, start_time};
 pub use processes::{open_process, send_signal};
 pub use processor_time::{processor_time, processor_time_of_children};
 pub use refusals::refuse_calls;
-pub use resolution::{open_in_root, openat2};
+pub use resolution::{follow_link, open_in_root, openat2};
 pub use scheduling::{SchedulerSettings, set_io_priority, set_personality, set_scheduler};
 pub use signal_queue::SignalQueue;
 pub use tap::{TapSettings, make_tap};

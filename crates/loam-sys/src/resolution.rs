@@ -3,6 +3,7 @@
 mod walk;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -35,6 +36,20 @@ pub fn open_in_root(
         }
     }
     Err(Errno::AGAIN)
+}
+
+/// The absolute path of a file or directory that whoever calls Loam names, which need not be there yet. One that is a link is
+/// followed, once and here: what is opened below it, or made beside it, is taken as what it is.
+///
+/// # Errors
+/// The path is empty, or relative to a working directory that is gone.
+#[expect(clippy::disallowed_methods, reason = "the path itself is the caller's word")]
+pub fn follow_link(path: &Path) -> std::io::Result<PathBuf> {
+    // By its components, as `link/` would look like what it leads to.
+    let path: PathBuf = std::path::absolute(path)?.components().collect();
+    let is_link = path.symlink_metadata().is_ok_and(|found| found.is_symlink());
+    let followed = is_link.then(|| std::fs::canonicalize(&path).ok()).flatten();
+    Ok(followed.unwrap_or(path))
 }
 
 /// Opens a path relative to `root` with restrictions on its resolution (openat2(2)). Where that call is refused, the

@@ -7,6 +7,7 @@ mod grootfs;
 use std::cell::OnceCell;
 use std::env;
 use std::fs::DirBuilder;
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
@@ -120,9 +121,9 @@ impl Wiring {
         self.store()?.install_built_in(loam_freestanding::HELLO_LAYOUT, "hello")
     }
 
-    /// The state directory, absolute.
+    /// The state directory, absolute; what it leads to, when it is a link.
     pub(crate) fn root(&self) -> Result<PathBuf, Failure> {
-        whole(&self.settings.root)
+        state_directory(&self.settings.root)
     }
 
     /// The driver that makes the cgroups of new containers.
@@ -147,9 +148,9 @@ impl Wiring {
         MountWays::look(&there.unwrap_or_else(|| "/".into()))
     }
 
-    /// The run directory, absolute.
+    /// The run directory, absolute; what it leads to, when it is a link.
     pub(crate) fn run(&self) -> Result<PathBuf, Failure> {
-        whole(&self.settings.run)
+        state_directory(&self.settings.run)
     }
 
     fn store(&self) -> Result<&Arc<LayerStore>, Failure> {
@@ -219,10 +220,12 @@ fn make_directory(path: &Path) -> Result<(), Failure> {
     })
 }
 
-fn whole(path: &Path) -> Result<PathBuf, Failure> {
-    absolute(path).map_err(|error| {
-        Failure::new(ErrorKind::Invalid, format!("`{}` is not a directory", path.display())).caused_by(error)
-    })
+fn state_directory(path: &Path) -> Result<PathBuf, Failure> {
+    loam_sys::follow_link(path).map_err(|error| no_place(path, error))
+}
+
+fn no_place(path: &Path, error: io::Error) -> Failure {
+    Failure::new(ErrorKind::Invalid, format!("`{}` is no path", path.display())).caused_by(error)
 }
 
 /// Who unpacks layers.
@@ -259,7 +262,7 @@ fn on_exit(program: &Path, root: &Path, run: &Path, config: Option<&Path>) -> Re
     let flag = |flag: &str| flag.to_owned();
     let mut words = vec![text(program)?, flag("--root"), text(root)?, flag("--run"), text(run)?];
     if let Some(config) = config {
-        words.extend([flag("--config"), text(&whole(config)?)?]);
+        words.extend([flag("--config"), text(&absolute(config).map_err(|error| no_place(config, error))?)?]);
     }
     words.push(flag("settle"));
     Ok(words)

@@ -65,6 +65,26 @@ fn only_a_store_is_deleted_and_twice_is_no_mistake() {
 }
 
 #[test]
+fn a_store_may_be_a_link_to_another_disk() {
+    let store = Store::bare();
+    let real = store.host().scratch().join("disk");
+    fs::create_dir(&real).unwrap();
+    // As it is seen from the test, too.
+    symlink("disk", store.directory()).unwrap();
+    store.run(&["init-store"]).ok();
+    let image = store.tar("a.tar", "echo there > file").display().to_string();
+    store.create(&[], &image, "a");
+    store.create(&["--disk-limit-size-bytes", "3000000"], &image, "b");
+    for id in ["a", "b"] {
+        assert_eq!(fs::read_to_string(store.file(id, "file")).unwrap(), "there\n");
+        store.run(&["delete", id]).ok();
+    }
+    store.run(&["clean"]).ok();
+    assert!(real.join("images").is_dir());
+    store.finish();
+}
+
+#[test]
 fn what_is_in_use_is_not_deleted() {
     let store = Store::mapped();
     let image = store.tar("a.tar", "echo here > file").display().to_string();

@@ -211,3 +211,20 @@ fn an_exchange_under_way_leads_nowhere_else() {
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
 }
+
+#[test]
+fn a_followed_path_is_absolute_and_what_a_link_leads_to() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let at = |name: &str| directory.path().join(name);
+    fs::create_dir(at("real")).expect("made");
+    std::os::unix::fs::symlink("real", at("link")).expect("linked");
+    std::os::unix::fs::symlink("nowhere", at("dangling")).expect("linked");
+    for (named, meant) in
+        [("real", "real"), ("link", "real"), ("link/", "real"), ("new", "new"), ("dangling", "dangling")]
+    {
+        assert_eq!(follow_link(&at(named)).expect("a path"), at(meant), "{named}");
+    }
+    let here = std::env::current_dir().expect("it is there");
+    assert_eq!(follow_link(Path::new("state/")).expect("a path"), here.join("state"));
+    assert!(follow_link(Path::new("")).is_err());
+}
