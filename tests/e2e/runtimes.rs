@@ -4,6 +4,9 @@ use loam_tests::Host;
 
 /// What every runtime has to do alike.
 fn conforms(host: &Host, runtime: &[&str]) {
+    // A null device of this host's own: whatever goes wrong does not reach the machine.
+    let null = host.scratch().join("null").display().to_string();
+    host.sh(&format!("test -c {null} || mknod -m 666 {null} c 1 3 && mount --bind {null} /dev/null")).ok();
     let run = |arguments: &[&str]| host.loam(&[&["run", "--rm"], runtime, arguments].concat());
     assert_eq!(run(&["small", "echo", "ran"]).ok(), "ran", "{runtime:?}");
     assert_eq!(run(&["small", "sh", "-c", "exit 42"]).code, 42, "{runtime:?}");
@@ -16,6 +19,9 @@ fn conforms(host: &Host, runtime: &[&str]) {
     let echoed =
         host.loam_with_input(&[&["run", "--rm", "-i"], runtime, &["small", "cat"]].concat(), b"through");
     assert_eq!(echoed.stdout, "through", "{runtime:?}");
+    // Nothing that a runtime or a process does to its standard input reaches the host's null device.
+    run(&["small", "sh", "-c", "chmod 600 /proc/self/fd/0; cat"]).ok();
+    assert_eq!(host.sh("stat -c '%u:%g %a' /dev/null").ok(), "0:0 666", "{runtime:?}");
     assert_eq!(
         run(&["-t", "small", "sh", "-c", "test -t 0 && echo terminal"]).ok().trim(),
         "terminal",
@@ -26,10 +32,13 @@ fn conforms(host: &Host, runtime: &[&str]) {
     let rights = host.loam(&["exec", "c", "grep", "Seccomp:", "/proc/self/status"]);
     assert_eq!(rights.ok(), "Seccomp:\t2", "{runtime:?}");
     host.loam(&["exec", "c", "no-such-program"]).refused(127, "no-such-program");
+    host.loam(&["exec", "c", "chmod", "600", "/proc/self/fd/0"]);
+    assert_eq!(host.sh("stat -c '%u:%g %a' /dev/null").ok(), "0:0 666", "{runtime:?}");
     host.loam(&["pause", "c"]).ok();
     host.loam(&["unpause", "c"]).ok();
     assert_eq!(host.loam(&["stop", "-t", "0", "c"]).code, 0, "{runtime:?}");
     assert_eq!(host.loam(&["rm", "c"]).code, 0, "{id}");
+    host.sh("umount /dev/null").ok();
 }
 
 #[test]

@@ -31,6 +31,8 @@ use loam_model::{
     CgroupDriver, CgroupPlace, ContainerId, CreateRequest, CreatedProcess, ErrorKind, ExecRequest, Failure,
     ProcessStdio, Result, Runtime, Stats, TerminalSize,
 };
+use rustix::fs::FileType;
+use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use crate::cgroup::Cgroup;
@@ -91,7 +93,9 @@ impl ExecRuntime {
                 listener = Some(console);
                 Streams::None
             }
-            ProcessStdio::Descriptors { stdin, stdout, stderr } => Streams::These(stdin, stdout, stderr),
+            ProcessStdio::Descriptors { stdin, stdout, stderr } => {
+                Streams::These(of_its_own(stdin)?, stdout, stderr)
+            }
         };
         call.argument(self.id.as_str());
         match listener {
@@ -291,4 +295,27 @@ fn write_private(path: &Path, process: &Process) -> Result<()> {
     written.map_err(|error| {
         Failure::new(ErrorKind::Internal, format!("writing `{}` failed", path.display())).caused_by(error)
     })
+}
+
+/// Standard input; in place of the null device, which is the whole host's, [nothing] from a pipe.
+fn of_its_own(stdin: OwnedFd) -> Result<OwnedFd> {
+    const NULL: (u32, u32) = (1, 3);
+    let is_null = |stdin: &OwnedFd| -> rustix::io::Result<bool> {
+        let found = rustix::fs::fstat(stdin)?;
+        let device = (rustix::fs::major(found.st_rdev), rustix::fs::minor(found.st_rdev));
+        Ok(FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice && device == NULL)
+    };
+    let made = match is_null(&stdin) {
+        Ok(false) => Ok(stdin),
+        Ok(true) => nothing(),
+        Err(errno) => Err(errno),
+    };
+    made.map_err(|errno| {
+        Failure::new(ErrorKind::Internal, "the process's standard input can't be made").caused_by(errno)
+    })
+}
+
+/// A pipe that has ended. Some programs give their standard streams to the container's root, as crun does.
+fn nothing() -> rustix::io::Result<OwnedFd> {
+    rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map(|(ended, _)| ended)
 }

@@ -130,7 +130,10 @@ fn prepare(plan: &ExecPlan<'_>, channel: &Channel) -> Result<Option<CString>> {
             terminal.take(plan.process.user)?;
             Some(terminal.master)
         }
-        Streams::Descriptors(_) => None,
+        Streams::Descriptors(_) => {
+            session::take_own_null()?;
+            None
+        }
     };
     plan.fault.reach(Step::Identity)?;
     take_on(&plan.process, &labels, plan.filter)?;

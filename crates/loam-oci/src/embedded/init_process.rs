@@ -76,6 +76,7 @@ impl InitProcess<'_> {
         self.hooks()?;
         plan.fault.reach(Step::Pivot)?;
         work.enter()?;
+        session::take_own_null()?;
         self.protect(&work)?;
         if !early {
             self.finish_cgroups(&work)?;

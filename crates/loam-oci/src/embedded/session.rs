@@ -1,12 +1,14 @@
 //! The session of a new process: no terminal but its own, its streams, and none of the shim's keys.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use loam_model::Result;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::explain::Explain;
 use super::identity::LabelFiles;
+use super::root::is_character_device;
 use super::streams::Streams;
 use super::terminal::set_streams;
 
@@ -18,6 +20,35 @@ pub(super) fn begin(streams: &Streams, labels: &LabelFiles) -> Result<()> {
         set_streams(stdin.as_fd(), stdout.as_fd(), stderr.as_fd()).explain(failed)?;
     }
     labels.around_keyring(new_keyring)
+}
+
+/// Takes the container's own null device in place of the host's, when that is what this process reads from: what root in a
+/// container without a user namespace does to its standard input must not reach the host's. One that has none keeps it.
+pub(super) fn take_own_null() -> Result<()> {
+    const NULL: (u32, u32) = (1, 3);
+    let is_null = |file: BorrowedFd<'_>| is_character_device(file, NULL.0, NULL.1);
+    let replace = || {
+        if !is_null(rustix::stdio::stdin())? {
+            return Ok(());
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let Ok(own) = rustix::fs::open("/dev/null", OFlags::PATH | flags, Mode::empty()) else {
+            return Ok(());
+        };
+        if !is_null(own.as_fd())? {
+            return Ok(());
+        }
+        // Somebody in the container may have put something else there meanwhile.
+        match rustix::fs::open("/dev/null", flags, Mode::empty()) {
+            Ok(own) if is_null(own.as_fd())? => {
+                rustix::fs::fcntl_setfl(&own, OFlags::empty())?;
+                rustix::stdio::dup2_stdin(own)
+            }
+            _ => Ok(()),
+        }
+    };
+    let replaced: rustix::io::Result<()> = replace();
+    replaced.explain(|| "opening the container's `/dev/null` failed".to_owned())
 }
 
 /// Leaves the keys of whoever started the shim behind.

@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use loam_model::{CgroupDriver, ErrorKind, Failure, Result, shown};
@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 use super::console::Console;
-use super::{compatibility, explain, remove};
+use super::{compatibility, explain, nothing, remove};
 
 /// More than a program has to say when it fails.
 const MAX_OUTPUT: u64 = 64 * 1024;
@@ -118,10 +118,10 @@ impl Call {
                 command.stdin(stdin).stdout(stdout).stderr(stderr);
                 Ok(())
             }
-            Streams::None => {
-                command.stdin(Stdio::null());
+            Streams::None => nothing().map_err(io::Error::from).and_then(|nothing| {
+                command.stdin(nothing);
                 keep_output(&mut command, &mut output)
-            }
+            }),
             Streams::Input(text) => keep_output(&mut command, &mut output).and_then(|()| {
                 let mut file = memory("input")?;
                 file.write_all(&text)?;
