@@ -27,6 +27,41 @@ fn files_and_trees_go_in_and_out() {
 }
 
 #[test]
+fn a_whole_root_file_system_goes_out_as_it_is() {
+    let host = Host::with_small_image();
+    host.loam(&["create", "--name", "c", "small", "true"]).ok();
+    let into = |name: &str| host.scratch().join(name);
+    std::fs::create_dir(into("there")).expect("made");
+    for (source, destination) in [("c:/", "new"), ("c:/", "there"), ("c:/tmp/..", "other")] {
+        host.loam(&["cp", source, &into(destination).display().to_string()]).ok();
+        assert!(into(destination).join("etc/passwd").is_file(), "{source} to {destination}");
+        assert!(!into(destination).join("passwd").exists(), "{source} to {destination}");
+    }
+    host.loam(&["rm", "c"]).ok();
+    host.finish();
+}
+
+#[test]
+fn a_file_goes_to_what_a_link_leads_to_and_replaces_no_device() {
+    let host = Host::with_small_image();
+    host.loam(&["create", "--name", "c", "small", "true"]).ok();
+    let at = |name: &str| host.scratch().join(name).display().to_string();
+    std::fs::write(at("real"), "old").expect("written");
+    std::os::unix::fs::symlink("real", at("link")).expect("linked");
+    host.loam(&["cp", "c:/etc/passwd", &at("link")]).ok();
+    assert!(host.scratch().join("link").is_symlink());
+    assert!(std::fs::read_to_string(at("real")).expect("read").contains("root"));
+    host.sh(&format!("mknod {0} c 1 3 && mkfifo {1}", at("null"), at("pipe"))).ok();
+    for name in ["null", "pipe"] {
+        host.loam(&["cp", "c:/etc/passwd", &at(name)]).refused(125, &at(name));
+    }
+    host.loam(&["image", "save", "-o", &at("null"), "small"]).ok();
+    host.sh(&format!("test -c {} && test -p {}", at("null"), at("pipe"))).ok();
+    host.loam(&["rm", "c"]).ok();
+    host.finish();
+}
+
+#[test]
 fn links_in_the_container_lead_nowhere_on_the_host() {
     let host = Host::with_small_image();
     let scratch = host.scratch();

@@ -2,17 +2,17 @@
 //! their diff ids, and an image layout at once.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Seek, Write};
+use std::io::{self, BufWriter, IntoInnerError, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use loam_model::{Digest, Failure, Result};
 use loam_unpack::{Space, decoder, sniff};
-use tempfile::NamedTempFile;
 
+use super::Destination;
 use super::blobs::Incoming;
 use super::graph::Graph;
-use super::{Destination, unfinished};
+use crate::OutputFile;
 use crate::document::{CONFIG_LIMIT, Config, Descriptor, Document, Manifest, RawDocument};
 use crate::error::{failed, invalid, unwrap_io};
 use crate::hashing::Hasher;
@@ -27,13 +27,14 @@ const BUFFER: usize = 256 << 10;
 /// An archive that an image goes into.
 pub(super) struct ToDockerArchive {
     target: PathBuf,
-    file: NamedTempFile,
+    /// Where layers are decompressed, in files without a name.
+    spool: PathBuf,
     names: Vec<String>,
     id: Digest,
     config: Vec<u8>,
     manifest: Manifest,
     diff_ids: Vec<Digest>,
-    saving: Mutex<Saving<BufWriter<File>>>,
+    saving: Mutex<Saving<BufWriter<OutputFile>>>,
 }
 
 impl ToDockerArchive {
@@ -54,21 +55,21 @@ impl ToDockerArchive {
         if parsed.diff_ids.len() != manifest.layers.len() {
             return Err(invalid("the configuration of the image does not fit its manifest"));
         }
-        let file = unfinished::file_in(unfinished::parent(target))?;
-        let copy = file.reopen().map_err(|error| unwritten(target, error))?;
+        let file = OutputFile::begin(target)?;
+        let spool = file.directory();
         Ok(Self {
             target: target.to_owned(),
-            file,
+            spool,
             names,
             id: manifest.config.digest.clone(),
             config,
             manifest,
             diff_ids: parsed.diff_ids,
-            saving: Mutex::new(Saving::new(BufWriter::with_capacity(BUFFER, copy))),
+            saving: Mutex::new(Saving::new(BufWriter::with_capacity(BUFFER, file))),
         })
     }
 
-    fn saving(&self) -> MutexGuard<'_, Saving<BufWriter<File>>> {
+    fn saving(&self) -> MutexGuard<'_, Saving<BufWriter<OutputFile>>> {
         self.saving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -81,8 +82,8 @@ impl ToDockerArchive {
     /// Decompresses a layer into a file without a name, and holds it against its diff id.
     fn decompress(&self, incoming: &Incoming<'_>, diff_id: &Digest) -> Result<(File, u64)> {
         let what = || "the layer can't be decompressed".to_owned();
-        let mut spooled = tempfile::tempfile_in(unfinished::parent(&self.target))
-            .map_err(|error| unwritten(&self.target, error))?;
+        let mut spooled =
+            tempfile::tempfile_in(&self.spool).map_err(|error| unwritten(&self.target, error))?;
         let free = Space::look(&spooled).map_err(|errno| unwritten(&self.target, errno.into()))?.bytes;
         let (found, size) = incoming.read(|intake| {
             let compression = sniff(intake.start()?)?;
@@ -125,9 +126,8 @@ impl Destination for ToDockerArchive {
         let this = *self;
         let mut saving = this.saving.into_inner().unwrap_or_else(PoisonError::into_inner);
         let digest = saving.image(&this.id, &this.config, &this.diff_ids, &this.names)?;
-        let mut writer = saving.finish()?;
-        writer.flush().map_err(|error| unwritten(&this.target, error))?;
-        drop(unfinished::keep(this.file, &this.target)?);
+        let file = saving.finish()?.into_inner().map_err(IntoInnerError::into_error);
+        file.map_err(|error| unwritten(&this.target, error))?.finish()?;
         Ok(digest)
     }
 }

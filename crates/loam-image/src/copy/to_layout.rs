@@ -54,7 +54,7 @@ impl ToLayout {
             .map_err(|error| failed(format!("`{}` can't be made", directory.display()), error))?;
         let mut file = unfinished::file_in(directory)?;
         fill(file.as_file_mut())?;
-        drop(unfinished::keep(file, path)?);
+        unfinished::keep(file, path)?;
         Ok(())
     }
 

@@ -1,17 +1,16 @@
 //! Into a tar of an image layout, made beside its place.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, IntoInnerError, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use loam_model::{Digest, Failure, Result};
 use tar::Builder;
-use tempfile::NamedTempFile;
 
 use super::blobs::Incoming;
-use super::{Destination, layout_index, unfinished};
+use super::{Destination, layout_index};
+use crate::OutputFile;
 use crate::document::{Descriptor, RawDocument};
 use crate::error::{failed, unwrap_io};
 use crate::save::{append, blob_path};
@@ -22,24 +21,21 @@ const BUFFER: usize = 256 << 10;
 /// An archive that an image goes into.
 pub(super) struct ToOciArchive {
     target: PathBuf,
-    file: NamedTempFile,
     tag: Option<String>,
     writing: Mutex<Writing>,
 }
 
 struct Writing {
-    archive: Builder<BufWriter<File>>,
+    archive: Builder<BufWriter<OutputFile>>,
     /// What is in it.
     written: HashSet<Digest>,
 }
 
 impl ToOciArchive {
     pub(super) fn begin(target: &Path, tag: Option<String>) -> Result<Self> {
-        let file = unfinished::file_in(unfinished::parent(target))?;
-        let copy = file.reopen().map_err(|error| unwritten(target, error))?;
-        let archive = Builder::new(BufWriter::with_capacity(BUFFER, copy));
+        let archive = Builder::new(BufWriter::with_capacity(BUFFER, OutputFile::begin(target)?));
         let writing = Mutex::new(Writing { archive, written: HashSet::new() });
-        Ok(Self { target: target.to_owned(), file, tag, writing })
+        Ok(Self { target: target.to_owned(), tag, writing })
     }
 
     fn writing(&self) -> MutexGuard<'_, Writing> {
@@ -83,11 +79,11 @@ impl Destination for ToOciArchive {
         let index = index.to_string();
         self.append("index.json", index.len() as u64, index.as_bytes())?;
         self.append("oci-layout", layout_index::LAYOUT.len() as u64, layout_index::LAYOUT)?;
-        let Self { target, file, writing, .. } = *self;
+        let Self { target, writing, .. } = *self;
         let archive = writing.into_inner().unwrap_or_else(PoisonError::into_inner).archive;
-        let ended = archive.into_inner().and_then(|mut writer| writer.flush());
-        ended.map_err(|error| unwritten(&target, error))?;
-        drop(unfinished::keep(file, &target)?);
+        let file =
+            archive.into_inner().and_then(|writer| writer.into_inner().map_err(IntoInnerError::into_error));
+        file.map_err(|error| unwritten(&target, error))?.finish()?;
         Ok(top.digest.clone())
     }
 }

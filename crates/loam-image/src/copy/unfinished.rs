@@ -1,6 +1,6 @@
 //! Files beside their place, which they get when they are whole.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -27,8 +27,9 @@ pub(super) fn file_in(directory: &Path) -> Result<NamedTempFile> {
 }
 
 /// Gives a file its name, in the place of whatever has it.
-pub(super) fn keep(file: NamedTempFile, path: &Path) -> Result<File> {
-    file.persist(path).map_err(|error| failed(format!("`{}` can't be written", path.display()), error.error))
+pub(super) fn keep(file: NamedTempFile, path: &Path) -> Result<()> {
+    let kept = file.persist(path).map(drop);
+    kept.map_err(|error| failed(format!("`{}` can't be written", path.display()), error.error))
 }
 
 /// The directory that a path is in.

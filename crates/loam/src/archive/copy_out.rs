@@ -3,14 +3,14 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use loam_model::{ErrorKind, Failure};
 
 use super::place::{Found, Place, split};
 use super::unpack::Unpacker;
-use super::{Naming, directory_over_file, missing_directory};
+use super::{Naming, directory_over_file, invalid, missing_directory};
 use crate::output;
 
 /// A copy out of a container.
@@ -34,7 +34,8 @@ impl CopyOut<'_> {
         }
         let missing = || Failure::new(ErrorKind::NotFound, format!("`{}` does not exist", place.shown()));
         let found = place.look(&path)?.ok_or_else(missing)?;
-        let (directory, naming) = self.target(destination, &path, &found)?;
+        let destination = followed(destination)?;
+        let (directory, naming) = self.target(&destination, &path, &found)?;
         let unpacker = Unpacker::new(directory, naming, self.keep_owners).map_err(|error| {
             Failure::new(ErrorKind::Invalid, format!("`{}` can't be opened", directory.display()))
                 .caused_by(error)
@@ -59,6 +60,10 @@ impl CopyOut<'_> {
                 return Ok((destination, naming));
             }
             Ok(_) if *found == Found::Directory => return Err(directory_over_file(&shown)),
+            Ok(metadata) if !metadata.is_file() => {
+                let message = format!("`{shown}` is no file, and a file can't take its place");
+                return Err(invalid(message));
+            }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if *found != Found::Directory && shown.ends_with('/') {
@@ -93,6 +98,18 @@ impl CopyOut<'_> {
             }
         })
     }
+}
+
+/// What a destination that is a link leads to: it is the caller's, unlike those in what is copied. As it was given otherwise, a
+/// slash at its end included.
+fn followed(destination: &Path) -> Result<PathBuf, Failure> {
+    if !destination.is_symlink() {
+        return Ok(destination.to_owned());
+    }
+    loam_sys::follow_link(destination).map_err(|error| {
+        let message = format!("`{}` can't be used", destination.display());
+        Failure::new(ErrorKind::Invalid, message).caused_by(error)
+    })
 }
 
 /// A sink that knows whether it was the other side that gave up.

@@ -30,6 +30,8 @@ use room::Room;
 pub(super) struct Unpacker {
     destination: Destination,
     naming: Naming,
+    /// How many components of the entries' names are the top's, by the first entry: one, or none when the tree is a root.
+    top: Option<usize>,
     /// The directories that the archive is in, the outermost first. Their modes and times are set when it has left them:
     /// before, files are made in them.
     entered: Vec<(PathBuf, Attributes)>,
@@ -40,7 +42,7 @@ impl Unpacker {
     /// Unpacks into this directory.
     pub(super) fn new(directory: &Path, naming: Naming, keep_owners: bool) -> io::Result<Self> {
         let destination = Destination::open(directory, keep_owners)?;
-        Ok(Self { destination, naming, entered: Vec::new(), room: Room::default() })
+        Ok(Self { destination, naming, top: None, entered: Vec::new(), room: Room::default() })
     }
 
     /// Unpacks the whole stream.
@@ -70,9 +72,8 @@ impl Unpacker {
         Ok(())
     }
 
-    /// The path of an entry here: its first component, the top of the tree, is called as the naming says. `None` for
-    /// one that leads out of the tree.
-    fn path(&self, name: &[u8]) -> Option<PathBuf> {
+    /// The path of an entry here: the top of the tree is called as the naming says. `None` for one that leads out of the tree.
+    fn path(&mut self, name: &[u8]) -> Option<PathBuf> {
         let mut components = Vec::new();
         for component in Path::new(OsStr::from_bytes(name)).components() {
             match component {
@@ -81,7 +82,8 @@ impl Unpacker {
                 Component::ParentDir | Component::Prefix(_) => return None,
             }
         }
-        let below = components.iter().skip(1);
+        let top = *self.top.get_or_insert(components.len().min(1));
+        let below = components.iter().skip(top);
         let top = match &self.naming {
             Naming::Named(name) => Some(name.as_os_str()),
             Naming::ContentsOnly => None,

@@ -54,6 +54,22 @@ fn a_tree_comes_out_as_it_went_in() {
     unpack(&to, Naming::ContentsOnly, &bytes).expect("unpacked");
 }
 
+#[test]
+fn a_whole_root_keeps_its_directories() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let root = archive(&[
+        ("./", EntryType::Directory, ""),
+        ("etc/", EntryType::Directory, ""),
+        ("etc/file", EntryType::Regular, ""),
+        ("etc/other", EntryType::Link, "etc/file"),
+    ]);
+    unpack(directory.path(), named("new"), &root).expect("unpacked");
+    assert!(directory.path().join("new/etc/other").is_file());
+    unpack(directory.path(), Naming::ContentsOnly, &root).expect("unpacked");
+    assert!(directory.path().join("etc/file").is_file());
+    assert!(!directory.path().join("file").exists());
+}
+
 /// An archive of hostile entries, which the builder would refuse to make.
 fn archive(entries: &[(&str, EntryType, &str)]) -> Vec<u8> {
     let mut builder = Builder::new(Vec::new());

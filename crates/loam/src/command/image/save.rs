@@ -1,10 +1,10 @@
 //! `loam image save`.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, IntoInnerError, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use loam_image::OutputFile;
 use loam_model::{ErrorKind, Failure, Image, ImageArchives};
 
 use super::super::Outcome;
@@ -17,7 +17,7 @@ const BUFFER: usize = 1 << 20;
 /// The flags of `image save`.
 #[derive(Args, Debug)]
 pub(crate) struct Save {
-    /// Write to this file, which gets its name when it is whole; standard output when absent
+    /// Write to this file, which gets its name when it is whole; to a pipe or device as it is; to standard output when absent
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Names or ids
@@ -47,23 +47,11 @@ impl Save {
     }
 }
 
-/// Writes beside the file, and moves it there when it is whole.
 fn into_file(archives: &dyn ImageArchives, images: &[Image], path: &Path) -> Result<(), Failure> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".unfinished.{}", std::process::id()));
-    let unfinished = path.with_file_name(name);
-    let failed = |error: io::Error| unwritten(&format!("`{}`", path.display()), error);
-    let written = File::create_new(&unfinished).map_err(failed).and_then(|file| {
-        let mut file = BufWriter::with_capacity(BUFFER, file);
-        archives.save(images, &mut file)?;
-        file.flush().map_err(failed)?;
-        fs::rename(&unfinished, path).map_err(failed)
-    });
-    if written.is_err() {
-        // There is nothing more to be done about it.
-        fs::remove_file(&unfinished).ok();
-    }
-    written
+    let mut writer = BufWriter::with_capacity(BUFFER, OutputFile::begin(path)?);
+    archives.save(images, &mut writer)?;
+    let file = writer.into_inner().map_err(IntoInnerError::into_error);
+    file.map_err(|error| unwritten(&format!("`{}`", path.display()), error))?.finish()
 }
 
 fn unwritten(what: &str, error: io::Error) -> Failure {
