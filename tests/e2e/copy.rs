@@ -13,7 +13,10 @@ fn files_and_trees_go_in_and_out() {
     std::fs::write(scratch.join("tree/sub/file"), "in a tree").unwrap();
     let at = |name: &str| scratch.join(name).display().to_string();
     host.start(&["--name", "c", "small", "sleep", "1000"]);
-    host.loam(&["cp", &at("tree"), "c:/tmp"]).ok();
+    host.sh(&format!("mknod {} c 1 3", at("tree/node"))).ok();
+    let copied = host.loam(&["cp", &at("tree"), "c:/tmp"]);
+    copied.ok();
+    assert!(copied.stderr.contains("node` was left out: it is a device"), "{copied:?}");
     assert_eq!(host.loam(&["exec", "c", "cat", "/tmp/tree/sub/file"]).ok(), "in a tree");
     assert_eq!(host.loam(&["exec", "c", "stat", "-c", "%u %g", "/tmp/tree/sub/file"]).ok(), "0 0");
     host.loam(&["exec", "c", "sh", "-c", "echo made inside > /tmp/out; ln -s /etc/passwd /tmp/link"]).ok();

@@ -64,6 +64,20 @@ fn state_and_run_directories_may_be_links() {
 }
 
 #[test]
+fn of_several_that_are_started_the_one_that_fails_is_named() {
+    let host = Host::with_small_image();
+    host.loam(&["create", "--name", "good", "small", "true"]).ok();
+    host.loam(&["create", "--name", "bad", "small", "no-such-program"]).ok();
+    let ran = host.loam(&["start", "bad", "good"]);
+    ran.refused(127, "container `bad` can't be started");
+    assert_eq!(ran.stdout, "good\n");
+    assert_eq!(host.loam(&["wait", "good"]).ok(), "0");
+    host.loam(&["stats", "--no-stream", "good"]).refused(125, "good");
+    host.loam(&["rm", "good", "bad"]).ok();
+    host.finish();
+}
+
+#[test]
 fn a_stopped_container_keeps_what_it_wrote() {
     let host = Host::with_small_image();
     host.loam(&["run", "--name", "k", "small", "sh", "-c", "echo kept > /file"]).ok();

@@ -14,6 +14,13 @@ pub(crate) fn reference(text: &str) -> Result<Reference> {
 /// The name under which an image is kept that a person gave this name.
 pub(crate) fn given(text: &str) -> Result<String> {
     let parsed = reference(text)?;
+    let algorithm = text.split_once(':').filter(|(_, rest)| !rest.contains('/')).map(|(before, _)| before);
+    if algorithm.is_some_and(|word| matches!(word, "sha256" | "sha512")) {
+        return Err(Failure::new(
+            ErrorKind::Invalid,
+            format!("`{text}` looks like a digest, and is no name"),
+        ));
+    }
     if parsed.digest().is_some() {
         let plain = text.split('@').next().unwrap_or(text);
         return Err(Failure::new(ErrorKind::Invalid, format!("the name `{text}` holds a digest"))
@@ -106,7 +113,8 @@ mod tests {
         assert_eq!(given("team/app:1").expect("valid"), "team/app:1");
         assert_eq!(given("docker.io/debian").expect("valid"), "docker.io/library/debian:latest");
         assert_eq!(given("localhost:5000/a").expect("valid"), "localhost:5000/a:latest");
-        for bad in ["", "a b", "../x", "UPPER", &format!("a@sha256:{}", "0".repeat(64))] {
+        assert_eq!(given("sha256:5000/a").expect("a host of that name"), "sha256:5000/a:latest");
+        for bad in ["", "a b", "../x", "UPPER", "sha256:abc", &format!("a@sha256:{}", "0".repeat(64))] {
             assert!(given(bad).is_err(), "{bad:?}");
         }
     }

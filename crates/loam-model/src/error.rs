@@ -112,6 +112,14 @@ impl Failure {
         self
     }
 
+    /// Puts a sentence before it, of what could not be done because of it.
+    #[must_use]
+    pub fn within(self, sentence: impl Into<String>) -> Self {
+        let mut outer = Self::new(self.kind(), sentence);
+        outer.0.hint = self.hint_text().map(str::to_owned);
+        outer.caused_by(self)
+    }
+
     /// Adds what the person can do next, one sentence in lower case without a full stop.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

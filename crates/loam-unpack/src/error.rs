@@ -45,9 +45,5 @@ pub(crate) fn kind_of(error: &io::Error) -> ErrorKind {
 
 /// Puts a sentence before a failure.
 pub fn wrap(failure: Failure, what: &str) -> Failure {
-    let mut outer = Failure::new(failure.kind(), what);
-    if let Some(hint) = failure.hint_text() {
-        outer = outer.hint(hint);
-    }
-    outer.caused_by(failure)
+    failure.within(what)
 }

@@ -89,6 +89,10 @@ impl Taken {
     pub(super) fn complete(&self, name: &NetworkName, spec: &NetworkSpec) -> Result<NetworkSpec> {
         let mut spec = spec.clone();
         compose::check(name, &spec)?;
+        if let Some(parent) = spec.parent.as_ref().filter(|parent| !self.links.contains(parent)) {
+            let message = format!("there is no interface `{parent}` for network `{name}` to stand on");
+            return Err(Failure::new(ErrorKind::NotFound, message));
+        }
         let given: Vec<IpNet> = spec.subnets.iter().map(|one| one.subnet).collect();
         // A network that stands on a link of the host has that link's subnets.
         self.refuse_subnets(&given, !compose::stands_on_parent(&spec))?;

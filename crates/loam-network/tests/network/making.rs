@@ -79,6 +79,9 @@ fn a_bridge_that_another_network_has_taken_stays_as_it_is() {
 fn what_others_have_is_refused_by_name() {
     inside("making::what_others_have_is_refused_by_name", || {
         let engine = Engine::new();
+        let (driver, parent) = (Some("macvlan".to_owned()), Some("nowhere0".to_owned()));
+        let failure = make(&engine, "lent", NetworkSpec { driver, parent, ..NetworkSpec::default() });
+        assert!(failure.expect_err("no such link").to_string().contains("no interface `nowhere0`"));
         succeed(&["ip", "link", "add", "outer", "type", "bridge"]);
         succeed(&["ip", "addr", "add", "192.0.2.1/24", "dev", "outer"]);
         succeed(&["ip", "link", "set", "outer", "up"]);

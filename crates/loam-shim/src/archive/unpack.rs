@@ -49,7 +49,12 @@ struct Unpacker<'a> {
 impl Unpacker<'_> {
     fn unpack(&mut self, source: impl Read) -> Result<()> {
         let broken = |error: std::io::Error| {
-            Failure::new(ErrorKind::Invalid, "the archive is not a valid tar stream").caused_by(error)
+            let failure = Failure::new(ErrorKind::Invalid, "the archive is not a valid tar stream");
+            match error.kind() {
+                // What the parser says of it quotes whole headers, which may be anything.
+                std::io::ErrorKind::Other | std::io::ErrorKind::InvalidData => failure,
+                _ => failure.caused_by(error),
+            }
         };
         let mut archive = Archive::new(source);
         for entry in archive.entries().map_err(broken)? {

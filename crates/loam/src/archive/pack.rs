@@ -6,8 +6,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{major, minor};
 use tar::{Builder, EntryType, Header};
+
+use crate::render;
 
 /// Writes files into a tar stream.
 pub(super) struct Packer<W: Write> {
@@ -76,13 +77,11 @@ impl<W: Write> Packer<W> {
             // Without the program that listens, it is nothing.
             return Ok(());
         }
-        header.set_entry_type(match () {
-            () if kind.is_char_device() => EntryType::Char,
-            () if kind.is_block_device() => EntryType::Block,
-            () => EntryType::Fifo,
-        });
-        header.set_device_major(major(metadata.rdev()))?;
-        header.set_device_minor(minor(metadata.rdev()))?;
+        if kind.is_char_device() || kind.is_block_device() {
+            render::warning(&format!("`{}` was left out: it is a device", path.display()));
+            return Ok(());
+        }
+        header.set_entry_type(EntryType::Fifo);
         self.builder.append_data(&mut header, name, io::empty())
     }
 

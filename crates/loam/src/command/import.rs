@@ -45,7 +45,8 @@ impl Import {
             return wiring.trees()?.import_directory(&self.source, &self.name, config);
         }
         let mut tar = File::open(&self.source).map_err(|error| unreadable(&self.source, error))?;
-        wiring.images()?.import(&mut tar, &self.name, config)
+        let imported = wiring.images()?.import(&mut tar, &self.name, config);
+        imported.map_err(|failure| failure.within(format!("`{}` can't be imported", self.source.display())))
     }
 }
 

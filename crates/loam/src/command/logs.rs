@@ -23,7 +23,7 @@ pub(crate) struct Logs {
     #[arg(short = 'n', long, value_name = "LINES", default_value = "all", value_parser = tail,
         allow_negative_numbers = true)]
     tail: Tail,
-    /// Only what was written since a time, or so long ago: 2026-01-31T12:00:00Z, 10m
+    /// Only what was written since a time, or so long ago: 2026-01-31T12:00:00Z, 2026-01-31 (UTC), 10m
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
     /// Print when each line was written

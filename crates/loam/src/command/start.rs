@@ -30,8 +30,12 @@ impl Start {
     pub(super) fn run(self, wiring: &Wiring) -> Outcome {
         let engine = wiring.engine()?;
         if !self.attach && !self.interactive {
+            let is_one = self.containers.len() == 1;
             return each(&self.containers, |name| {
-                engine.start(name, StartOptions::default())?;
+                let started = engine.start(name, StartOptions::default());
+                // Of several the sentence has to say which.
+                let named = |failure: Failure| failure.within(format!("container `{name}` can't be started"));
+                started.map_err(|failure| if is_one { failure } else { named(failure) })?;
                 output::print_line(name)
             });
         }

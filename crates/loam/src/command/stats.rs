@@ -60,6 +60,10 @@ struct Look {
 impl Stats {
     pub(super) fn run(self, wiring: &Wiring) -> Outcome {
         let engine = wiring.engine()?;
+        // One that was named and does not run is a mistake; one that ends later is not.
+        for name in &self.containers {
+            engine.stats(name)?;
+        }
         let mut before = look(engine, &self.containers)?;
         thread::sleep(SAMPLE);
         loop {

@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::civil::{Date, Time};
+use jiff::tz::Offset;
+use loam_model::shown;
 
 use super::Parsed;
 
@@ -45,12 +48,20 @@ pub(crate) fn parse_patience(text: &str) -> Parsed<Duration> {
 
 /// Parses `--since`: a time as RFC 3339, seconds since 1970, or a duration before `now`.
 pub(crate) fn parse_since(text: &str, now: Timestamp) -> Parsed<Timestamp> {
-    let malformed = || "a time is such as 2026-01-31T12:00:00Z, or a duration such as 10m".to_owned();
+    let malformed = || {
+        let text = shown(text);
+        format!("`{text}` is no time such as 2026-01-31T12:00:00Z or 2026-01-31, and no duration such as 10m")
+    };
     if let Ok(seconds) = text.parse::<i64>() {
         return Timestamp::from_second(seconds).map_err(|_| malformed());
     }
     if let Ok(time) = text.parse() {
         return Ok(time);
+    }
+    if let Ok(midnight) =
+        text.parse::<Date>().and_then(|day| Offset::UTC.to_timestamp(day.to_datetime(Time::midnight())))
+    {
+        return Ok(midnight);
     }
     now.checked_sub(parse_duration(text).map_err(|_| malformed())?).map_err(|_| malformed())
 }
@@ -91,6 +102,7 @@ mod tests {
         let now: Timestamp = "2026-01-31T12:00:00Z".parse().expect("a time");
         for (text, expected) in [
             ("10m", "2026-01-31T11:50:00Z"),
+            ("2026-01-30", "2026-01-30T00:00:00Z"),
             ("2026-01-01T00:00:00+01:00", "2025-12-31T23:00:00Z"),
             ("1767225600", "2026-01-01T00:00:00Z"),
         ] {

@@ -74,7 +74,7 @@ impl FromStr for Filter {
             // Docker's word.
             "status" if value == "exited" => Ok(Filter::Status("stopped".to_owned())),
             "status" if STATES.contains(&value) => Ok(Filter::Status(owned())),
-            "status" => Err(format!("a status is one of {}", STATES.join(", "))),
+            "status" => Err(format!("a status is one of {}, or exited for stopped", STATES.join(", "))),
             _ => Err("containers can be filtered by name, id, label, status and ancestor".to_owned()),
         }
     }

@@ -37,7 +37,7 @@ pub(crate) fn apply_change(config: &mut ImageConfig, text: &str) -> Parsed<()> {
 fn command(text: &str) -> Parsed<Vec<String>> {
     if text.starts_with('[') {
         return serde_json::from_str(text)
-            .map_err(|_| "a list of words is JSON, such as [\"sh\",\"-c\"]".to_owned());
+            .map_err(|_| format!("`{}` is no list of words in JSON, such as [\"sh\",\"-c\"]", shown(text)));
     }
     Ok(["/bin/sh", "-c", text].map(str::to_owned).to_vec())
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use loam_model::{ErrorKind, Failure};
+use loam_model::{ErrorKind, Failure, shown};
 
 use super::Parsed;
 
@@ -28,7 +28,7 @@ pub(crate) fn entrypoint(text: &str) -> Parsed<Vec<String>> {
     }
     if text.starts_with('[') {
         return serde_json::from_str(text)
-            .map_err(|_| "a list of words is JSON, such as [\"sh\",\"-c\"]".to_owned());
+            .map_err(|_| format!("`{}` is no list of words in JSON, such as [\"sh\",\"-c\"]", shown(text)));
     }
     Ok(vec![text.to_owned()])
 }

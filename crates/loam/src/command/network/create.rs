@@ -96,7 +96,11 @@ impl Create {
                 NetworkSource::Spec(name, Box::new(self.spec()?))
             }
         };
-        let made = wiring.engine()?.create_network(&source)?;
+        let made = wiring.engine()?.create_network(&source);
+        let made = made.map_err(|failure| match &self.conf {
+            Some(file) => failure.within(format!("no network can be made of `{}`", file.display())),
+            None => failure,
+        })?;
         output::print_line(made.name.as_str())?;
         Ok(Exit::SUCCESS)
     }
