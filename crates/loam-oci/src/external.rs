@@ -22,7 +22,7 @@ mod program;
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,11 +31,11 @@ use loam_model::{
     CgroupDriver, CgroupPlace, ContainerId, CreateRequest, CreatedProcess, ErrorKind, ExecRequest, Failure,
     ProcessStdio, Result, Runtime, Stats, TerminalSize,
 };
-use rustix::fs::FileType;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use crate::cgroup::Cgroup;
+use crate::character_device::{NULL, is_character_device};
 use call::{Call, Streams};
 use console::Console;
 
@@ -299,13 +299,7 @@ fn write_private(path: &Path, process: &Process) -> Result<()> {
 
 /// Standard input; in place of the null device, which is the whole host's, [nothing] from a pipe.
 fn of_its_own(stdin: OwnedFd) -> Result<OwnedFd> {
-    const NULL: (u32, u32) = (1, 3);
-    let is_null = |stdin: &OwnedFd| -> rustix::io::Result<bool> {
-        let found = rustix::fs::fstat(stdin)?;
-        let device = (rustix::fs::major(found.st_rdev), rustix::fs::minor(found.st_rdev));
-        Ok(FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice && device == NULL)
-    };
-    let made = match is_null(&stdin) {
+    let made = match is_character_device(stdin.as_fd(), NULL) {
         Ok(false) => Ok(stdin),
         Ok(true) => nothing(),
         Err(errno) => Err(errno),

@@ -8,6 +8,7 @@
 mod bundle;
 pub mod capabilities;
 mod cgroup;
+mod character_device;
 mod cpu_list;
 pub mod devices;
 mod embedded;

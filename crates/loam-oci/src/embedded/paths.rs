@@ -12,7 +12,8 @@ use rustix::mount::OpenTreeFlags;
 use super::device_plan::{attach, make_file_system};
 use super::explain::Explain;
 use super::options::{MountOptions, attribute};
-use super::root::{file_type, find, is_character_device};
+use super::root::{file_type, find};
+use crate::character_device::{NULL, is_character_device};
 
 /// Makes paths read-only with all mounts below. Those that do not exist are left out.
 pub(super) fn make_read_only(root: BorrowedFd<'_>, paths: &[String]) -> Result<()> {
@@ -72,7 +73,7 @@ fn open_null(root: BorrowedFd<'_>) -> Result<OwnedFd> {
     let opening = || "opening `/dev/null` in the container failed".to_owned();
     let flags = OFlags::PATH | OFlags::NOFOLLOW;
     let null = loam_sys::open_in_root(root, "/dev/null", flags, ResolveFlags::empty()).explain(opening)?;
-    if !is_character_device(null.as_fd(), 1, 3).explain(opening)? {
+    if !is_character_device(null.as_fd(), NULL).explain(opening)? {
         let message = "`/dev/null` in the container is not the null device";
         return Err(Failure::new(ErrorKind::Denied, message));
     }

@@ -107,13 +107,6 @@ pub(super) fn file_type(file: BorrowedFd<'_>) -> rustix::io::Result<FileType> {
     Ok(FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode))
 }
 
-/// Whether an open file is the character device with these numbers.
-pub(super) fn is_character_device(file: BorrowedFd<'_>, major: u32, minor: u32) -> rustix::io::Result<bool> {
-    let stat = rustix::fs::fstat(file)?;
-    let kind = FileType::from_raw_mode(stat.st_mode);
-    Ok(kind == FileType::CharacterDevice && stat.st_rdev == makedev(major, minor))
-}
-
 /// The magic numbers of file systems that are checked for (statfs(2)).
 pub(super) mod magic {
     pub(in crate::embedded) const PROC: i64 = 0x9fa0;

@@ -8,9 +8,9 @@ use rustix::io::Errno;
 
 use super::explain::Explain;
 use super::identity::LabelFiles;
-use super::root::is_character_device;
 use super::streams::Streams;
 use super::terminal::set_streams;
+use crate::character_device::{NULL, is_character_device};
 
 /// Makes this process the leader of a new session with these streams; those of a terminal come with it, later.
 pub(super) fn begin(streams: &Streams, labels: &LabelFiles) -> Result<()> {
@@ -25,8 +25,7 @@ pub(super) fn begin(streams: &Streams, labels: &LabelFiles) -> Result<()> {
 /// Takes the container's own null device in place of the host's, when that is what this process reads from: what root in a
 /// container without a user namespace does to its standard input must not reach the host's. One that has none keeps it.
 pub(super) fn take_own_null() -> Result<()> {
-    const NULL: (u32, u32) = (1, 3);
-    let is_null = |file: BorrowedFd<'_>| is_character_device(file, NULL.0, NULL.1);
+    let is_null = |file: BorrowedFd<'_>| is_character_device(file, NULL);
     let replace = || {
         if !is_null(rustix::stdio::stdin())? {
             return Ok(());

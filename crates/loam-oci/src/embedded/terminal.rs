@@ -12,7 +12,8 @@ use rustix::termios::Winsize;
 
 use super::device_plan::attach;
 use super::explain::Explain;
-use super::root::{file_type, is_character_device, is_on, magic};
+use super::root::{file_type, is_on, magic};
+use crate::character_device::{TERMINAL_MAKER, is_character_device};
 
 /// Both ends of a terminal.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ impl Terminal {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NOFOLLOW;
         let how = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
         let master = open_in_root(&pts, "ptmx", flags, how).explain(failed)?;
-        if !is_character_device(master.as_fd(), 5, 2).explain(failed)? {
+        if !is_character_device(master.as_fd(), TERMINAL_MAKER).explain(failed)? {
             return Err(strange());
         }
         rustix::pty::unlockpt(&master).explain(failed)?;
