@@ -12,8 +12,8 @@ use crate::error::failed;
 
 /// How the name of one begins that is not whole.
 const PREFIX: &str = ".unfinished.";
-/// The mode of one that was not there, as far as is usual.
-const MODE: u32 = 0o644;
+/// The mode of one that was not there, less what the caller's umask takes away.
+const MODE: u32 = 0o666;
 
 /// A file that has its name when it is whole, and is gone otherwise. What is there and is no file, such as a pipe, a device or a
 /// terminal, is written to; a link is followed.
@@ -48,14 +48,14 @@ impl OutputFile {
                 opened.map(Way::Through)
             }
             found => {
-                let mode = found.map_or(MODE, |found| found.mode() & 0o777);
-                beside(&target, mode).map(|file| Way::Beside(file, target))
+                let kept = found.ok().map(|found| found.mode() & 0o777);
+                beside(&target, kept).map(|file| Way::Beside(file, target))
             }
         };
         Ok(Self { way: way.map_err(unmade)?, shown })
     }
 
-    /// The directory that files without a name may be made in on the way, if there is room where the file goes.
+    /// Where files without a name can be made that go into it: beside it, or where temporary files are.
     pub(crate) fn directory(&self) -> PathBuf {
         match &self.way {
             Way::Beside(_, target) => target.parent().unwrap_or(Path::new("/")).to_owned(),
@@ -91,10 +91,14 @@ impl Write for OutputFile {
     }
 }
 
-fn beside(target: &Path, mode: u32) -> io::Result<NamedTempFile> {
+/// A file beside the place that it gets, with the mode of the one that is there.
+fn beside(target: &Path, kept: Option<u32>) -> io::Result<NamedTempFile> {
     let directory = target.parent().unwrap_or(Path::new("/"));
-    let file = tempfile::Builder::new().prefix(PREFIX).tempfile_in(directory)?;
-    file.as_file().set_permissions(Permissions::from_mode(mode))?;
+    let usual = Permissions::from_mode(MODE);
+    let file = tempfile::Builder::new().prefix(PREFIX).permissions(usual).tempfile_in(directory)?;
+    if let Some(mode) = kept {
+        file.as_file().set_permissions(Permissions::from_mode(mode))?;
+    }
     Ok(file)
 }
 
@@ -122,7 +126,11 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("archive");
         write(&path).expect("a new one");
-        assert_eq!(path.metadata().expect("there").mode() & 0o777, MODE);
+        let usual = directory.path().join("usual");
+        fs::write(&usual, "").expect("written");
+        let mode = |path: &Path| path.metadata().expect("there").mode() & 0o777;
+        assert_eq!(mode(&path), mode(&usual), "the umask counts");
+        fs::remove_file(&usual).expect("removed");
         fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("changed");
         fs::write(&path, "old").expect("written");
         let mut given_up = OutputFile::begin(&path).expect("begun");

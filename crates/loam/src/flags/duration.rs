@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::civil::{Date, Time};
+use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use loam_model::shown;
 
@@ -58,10 +58,8 @@ pub(crate) fn parse_since(text: &str, now: Timestamp) -> Parsed<Timestamp> {
     if let Ok(time) = text.parse() {
         return Ok(time);
     }
-    if let Ok(midnight) =
-        text.parse::<Date>().and_then(|day| Offset::UTC.to_timestamp(day.to_datetime(Time::midnight())))
-    {
-        return Ok(midnight);
+    if let Ok(time) = text.parse::<DateTime>().and_then(|time| Offset::UTC.to_timestamp(time)) {
+        return Ok(time);
     }
     now.checked_sub(parse_duration(text).map_err(|_| malformed())?).map_err(|_| malformed())
 }
@@ -103,6 +101,7 @@ mod tests {
         for (text, expected) in [
             ("10m", "2026-01-31T11:50:00Z"),
             ("2026-01-30", "2026-01-30T00:00:00Z"),
+            ("2026-01-30T13:14:15", "2026-01-30T13:14:15Z"),
             ("2026-01-01T00:00:00+01:00", "2025-12-31T23:00:00Z"),
             ("1767225600", "2026-01-01T00:00:00Z"),
         ] {
