@@ -9,6 +9,7 @@ mod killed;
 mod machine;
 mod optional_links;
 mod portmap;
+mod read_only;
 mod sbr;
 mod several_states;
 mod tuning;

@@ -85,7 +85,8 @@ pub(super) fn serve(
         for net in added {
             batch.delete_address(bridge.index, net);
         }
-        socket.run(batch).map_err(failed("removing the bridge's addresses"))?;
+        // What went wrong first is what has to be said.
+        drop(socket.run(batch));
         return Err(error);
     }
     let has = |four: bool| nets.iter().any(|net| net.addr().is_ipv4() == four);
