@@ -14,6 +14,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::Schema;
 use crate::failure::{failure, unmade};
+use crate::patience::Patience;
 use crate::schema::migrate;
 use crate::space::Space;
 
@@ -84,7 +85,7 @@ impl Database {
     }
 
     /// Writes in one transaction, committed when `body` succeeds. When the disk turns out to be full the transaction is undone
-    /// and `body` called again, with a part of the reserve given up.
+    /// and `body` called again, with a part of the reserve given up, and when there is none left again for a second.
     pub fn write<T>(
         &self,
         durability: Durability,
@@ -97,9 +98,10 @@ impl Database {
         if is_synced {
             connection.execute_batch("PRAGMA synchronous = FULL").map_err(failed)?;
         }
+        let mut patience = Patience::default();
         let result = loop {
             match run_transaction(&mut connection, &mut body) {
-                Err(error) if self.space.yield_for(&error) => {}
+                Err(error) if self.space.yield_for(&error, &mut patience) => {}
                 result => break result,
             }
         };
@@ -236,7 +238,8 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_that_finds_the_disk_full_is_run_again_as_long_as_there_is_a_reserve() {
+    fn a_transaction_that_finds_the_disk_full_is_run_again_as_long_as_there_is_a_reserve_or_patience() {
+        use crate::patience::WAITS;
         use crate::reserve::{PORTION, SIZE};
         use rusqlite::ffi;
 
@@ -261,7 +264,7 @@ mod tests {
             Err(full())
         });
         assert_eq!(result.expect_err("it stays full").kind(), loam_model::ErrorKind::Exhausted);
-        assert_eq!(attempts, 2 + SIZE / PORTION);
+        assert_eq!(attempts, 2 + SIZE / PORTION + u64::from(WAITS));
         Database::open(&path, &[FRUIT]).and_then(|again| again.require_space()).expect("it is whole again");
     }
 }

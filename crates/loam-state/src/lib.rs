@@ -18,6 +18,7 @@
 
 mod database;
 mod failure;
+mod patience;
 mod reserve;
 mod schema;
 mod space;

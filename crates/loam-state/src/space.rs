@@ -3,7 +3,8 @@
 //! SQLite shares the index of its log by a mapped file, and a process that writes to a mapped page for which the file system has
 //! no block is killed by SIGBUS: on a full disk with blocks smaller than a page, and on file systems that write elsewhere what
 //! is written again. So whoever opens the database first tries whether what it needs can be allocated, and takes it from the
-//! [`Reserve`] when it can't. As long as [`PLENTY`] is free, that is two system calls.
+//! [`Reserve`] when it can't. As long as [`PLENTY`] is free, that is two system calls. Everybody who looks holds a portion for a moment:
+//! who finds nothing, and no reserve, asks again until its [`Patience`] has ended.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -15,6 +16,7 @@ use loam_sys::btrfs;
 use rustix::fs::{Mode, OFlags};
 
 use crate::failure::{directory_of, full, refused};
+use crate::patience::Patience;
 use crate::reserve::Reserve;
 use crate::trial::{is_lack, is_lack_of_space, try_out, was_full};
 
@@ -50,18 +52,22 @@ impl Space {
         if free.is_plenty && (space.reserve.is_whole() || !is_lack(&space.reserve.fill())) {
             return Ok(space);
         }
-        space.make_room()?;
+        space.make_room(&mut Patience::default())?;
         Ok(space)
     }
 
     /// Looks again where a process can't rely on the blocks that it had.
     pub(crate) fn look_again(&self) -> Result<()> {
-        if !self.is_moving || Free::of(&self.directory).is_plenty { Ok(()) } else { self.make_room() }
+        if !self.is_moving || Free::of(&self.directory).is_plenty {
+            Ok(())
+        } else {
+            self.make_room(&mut Patience::default())
+        }
     }
 
     /// Gives up some of the reserve, when it was the disk that something failed for. Whether it is worth another attempt.
-    pub(crate) fn yield_for(&self, error: &rusqlite::Error) -> bool {
-        was_full(&self.directory, error) && self.give_up()
+    pub(crate) fn yield_for(&self, error: &rusqlite::Error, patience: &mut Patience) -> bool {
+        was_full(&self.directory, error) && (self.give_up() || patience.waits())
     }
 
     /// Fails when the disk is full, and what there is left is kept for what ends things.
@@ -79,12 +85,12 @@ impl Space {
     }
 
     /// Gives up as much of the reserve as it takes to have a portion free.
-    fn make_room(&self) -> Result<()> {
+    fn make_room(&self, patience: &mut Patience) -> Result<()> {
         loop {
             let held = match try_out(&self.directory) {
                 Ok(held) => held,
                 Err(error) if is_lack_of_space(&error) => {
-                    if self.give_up() {
+                    if self.give_up() || patience.waits() {
                         continue;
                     }
                     return Err(full(&self.directory, error));

@@ -63,15 +63,45 @@ fn on_btrfs_each_portion_is_free_when_it_is_given_up() {
     });
 }
 
+/// Runs a test with a directory on a small file system in memory.
+fn in_memory(name: &str, test: impl FnOnce(&Path)) {
+    inside(name, || {
+        let directory = Path::new("/run/state");
+        fs::create_dir(directory).expect("made");
+        succeed(&["mount", "-t", "tmpfs", "-o", "size=4M", "state", "/run/state"]);
+        test(directory);
+    });
+}
+
+#[test]
+fn what_another_one_holds_for_a_moment_is_waited_for() {
+    in_memory("space::tests::what_another_one_holds_for_a_moment_is_waited_for", |directory| {
+        let held = try_out(directory).expect("there is space");
+        fill(directory);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let looking = scope.spawn(move || {
+                sender.send(rustix::thread::gettid()).expect("it listens");
+                Space::look(&directory.join("loam.db")).map(drop)
+            });
+            let task = format!("/proc/self/task/{}/stat", receiver.recv().expect("it says so"));
+            // Asleep, it has looked and found nothing.
+            while !fs::read_to_string(&task).is_ok_and(|status| status.contains(") S ")) {
+                assert!(!looking.is_finished(), "it did not wait");
+                std::thread::yield_now();
+            }
+            drop(held);
+            looking.join().expect("it returns").expect("it found the space");
+        });
+    });
+}
+
 // A quota on files in memory or on a disk does not hold for root, and on btrfs SQLite's index of the log is not safe from this:
 // a full file system in memory, and SQLite's word for a quota.
 #[test]
 fn what_sqlite_calls_an_io_error_is_no_space_where_there_is_none() {
     let name = "space::tests::what_sqlite_calls_an_io_error_is_no_space_where_there_is_none";
-    inside(name, || {
-        let directory = Path::new("/run/state");
-        fs::create_dir(directory).expect("made");
-        succeed(&["mount", "-t", "tmpfs", "-o", "size=4M", "state", "/run/state"]);
+    in_memory(name, |directory| {
         let database = Database::open(&directory.join("loam.db"), &[FRUIT]).expect("opens");
         let failing = |is_full: bool| {
             let result: loam_model::Result<()> = database.write(Durability::Unsynced, |_| {
