@@ -61,6 +61,24 @@ fn images_are_listed_inspected_and_removed() {
     let listed = host.loam(&["images", "--output", "json"]);
     let value: serde_json::Value = serde_json::from_str(listed.ok()).unwrap();
     assert!(value.as_array().is_some_and(|list| !list.is_empty()), "{value}");
+    host.loam(&["tag", "small", "registry.example/team/app:2"]).ok();
+    let named = |filters: &[&str]| {
+        let listed = host.loam(&[&["images", "-o", "json"], filters].concat());
+        let listed: serde_json::Value = serde_json::from_str(listed.ok()).unwrap();
+        let mut names: Vec<String> =
+            listed.as_array().unwrap().iter().map(|image| image["name"].to_string()).collect();
+        names.sort();
+        names.join(" ")
+    };
+    let app = "\"registry.example/team/app:2\"";
+    for filters in [&["team/app"][..], &["app:2"], &["registry.example/*/app"], &["-f", "reference=a*"]] {
+        assert_eq!(named(filters), app, "{filters:?}");
+    }
+    assert!(named(&["small"]).contains("small:latest") && !named(&["small"]).contains("app"));
+    assert_eq!(named(&["-f", "dangling=true"]), "");
+    assert_eq!(named(&["-f", "dangling=false"]), named(&[]));
+    host.loam(&["images", "-f", "since=app"]).refused(125, "dangling and reference");
+    host.loam(&["rmi", "registry.example/team/app:2"]).ok();
     let detail = host.loam(&["image", "inspect", "small"]);
     let detail: serde_json::Value = serde_json::from_str(detail.ok()).unwrap();
     assert!(detail.to_string().contains("linux"), "{detail}");

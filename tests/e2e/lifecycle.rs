@@ -22,7 +22,24 @@ fn a_container_goes_through_its_life() {
     host.loam(&["start", "life"]).ok();
     host.loam(&["kill", "life"]).ok();
     assert_eq!(host.loam(&["wait", "life"]).ok(), "137");
-    host.loam(&["rm", "life"]).ok();
+    for name in ["second", "third"] {
+        host.loam(&["create", "--name", name, "small", "true"]).ok();
+    }
+    let names = |line: &[&str]| {
+        let listed = host.loam(&[&["ps", "--output", "json"], line].concat());
+        let listed: serde_json::Value = serde_json::from_str(listed.ok()).unwrap();
+        listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(&["-l"]), ["third"]);
+    assert_eq!(names(&["-n", "2"]), ["third", "second"]);
+    assert_eq!(names(&["-n", "9"]), ["third", "second", "life"]);
+    assert_eq!(names(&["-l", "-f", "name=life"]), ["life"]);
+    host.loam(&["rm", "life", "second", "third"]).ok();
     host.loam(&["inspect", "life"]).refused(125, "life");
     host.finish();
 }

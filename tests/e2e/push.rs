@@ -111,6 +111,27 @@ fn tags_are_listed_and_images_deleted_with_all_their_tags() {
     host.loam_outside(&["pull", "--quiet", &name(":b")]).refused(125, &name(":b"));
     host.loam_outside(&["image", "delete", &name(":a")]).refused(125, &name(":a"));
     host.loam_outside(&["image", "tags", &format!("{}/nothing", registry.address())]).refused(125, "nothing");
+
+    // Nobody listens there.
+    let (nowhere, layout) = ("127.0.0.1:1/app:2", format!("oci:{}", host.scratch().join("layout").display()));
+    for (line, sentence) in [
+        (
+            &["push", "--quiet", "small", nowhere][..],
+            format!("`small` can't be pushed to `{nowhere}`: `127.0.0.1:1`"),
+        ),
+        (&["image", "tags", "127.0.0.1:1/app"], "the tags of `127.0.0.1:1/app` can't be listed: ".to_owned()),
+        (&["image", "delete", nowhere], format!("`{nowhere}` can't be deleted: ")),
+        (
+            &["image", "copy", "--quiet", nowhere, &layout],
+            format!("`{nowhere}` can't be copied to `{layout}`: "),
+        ),
+    ] {
+        host.loam_outside(line).refused(125, &sentence);
+    }
+    // A name is a place's here, also when this machine has an image of that name.
+    let said = host.loam(&["image", "copy", "--quiet", "small", &layout]);
+    said.refused(125, "`small` can't be copied to");
+    assert!(said.stderr.contains("hint: the image of that name on this machine"), "{said:?}");
     host.finish();
 }
 

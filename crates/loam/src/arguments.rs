@@ -409,6 +409,8 @@ mod tests {
 
         Options:
           -a, --all                 List those that do not run, too
+          -n, --last <COUNT>        List the COUNT newest, also those that do not run
+          -l, --latest              List the newest, also when it does not run
           -q, --quiet               Print ids only
               --no-trunc            Print ids and commands in full
           -f, --filter <KEY=VALUE>  Only those with name=TEXT, id=DIGITS, label=KEY[=VALUE], status=STATE or

@@ -18,6 +18,7 @@ mod human;
 mod id_file;
 mod image_source;
 mod mistake;
+mod naming;
 mod not_there;
 mod output;
 mod progress;

@@ -8,6 +8,7 @@ use loam_model::ImageSummary;
 
 use super::{FormatFlag, Outcome};
 use crate::exit::Exit;
+use crate::flags::{ImageFilter, ImagePattern};
 use crate::table::Table;
 use crate::wiring::Wiring;
 use crate::{human, output};
@@ -21,13 +22,20 @@ pub(crate) struct Images {
     /// Print ids in full
     #[arg(long)]
     no_trunc: bool,
+    /// Only those with dangling=true|false or reference=NAME
+    #[arg(short, long = "filter", value_name = "KEY=VALUE")]
+    filters: Vec<ImageFilter>,
     #[command(flatten)]
     format: FormatFlag,
+    /// Only those of this name, with or without its host, path and tag; `*` and `?` stand for anything but `/`
+    name: Option<ImagePattern>,
 }
 
 impl Images {
     pub(super) fn run(self, wiring: &Wiring) -> Outcome {
-        let images = wiring.images()?.list()?;
+        let mut images = wiring.images()?.list()?;
+        let named = self.name.map(ImageFilter::Reference);
+        images.retain(|image| self.filters.iter().chain(&named).all(|filter| filter.accepts(image)));
         if self.format.is_json() {
             output::print_json(&images)?;
         } else if self.quiet {

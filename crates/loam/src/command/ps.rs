@@ -21,6 +21,12 @@ pub(crate) struct Ps {
     /// List those that do not run, too
     #[arg(short, long)]
     all: bool,
+    /// List the COUNT newest, also those that do not run
+    #[arg(short = 'n', long, value_name = "COUNT", conflicts_with = "latest")]
+    last: Option<usize>,
+    /// List the newest, also when it does not run
+    #[arg(short, long)]
+    latest: bool,
     /// Print ids only
     #[arg(short, long)]
     quiet: bool,
@@ -36,13 +42,15 @@ pub(crate) struct Ps {
 
 impl Ps {
     pub(super) fn run(mut self, wiring: &Wiring) -> Outcome {
-        let all = self.all || self.filters.iter().any(Filter::wants_stopped);
+        let last = self.last.or(self.latest.then_some(1));
+        let all = self.all || last.is_some() || self.filters.iter().any(Filter::wants_stopped);
         let engine = wiring.engine()?;
         for filter in &mut self.filters {
             filter.look_up(|name| image_id(engine, name))?;
         }
         let mut containers = engine.list(all)?;
         containers.retain(|container| self.filters.iter().all(|filter| filter.accepts(container)));
+        containers.truncate(last.unwrap_or(usize::MAX));
         if self.format.is_json() {
             output::print_json(&containers)?;
         } else if self.quiet {

@@ -6,6 +6,7 @@ use loam_model::PullProgress;
 use super::Outcome;
 use crate::exit::Exit;
 use crate::flags::RegistryFlags;
+use crate::naming::naming;
 use crate::transport::{self, Takes};
 use crate::wiring::Wiring;
 use crate::{output, progress};
@@ -31,7 +32,13 @@ impl Push {
             if self.quiet { Box::new(progress::Quiet) } else { progress::shown() };
         let destination = self.destination.as_deref();
         destination.map_or(Ok(()), |destination| transport::check(destination, Takes::Destinations))?;
-        let pushed = wiring.images()?.push(&self.image, destination, &options, progress.as_ref())?;
+        let pushed = wiring.images()?.push(&self.image, destination, &options, progress.as_ref());
+        let pushed = match destination {
+            None => pushed.map_err(naming([&self.image], |[image]| format!("`{image}` can't be pushed"))),
+            Some(place) => pushed.map_err(naming([&self.image, place], |[image, place]| {
+                format!("`{image}` can't be pushed to `{place}`")
+            })),
+        }?;
         // Ends the bars' last line, before the digest has one.
         drop(progress);
         output::print_line(&pushed.digest.to_string())?;

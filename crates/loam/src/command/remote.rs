@@ -5,6 +5,7 @@ use clap::Args;
 use super::{FormatFlag, Outcome};
 use crate::exit::Exit;
 use crate::flags::RegistryFlags;
+use crate::naming::naming;
 use crate::output;
 use crate::transport::{self, Takes};
 use crate::wiring::Wiring;
@@ -32,7 +33,10 @@ pub(crate) struct Delete {
 impl Tags {
     pub(super) fn run(self, wiring: &Wiring) -> Outcome {
         transport::check(&self.repository, Takes::Registry)?;
-        let tags = wiring.registries().tags(&self.repository, &self.registry.options())?;
+        let tags = wiring.registries().tags(&self.repository, &self.registry.options());
+        let tags = tags.map_err(naming([&self.repository], |[repository]| {
+            format!("the tags of `{repository}` can't be listed")
+        }))?;
         if self.format.is_json() {
             output::print_json(&tags)?;
         } else {
@@ -45,7 +49,9 @@ impl Tags {
 impl Delete {
     pub(super) fn run(self, wiring: &Wiring) -> Outcome {
         transport::check(&self.image, Takes::Registry)?;
-        let digest = wiring.registries().remove(&self.image, &self.registry.options())?;
+        let removed = wiring.registries().remove(&self.image, &self.registry.options());
+        let digest =
+            removed.map_err(naming([&self.image], |[image]| format!("`{image}` can't be deleted")))?;
         output::print_line(&format!("deleted {digest}"))?;
         Ok(Exit::SUCCESS)
     }

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 use loam_image::parse_source;
-use loam_model::{CopyRequest, PullProgress, RegistryOptions};
+use loam_model::{CopyRequest, Failure, PullProgress, RegistryOptions};
 
 use super::super::Outcome;
 use crate::exit::Exit;
 use crate::flags::RegistryFlags;
+use crate::naming::naming;
 use crate::transport::{self, Takes};
 use crate::wiring::Wiring;
 use crate::{output, progress};
@@ -62,11 +63,25 @@ impl Copy {
         };
         let progress: Box<dyn PullProgress> =
             if self.quiet { Box::new(progress::Quiet) } else { progress::shown() };
-        let copied = wiring.copies()?.copy(&request, progress.as_ref())?;
+        let copied = wiring.copies()?.copy(&request, progress.as_ref());
+        let copied = copied.map_err(|failure| self.explain(wiring, failure))?;
         // Ends the bars' last line, before the digest has one.
         drop(progress);
         output::print_line(&copied.digest.to_string())?;
         Ok(Exit::SUCCESS)
+    }
+
+    /// A failure with both ends. Somebody may have meant an image of this machine, which a name never is here.
+    fn explain(&self, wiring: &Wiring, failure: Failure) -> Failure {
+        let is_here = !self.source.contains('/')
+            && wiring.images().is_ok_and(|images| images.resolve(&self.source).is_ok());
+        let ends = [self.source.as_str(), &self.destination];
+        let failure = naming(ends, |[from, to]| format!("`{from}` can't be copied to `{to}`"))(failure);
+        if is_here {
+            return failure
+                .hint("the image of that name on this machine goes out by `loam push` or `loam image save`");
+        }
+        failure
     }
 
     /// How one end's registry is spoken to: what is said of it alone goes before what is said of both.
