@@ -1,16 +1,30 @@
 //! What was measured. The JSON form is documented in `docs/network-bench.md`; its fields keep their meaning.
+//!
+//! The rows of each scenario are a module of that scenario's name.
 
+mod data_path;
+mod growth;
+mod latency;
+mod leftovers;
+mod parallel;
+mod promises;
+mod rules;
 mod svg;
 mod table;
 pub(crate) mod targets;
 mod text;
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
-use crate::measure::{Samples, Summary};
 use crate::plan::Plan;
+pub use data_path::DataPathRow;
+pub use growth::{GrowthPoint, GrowthRow};
+pub use latency::LatencyRow;
+pub use leftovers::{LeftoverRow, Remains};
+pub use parallel::ParallelRow;
+pub use promises::{PromiseRow, Verdict};
+pub use rules::RulesRow;
+pub use targets::TargetRow;
 
 /// All that was measured.
 #[derive(Clone, Debug, Serialize)]
@@ -65,202 +79,6 @@ pub struct ContenderReport {
 pub struct Outcome {
     /// Why there are no figures, or no more.
     pub failure: Option<String>,
-}
-
-/// A verb.
-#[derive(Clone, Debug, Serialize)]
-pub struct LatencyRow {
-    /// The network's name.
-    pub list: String,
-    /// The contender's name.
-    pub contender: String,
-    /// `ADD`, `CHECK`, `DEL`, or `DEL, namespace gone`.
-    pub verb: String,
-    /// Wall time in milliseconds.
-    pub wall: Option<Summary>,
-    /// Processor time in milliseconds.
-    pub cpu: Option<Summary>,
-    /// Each wall time, in the order of measuring.
-    pub samples: Samples,
-    /// How it went.
-    #[serde(flatten)]
-    pub outcome: Outcome,
-}
-
-/// ADD with so many attachments present.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, serde::Deserialize)]
-pub struct GrowthPoint {
-    /// How many are present.
-    pub present: usize,
-    /// Wall time of ADD in milliseconds, the median.
-    pub add: f64,
-    /// Processor time of ADD in milliseconds, the median.
-    pub cpu: f64,
-    /// Wall time as a multiple of that with one present.
-    pub ratio: f64,
-    /// Wall time of making and configuring a pair on the same bridge by three netlink requests, in milliseconds, the median:
-    /// the kernel's share. `None` where there is no bridge.
-    pub bare: Option<f64>,
-    /// The same as a multiple of that with one present.
-    pub bare_ratio: Option<f64>,
-}
-
-/// The growth of a contender.
-#[derive(Clone, Debug, Serialize)]
-pub struct GrowthRow {
-    /// The network's name.
-    pub list: String,
-    /// The contender's name.
-    pub contender: String,
-    /// By number of attachments.
-    pub points: Vec<GrowthPoint>,
-    /// How it went.
-    #[serde(flatten)]
-    pub outcome: Outcome,
-}
-
-/// So many callers at once.
-#[derive(Clone, Debug, Serialize)]
-pub struct ParallelRow {
-    /// The network's name.
-    pub list: String,
-    /// The contender's name.
-    pub contender: String,
-    /// How many callers.
-    pub callers: usize,
-    /// ADDs in a second, of all callers together.
-    pub adds_per_second: Option<f64>,
-    /// DELs in a second.
-    pub dels_per_second: Option<f64>,
-    /// How many calls there were.
-    pub calls: usize,
-    /// How many calls failed.
-    pub errors: usize,
-    /// How it went; the first error.
-    #[serde(flatten)]
-    pub outcome: Outcome,
-}
-
-/// What is there that was not there before.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub struct Remains {
-    /// How many of each kind: `link`, `address`, `route`, `rule`, `qdisc`, `file`.
-    pub counts: BTreeMap<String, usize>,
-    /// The first of them.
-    pub lines: Vec<String>,
-}
-
-impl Remains {
-    /// Whether nothing is left.
-    pub fn is_empty(&self) -> bool {
-        self.counts.is_empty()
-    }
-}
-
-/// What is left after something.
-#[derive(Clone, Debug, Serialize)]
-pub struct LeftoverRow {
-    /// The network's name.
-    pub list: String,
-    /// The contender's name.
-    pub contender: String,
-    /// After what.
-    pub after: String,
-    /// How many attachments there were.
-    pub attachments: usize,
-    /// How many of them were killed before ADD had ended.
-    pub killed: Option<usize>,
-    /// How many calls failed that should have cleaned up.
-    pub errors: usize,
-    /// What is left at once.
-    pub at_once: Option<Remains>,
-    /// What is left after five seconds.
-    pub later: Option<Remains>,
-    /// After how many milliseconds nothing was left.
-    pub clean_after: Option<f64>,
-    /// How it went; the first error.
-    #[serde(flatten)]
-    pub outcome: Outcome,
-}
-
-/// Whether a promise was kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// It was.
-    Kept,
-    /// It was not.
-    Broken,
-    /// It could not be tried.
-    NotTried,
-}
-
-/// A promise.
-#[derive(Clone, Debug, Serialize)]
-pub struct PromiseRow {
-    /// The network's name.
-    pub list: String,
-    /// The contender's name.
-    pub contender: String,
-    /// What is promised.
-    pub promise: String,
-    /// Whether it was kept.
-    pub verdict: Verdict,
-    /// What happened instead, or why it could not be tried.
-    pub note: String,
-}
-
-/// A way that connections take.
-#[derive(Clone, Debug, Serialize)]
-pub struct DataPathRow {
-    /// The network's name.
-    pub list: String,
-    /// The contender's name.
-    pub contender: String,
-    /// From where to where.
-    pub path: String,
-    /// Gigabits in a second.
-    pub throughput: Option<Summary>,
-    /// Microseconds until a byte has come back.
-    pub round_trip: Option<Summary>,
-    /// Microseconds until a connection has been made and a byte has come back.
-    pub connection: Option<Summary>,
-    /// How it went.
-    #[serde(flatten)]
-    pub outcome: Outcome,
-}
-
-/// Rules that are set at once.
-#[derive(Clone, Debug, Serialize)]
-pub struct RulesRow {
-    /// The contender's name.
-    pub contender: String,
-    /// How many rules.
-    pub rules: u16,
-    /// For which container: `first`, or `with the same rules`.
-    pub container: String,
-    /// Wall time in milliseconds.
-    pub wall: Option<Summary>,
-    /// Processor time in milliseconds.
-    pub cpu: Option<Summary>,
-    /// Each wall time, in the order of measuring.
-    pub samples: Samples,
-    /// How it went.
-    #[serde(flatten)]
-    pub outcome: Outcome,
-}
-
-/// A target, and what was measured.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct TargetRow {
-    /// What is measured, of whom.
-    pub what: String,
-    /// What it shall be.
-    pub target: String,
-    /// What it is; `None` when it was not measured.
-    pub measured: Option<String>,
-    /// Whether it is as it shall be; `None` when it was not measured.
-    pub met: Option<bool>,
 }
 
 impl Report {

@@ -3,120 +3,18 @@
 //! The first line is the [`Setup`]; its answer says whether the worker has its place. Every answer is what the request's
 //! scenario gives, or a sentence that says why there is nothing to give. The worker ends when its input does.
 
+mod ground;
+mod message;
+
 use std::io::{self, BufRead, Write};
 
-use loam_cni::CniResult;
-use loam_cni::protocol::code;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
-use crate::chain::{Chain, Way};
-use crate::container::Container;
-use crate::contender::Contender;
-use crate::list::MeasuredList;
-use crate::plan::Plan;
-use crate::{orphans, place, scenario, state};
-
-/// What a worker is for.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Setup {
-    pub(crate) contender: Contender,
-    pub(crate) lists: Vec<MeasuredList>,
-    pub(crate) plan: Plan,
-    /// The arguments that make this program the caller that is killed.
-    pub(crate) caller: Vec<String>,
-}
-
-/// What is to be done with one of the lists.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Request {
-    pub(crate) list: usize,
-    pub(crate) task: Task,
-}
-
-/// What is to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Task {
-    /// Finds the version and what the contender lacks, and makes an attachment that stays.
-    Prepare,
-    /// Removes the attachment that stayed.
-    Retire,
-    Latency,
-    Growth,
-    Parallel {
-        callers: usize,
-    },
-    Leftovers,
-    Kills,
-    Promises,
-    DataPath,
-    Rules,
-}
-
-/// How the contender is called with a list.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Prepared {
-    pub(crate) version: String,
-    pub(crate) lacks: Vec<String>,
-    pub(crate) uncounted: Vec<String>,
-}
-
-/// An attachment that is there.
-#[derive(Debug)]
-pub(crate) struct Attached {
-    pub(crate) container: Container,
-    pub(crate) result: CniResult,
-}
-
-/// What scenarios stand on: a chain, and an attachment that stays, so that what a network has once for all is there.
-#[derive(Debug)]
-pub(crate) struct Ground {
-    pub(crate) plan: Plan,
-    pub(crate) chain: Chain,
-    pub(crate) resident: Attached,
-    pub(crate) caller: Vec<String>,
-    name: String,
-    made: u16,
-}
-
-impl Ground {
-    /// A container that is not attached.
-    pub(crate) fn container(&mut self) -> Result<Container, String> {
-        self.made = self.made % 10_000 + 1;
-        make(&format!("{}-{}", self.name, self.made), self.made)
-    }
-
-    /// A container that is attached, and holds what the plugins say.
-    pub(crate) fn attach(&mut self) -> Result<Attached, String> {
-        let container = self.container()?;
-        match self.chain.add(&container.endpoint) {
-            Ok(result) => {
-                container.verify(&result)?;
-                Ok(Attached { container, result })
-            }
-            Err(error) => Err(self.undo(&container, error.to_string())),
-        }
-    }
-
-    /// Calls DEL after an ADD that failed, as a runtime has to; the message, with what DEL says when it fails too.
-    pub(crate) fn undo(&self, container: &Container, message: String) -> String {
-        match self.chain.del(&container.endpoint, None) {
-            Ok(()) => message,
-            Err(second) => format!("{message}; and then {second}"),
-        }
-    }
-
-    /// Detaches, and lets the container go.
-    pub(crate) fn detach(&self, mut attached: Attached) -> Result<(), String> {
-        let removed = self.chain.del(&attached.container.endpoint, Some(&attached.result));
-        attached.container.end().map_err(|error| format!("ending the container: {error}"))?;
-        removed.map_err(|error| error.to_string())
-    }
-}
-
-fn make(id: &str, number: u16) -> Result<Container, String> {
-    Container::make(id, number).map_err(|error| format!("making a network namespace: {error}"))
-}
+use crate::chain::Way;
+use crate::{orphans, place, scenario};
+pub(crate) use ground::{Attached, Ground, prepare};
+pub(crate) use message::{Prepared, Request, Setup, Task};
 
 /// Serves requests until the input ends. The process must have one thread yet.
 pub fn serve(input: &mut dyn BufRead, output: &mut dyn Write) -> io::Result<()> {
@@ -158,11 +56,7 @@ fn handle(setup: &Setup, way: &Way, request: Request, ground: &mut Option<Ground
         return to_value(&prepared);
     }
     if request.task == Task::Retire {
-        let Some(ground) = ground.take() else { return Ok(Value::Null) };
-        let mut resident = ground.resident;
-        let removed = ground.chain.del(&resident.container.endpoint, Some(&resident.result));
-        resident.container.end().map_err(|error| error.to_string())?;
-        return removed.map(|()| Value::Null).map_err(|error| error.to_string());
+        return ground.take().map_or(Ok(()), Ground::retire).map(|()| Value::Null);
     }
     let ground = ground.as_mut().ok_or("the list was not prepared")?;
     match request.task {
@@ -180,43 +74,4 @@ fn handle(setup: &Setup, way: &Way, request: Request, ground: &mut Option<Ground
 
 fn to_value(value: &impl Serialize) -> Result<Value, String> {
     serde_json::to_value(value).map_err(|error| format!("writing the answer: {error}"))
-}
-
-/// Tries the versions of a list, the newest first, until the plugins take one.
-pub(crate) fn prepare(setup: &Setup, list: &MeasuredList, way: &Way) -> Result<(Ground, Prepared), String> {
-    let mut refused = String::from("no version of the list is known");
-    for version in list.versions().iter().copied() {
-        let chain = Chain::new(list, way.clone(), version, setup.plan.time_limit)?;
-        let container = make(&format!("{}-resident", list.name()), 0)?;
-        match chain.add(&container.endpoint) {
-            Ok(result) => {
-                container.verify(&result)?;
-                let prepared = Prepared {
-                    version: version.as_str().to_owned(),
-                    lacks: chain.lacks.clone(),
-                    uncounted: state::uncounted().into_iter().map(str::to_owned).collect(),
-                };
-                let ground = Ground {
-                    plan: setup.plan.clone(),
-                    chain,
-                    resident: Attached { container, result },
-                    caller: setup.caller.clone(),
-                    name: list.name().to_owned(),
-                    made: 0,
-                };
-                return Ok((ground, prepared));
-            }
-            Err(error) => {
-                refused = error.to_string();
-                // Some plugins of the chain may have taken the version; what they did is undone.
-                let undone = chain.del(&container.endpoint, None);
-                if error.error.code != code::INCOMPATIBLE_VERSION {
-                    let second =
-                        undone.err().map(|second| format!("; and then {second}")).unwrap_or_default();
-                    return Err(format!("{refused}{second}"));
-                }
-            }
-        }
-    }
-    Err(refused)
 }

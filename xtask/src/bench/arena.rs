@@ -1,49 +1,24 @@
 //! A place of its own for one engine: mount, network and cgroup namespaces, a cgroup that the kernel counts CPU time
 //! for, and a directory on a fresh journalled file system.
 
+mod cgroups;
+mod disk;
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::runner::{Answer, Request};
-use crate::shell::{output, run};
-
-/// A journalled file system in a loop file, unmounted and deleted at the end.
-pub(crate) struct Disk {
-    file: PathBuf,
-    /// Where it is mounted.
-    pub(crate) mount: PathBuf,
-}
-
-impl Disk {
-    /// Makes and mounts it. Sparse: it takes what is written to it.
-    pub(crate) fn make(directory: &Path) -> Result<Self> {
-        let disk = Self { file: directory.join("disk.img"), mount: directory.join("disk") };
-        std::fs::create_dir_all(&disk.mount)?;
-        std::fs::File::create(&disk.file)?.set_len(24 << 30)?;
-        run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&disk.file))?;
-        run(Command::new("mount").args(["-o", "loop"]).arg(&disk.file).arg(&disk.mount))?;
-        Ok(disk)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let unmounted = run(Command::new("umount").args(["--lazy", "--recursive"]).arg(&self.mount));
-        if unmounted.and_then(|()| Ok(std::fs::remove_file(&self.file)?)).is_err() {
-            crate::shell::note(&format!("`{}` was left behind", self.file.display()));
-        }
-    }
-}
+use cgroups::Cgroups;
+pub(crate) use disk::Disk;
 
 /// An engine's place.
 pub(crate) struct Arena {
     /// Its directory.
     pub(crate) state: PathBuf,
-    cgroups: Vec<PathBuf>,
+    cgroups: Cgroups,
     runner: Child,
     answers: BufReader<ChildStdout>,
     beside: Vec<Child>,
@@ -57,9 +32,8 @@ impl Arena {
             std::fs::create_dir_all(state.join(directory))?;
         }
         let name = format!("loam-bench-{}/{engine}", std::process::id());
-        let cgroups = make_cgroups(&name)?;
-        let join: String =
-            cgroups.iter().map(|dir| format!("echo $$ > '{}/cgroup.procs'\n", dir.display())).collect();
+        let cgroups = Cgroups::make(&name)?;
+        let join = cgroups.joining();
         let script = format!(
             "{join}exec unshare --mount --net --cgroup --propagation private sh -c '{INSIDE}' sh \"$@\""
         );
@@ -123,50 +97,12 @@ impl Arena {
 
     /// CPU time so far in microseconds, when nothing in the arena has used any for 30 ms.
     pub(crate) fn settled_cpu_us(&self) -> Result<u64> {
-        let limit = Instant::now() + Duration::from_secs(5);
-        let mut last = self.cpu_us()?;
-        let mut quiet = 0;
-        while quiet < 3 && Instant::now() < limit {
-            std::thread::sleep(Duration::from_millis(10));
-            let now = self.cpu_us()?;
-            quiet = if now.saturating_sub(last) < 60 { quiet + 1 } else { 0 };
-            last = now;
-        }
-        Ok(last)
-    }
-
-    fn cpu_us(&self) -> Result<u64> {
-        for cgroup in &self.cgroups {
-            if let Ok(text) = std::fs::read_to_string(cgroup.join("cpuacct.usage")) {
-                return Ok(text.trim().parse::<u64>()? / 1000);
-            }
-            if let Ok(text) = std::fs::read_to_string(cgroup.join("cpu.stat"))
-                && let Some(usage) = text.lines().find_map(|line| line.strip_prefix("usage_usec "))
-            {
-                return Ok(usage.trim().parse()?);
-            }
-        }
-        anyhow::bail!("the kernel counts no CPU time for cgroups here")
+        self.cgroups.settled_cpu_us()
     }
 
     /// Ids of all processes in the arena.
     pub(crate) fn pids(&self) -> Vec<u32> {
-        fn collect(directory: &Path, pids: &mut Vec<u32>) {
-            let text = std::fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
-            pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
-            for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-                if entry.path().is_dir() {
-                    collect(&entry.path(), pids);
-                }
-            }
-        }
-        let mut pids = Vec::new();
-        if let Some(cgroup) = self.cgroups.iter().find(|dir| dir.join("cgroup.procs").exists()) {
-            collect(cgroup, &mut pids);
-        }
-        pids.sort_unstable();
-        pids.dedup();
-        pids
+        self.cgroups.pids()
     }
 }
 
@@ -177,59 +113,8 @@ impl Drop for Arena {
         for child in &mut self.beside {
             let _gone = ended && child.kill().and_then(|()| child.wait()).is_ok();
         }
-        // What an engine left running is in the arena's cgroups and nowhere else.
-        let limit = Instant::now() + Duration::from_secs(10);
-        while !self.pids().is_empty() && Instant::now() < limit {
-            for pid in self.pids() {
-                let _killed = output(Command::new("kill").args(["-9", &pid.to_string()])).is_ok();
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        for cgroup in &self.cgroups {
-            remove_cgroups(cgroup);
-            let _shared_with_others = cgroup.parent().map(std::fs::remove_dir);
-        }
+        self.cgroups.end();
     }
-}
-
-fn remove_cgroups(directory: &Path) {
-    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.path().is_dir() {
-            remove_cgroups(&entry.path());
-        }
-    }
-    let _still_used = std::fs::remove_dir(directory).is_err();
-}
-
-/// Makes a cgroup of this name in every hierarchy below `/sys/fs/cgroup`.
-fn make_cgroups(name: &str) -> Result<Vec<PathBuf>> {
-    let root = Path::new("/sys/fs/cgroup");
-    if root.join("cgroup.controllers").exists() {
-        let directory = root.join(name);
-        std::fs::create_dir_all(&directory)?;
-        return Ok(vec![directory]);
-    }
-    let mut made = Vec::new();
-    for hierarchy in std::fs::read_dir(root)? {
-        let hierarchy = hierarchy?.path();
-        if !hierarchy.join("cgroup.procs").exists() || hierarchy.join("cgroup.controllers").exists() {
-            continue;
-        }
-        let mut directory = hierarchy.clone();
-        for part in name.split('/') {
-            // A new cpuset has no processors until it is given some.
-            let parent = directory.clone();
-            directory.push(part);
-            std::fs::create_dir_all(&directory)?;
-            for file in ["cpuset.cpus", "cpuset.mems"] {
-                if let Ok(value) = std::fs::read(parent.join(file)) {
-                    std::fs::write(directory.join(file), value)?;
-                }
-            }
-        }
-        made.push(directory);
-    }
-    Ok(made)
 }
 
 /// What happens inside the namespaces before the runner starts: the cgroup hierarchies are mounted again, so that the

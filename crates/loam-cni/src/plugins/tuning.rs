@@ -3,9 +3,10 @@
 //! What the interface was is kept ([`saved`]) and restored by DEL; kernel settings end with the namespace. A setting
 //! that fails undoes those before it.
 
+mod allowlist;
 mod config;
 mod saved;
-mod sysctl;
+mod sysctl_key;
 
 use std::path::Path;
 
@@ -23,7 +24,7 @@ pub const PLUGIN: Plugin =
 /// Tunes.
 fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
     let config = Config::read(context)?;
-    sysctl::verify_allowed(Path::new(sysctl::ALLOWLIST), config.sysctl.keys())?;
+    allowlist::verify(Path::new(allowlist::PATH), config.sysctl.keys())?;
     let mut result = context.config.require_previous()?.clone();
     let path = saved::path(context)?;
     let namespace = context.open_namespace()?;
@@ -44,8 +45,8 @@ fn add(context: &Context<'_>) -> Result<CniResult, CniError> {
 fn set_sysctls(config: &Config, interface: &str) -> Result<Vec<(String, String)>, CniError> {
     let mut old = Vec::new();
     for (key, value) in &config.sysctl {
-        let was = sysctl::read(key, interface);
-        match sysctl::write(key, interface, value) {
+        let was = sysctl_key::read(key, interface);
+        match sysctl_key::write(key, interface, value) {
             // Some can only be written.
             Ok(()) => old.extend(was.ok().map(|was| (key.clone(), was))),
             Err(error) => {
@@ -60,7 +61,7 @@ fn set_sysctls(config: &Config, interface: &str) -> Result<Vec<(String, String)>
 fn restore_sysctls(old: &[(String, String)], interface: &str) {
     for (key, value) in old.iter().rev() {
         // The error that is told is the one that led here.
-        drop(sysctl::write(key, interface, value));
+        drop(sysctl_key::write(key, interface, value));
     }
 }
 
@@ -123,8 +124,8 @@ fn check(context: &Context<'_>) -> Result<(), CniError> {
     let name = &context.interface;
     inside(&context.open_namespace()?, |socket| {
         for (key, wanted) in &config.sysctl {
-            let found = sysctl::read(key, name)?;
-            if !sysctl::same(&found, wanted) {
+            let found = sysctl_key::read(key, name)?;
+            if !sysctl_key::same(&found, wanted) {
                 let (key, wanted) = (key.escape_default(), wanted.escape_default());
                 return Err(wrong(format!("kernel setting `{key}` is `{found}`, not `{wanted}`")));
             }

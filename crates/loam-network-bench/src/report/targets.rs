@@ -1,6 +1,8 @@
 //! What Loam's own plugins shall reach with the built-in networks, beside what they do. Ratios are of medians of the same run.
 
-use super::{DataPathRow, LatencyRow, Report, TargetRow};
+use serde::Serialize;
+
+use super::{DataPathRow, LatencyRow, Report};
 use crate::report::table::number;
 
 /// Our plugins, as functions.
@@ -9,6 +11,19 @@ const FUNCTIONS: &str = "loam";
 const PROGRAMS: &str = "loam-cni";
 /// With how many attachments growth is judged.
 const PRESENT: usize = 500;
+
+/// A target, and what was measured.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TargetRow {
+    /// What is measured, of whom.
+    pub what: String,
+    /// What it shall be.
+    pub target: String,
+    /// What it is; `None` when it was not measured.
+    pub measured: Option<String>,
+    /// Whether it is as it shall be; `None` when it was not measured.
+    pub met: Option<bool>,
+}
 
 /// All targets. Those that nothing was measured for say so; of a report without our plugins there are none.
 pub(crate) fn judge(report: &Report) -> Vec<TargetRow> {

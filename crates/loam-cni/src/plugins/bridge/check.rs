@@ -1,7 +1,7 @@
 //! CHECK: whether the attachment is still as ADD made it.
 
-use super::addresses;
 use super::config::Config;
+use super::result::addresses;
 use crate::delegate::call_ipam;
 use crate::interface::{Derived, check_link, failed, not_entered, wrong};
 use crate::masquerade;
