@@ -1,5 +1,7 @@
 //! Asking the workers in turn, and putting what they say into the report.
 
+mod apart;
+mod figures;
 mod process;
 mod rounds;
 
@@ -8,8 +10,7 @@ use std::io;
 use crate::contender::Contender;
 use crate::list::MeasuredList;
 use crate::plan::{Plan, Scenario};
-use crate::report::{ContenderReport, GrowthRow, Outcome, Report, targets};
-use crate::scenario::growth::Growth;
+use crate::report::{ContenderReport, Report, targets};
 use crate::worker::{Prepared, Setup, Task};
 use process::Worker;
 
@@ -80,8 +81,11 @@ pub fn run(bench: &Bench, note: &mut dyn FnMut(&str)) -> Result<Report, BenchErr
         }
     }
     drop(workers);
+    if bench.plan.wants(Scenario::Rules) {
+        apart::rules(bench, &fit, &mut report, note)?;
+    }
     if bench.plan.wants(Scenario::Growth) {
-        growth(bench, &fit, &mut report, note)?;
+        apart::growth(bench, &fit, &mut report, note)?;
     }
     report.targets = targets::judge(&report);
     Ok(report)
@@ -124,33 +128,4 @@ fn prepare(
         Err(failure) => row.failure = Some(failure),
     }
     row
-}
-
-/// Each contender alone, with a worker of its own, which takes all attachments with it when it ends.
-fn growth(
-    bench: &Bench,
-    fit: &[(usize, String)],
-    report: &mut Report,
-    note: &mut dyn FnMut(&str),
-) -> Result<(), BenchError> {
-    for (index, name) in fit {
-        let list = &bench.lists[*index];
-        note(&format!("{}: growth of {name}", list.name()));
-        let Some(contender) = bench.contenders.iter().find(|one| one.name == *name) else { continue };
-        let mut worker = start(bench, contender)?;
-        let grown = worker
-            .ask::<Prepared>(*index, Task::Prepare)
-            .and_then(|_| worker.ask::<Growth>(*index, Task::Growth))
-            .unwrap_or_else(|failure| Growth { points: Vec::new(), failure: Some(failure) });
-        drop(worker);
-        let reached = grown.points.last().map_or(0, |point| point.present);
-        std::thread::sleep(process::TEARDOWN * u32::try_from(reached).unwrap_or_default());
-        report.growth.push(GrowthRow {
-            list: list.name().to_owned(),
-            contender: name.clone(),
-            points: grown.points,
-            outcome: Outcome { failure: grown.failure },
-        });
-    }
-    Ok(())
 }

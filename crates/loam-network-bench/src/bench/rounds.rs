@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 
 use super::Bench;
+use super::apart::APART;
+use super::figures::Figures;
 use super::process::Worker;
 use crate::measure::Samples;
 use crate::plan::Scenario;
 use crate::report::{
-    DataPathRow, LatencyRow, LeftoverRow, Outcome, ParallelRow, PromiseRow, Report, RulesRow, Verdict,
+    DataPathRow, LatencyRow, LeftoverRow, Outcome, ParallelRow, PromiseRow, Report, Verdict,
 };
 use crate::scenario::data_path::PathFigures;
 use crate::scenario::latency::{Cycle, VERBS};
 use crate::scenario::leftovers::Left;
 use crate::scenario::parallel::Together;
 use crate::scenario::promises::Promise;
-use crate::scenario::rules::{Bulk, RULES};
 use crate::worker::Task;
 
 /// Measures whatever is wanted with a list.
@@ -26,7 +27,7 @@ pub(super) fn measure(
     note: &mut dyn FnMut(&str),
 ) {
     let name = bench.lists[list].name();
-    let wanted = |scenario: &Scenario| *scenario != Scenario::Growth && bench.plan.wants(*scenario);
+    let wanted = |scenario: &Scenario| !APART.contains(scenario) && bench.plan.wants(*scenario);
     for scenario in Scenario::ALL.into_iter().filter(wanted) {
         note(&format!("{name}: {}", scenario.name()));
         let mut turn = Turn { bench, list, name, report };
@@ -37,8 +38,7 @@ pub(super) fn measure(
             Scenario::Kills => turn.leftovers(workers, Task::Kills),
             Scenario::Promises => turn.promises(workers),
             Scenario::DataPath => turn.data_path(workers),
-            Scenario::Rules => turn.rules(workers),
-            Scenario::Growth => {}
+            Scenario::Growth | Scenario::Rules => {}
         }
     }
 }
@@ -50,16 +50,9 @@ struct Turn<'a> {
     report: &'a mut Report,
 }
 
-#[derive(Default)]
-struct VerbFigures {
-    wall: Samples,
-    cpu: Samples,
-    failure: Option<String>,
-}
-
 impl Turn<'_> {
     fn latency(&mut self, workers: &mut [&mut Worker]) {
-        let mut figures: BTreeMap<(usize, usize), VerbFigures> = BTreeMap::new();
+        let mut figures: BTreeMap<(usize, usize), Figures> = BTreeMap::new();
         let mut failed = vec![false; workers.len()];
         // The first round warms up.
         for round in 0..=self.bench.plan.rounds {
@@ -74,10 +67,7 @@ impl Turn<'_> {
                     let Some(place) = VERBS.iter().position(|known| *known == verb) else { continue };
                     let row = figures.entry((place, number)).or_default();
                     match figure {
-                        Ok(cost) if round > 0 => {
-                            row.wall.push(cost.wall);
-                            row.cpu.push(cost.cpu);
-                        }
+                        Ok(cost) if round > 0 => row.push(cost),
                         Ok(_) => {}
                         Err(failure) => {
                             // Without CHECK the rest can be measured all the same.
@@ -154,47 +144,6 @@ impl Turn<'_> {
                 verdict: promise.verdict,
                 note: promise.note,
             }));
-        }
-    }
-
-    /// The rules are of no list: they are measured with the first.
-    fn rules(&mut self, workers: &mut [&mut Worker]) {
-        if self.list > 0 {
-            return;
-        }
-        for worker in workers.iter_mut() {
-            let (mut figures, mut failure) = ([VerbFigures::default(), VerbFigures::default()], None);
-            for round in 0..=self.bench.plan.rounds {
-                let bulk = match worker.ask::<Option<Bulk>>(self.list, Task::Rules) {
-                    Ok(bulk) => bulk,
-                    Err(reason) => {
-                        failure = Some(reason);
-                        break;
-                    }
-                };
-                let Some(bulk) = bulk else { break };
-                if round == 0 {
-                    continue;
-                }
-                for (row, cost) in figures.iter_mut().zip([bulk.first, bulk.again]) {
-                    row.wall.push(cost.wall);
-                    row.cpu.push(cost.cpu);
-                }
-            }
-            if figures[0].wall.values().is_empty() && failure.is_none() {
-                continue;
-            }
-            for (container, figures) in ["first", "with the same rules"].into_iter().zip(figures) {
-                self.report.rules.push(RulesRow {
-                    contender: worker.name.clone(),
-                    rules: RULES,
-                    container: container.to_owned(),
-                    wall: figures.wall.summary(),
-                    cpu: figures.cpu.summary(),
-                    samples: figures.wall,
-                    outcome: Outcome { failure: failure.clone() },
-                });
-            }
         }
     }
 
