@@ -76,6 +76,8 @@ fn images_are_listed_inspected_and_removed() {
     }
     assert!(named(&["small"]).contains("small:latest") && !named(&["small"]).contains("app"));
     assert_eq!(named(&["-f", "dangling=true"]), "");
+    assert_eq!(named(&["-f", "reference=app", "-f", "reference=none"]), app);
+    assert_eq!(named(&["-f", "reference=app", "small"]), "");
     assert_eq!(named(&["-f", "dangling=false"]), named(&[]));
     host.loam(&["images", "-f", "since=app"]).refused(125, "dangling and reference");
     host.loam(&["rmi", "registry.example/team/app:2"]).ok();

@@ -128,10 +128,10 @@ fn tags_are_listed_and_images_deleted_with_all_their_tags() {
     ] {
         host.loam_outside(line).refused(125, &sentence);
     }
-    // A name is a place's here, also when this machine has an image of that name.
+    // Without a registry it is a registry's all the same, also when this machine has an image of that name.
     let said = host.loam(&["image", "copy", "--quiet", "small", &layout]);
     said.refused(125, "`small` can't be copied to");
-    assert!(said.stderr.contains("hint: the image of that name on this machine"), "{said:?}");
+    assert!(said.stderr.contains("hint: an image of this machine goes out by"), "{said:?}");
     host.finish();
 }
 

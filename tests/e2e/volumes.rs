@@ -60,6 +60,21 @@ fn a_source_that_does_not_exist_is_refused() {
 }
 
 #[test]
+fn a_file_on_a_directory_and_the_reverse_are_refused() {
+    let host = Host::with_small_image();
+    let file = host.scratch().join("file");
+    std::fs::write(&file, "content").unwrap();
+    let run = |flags: &[&str]| host.loam(&[&["run", "--rm"], flags, &["small", "true"]].concat());
+    run(&["-v", &format!("{}:/tmp", file.display())])
+        .refused(125, "a file can't be mounted on `/tmp`, which is a directory");
+    run(&["-v", &format!("{}:/etc/passwd", host.scratch().display())])
+        .refused(125, "a directory can't be mounted on `/etc/passwd`, which is none");
+    run(&["--tmpfs", "/etc/passwd"]).refused(125, "a directory can't be mounted on `/etc/passwd`");
+    assert_eq!(host.loam(&["ps", "-a", "-q"]).ok(), "");
+    host.finish();
+}
+
+#[test]
 fn mounts_do_not_show_on_the_host() {
     let host = Host::with_small_image();
     let before = host.sh("wc -l < /proc/self/mountinfo").ok().to_owned();

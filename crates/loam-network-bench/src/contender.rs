@@ -41,6 +41,11 @@ impl Contender {
         Self { name: directory.display().to_string(), plugins: Plugins::Directory(directory) }
     }
 
+    /// Whether its plugins are called as functions.
+    pub(crate) fn is_in_process(&self) -> bool {
+        self.plugins == Plugins::InProcess
+    }
+
     /// The file or directory that it needs.
     pub(crate) fn path(&self) -> Option<&PathBuf> {
         match &self.plugins {

@@ -14,7 +14,6 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::Schema;
 use crate::failure::{failure, unmade};
-use crate::patience::Patience;
 use crate::schema::migrate;
 use crate::space::Space;
 
@@ -85,7 +84,7 @@ impl Database {
     }
 
     /// Writes in one transaction, committed when `body` succeeds. When the disk turns out to be full the transaction is undone
-    /// and `body` called again, with a part of the reserve given up, and when there is none left again for a second.
+    /// and `body` called again, with a part of the reserve given up; when there is none left, after a moment, for a second in all.
     pub fn write<T>(
         &self,
         durability: Durability,
@@ -98,15 +97,17 @@ impl Database {
         if is_synced {
             connection.execute_batch("PRAGMA synchronous = FULL").map_err(failed)?;
         }
-        let mut patience = Patience::default();
         let result = loop {
             match run_transaction(&mut connection, &mut body) {
-                Err(error) if self.space.yield_for(&error, &mut patience) => {}
+                Err(error) if self.space.yield_for(&error) => {}
                 result => break result,
             }
         };
         if is_synced {
             connection.execute_batch("PRAGMA synchronous = NORMAL").map_err(failed)?;
+        }
+        if result.is_ok() {
+            self.space.has_sufficed();
         }
         result.map_err(failed)
     }

@@ -3,8 +3,8 @@
 //! SQLite shares the index of its log by a mapped file, and a process that writes to a mapped page for which the file system has
 //! no block is killed by SIGBUS: on a full disk with blocks smaller than a page, and on file systems that write elsewhere what
 //! is written again. So whoever opens the database first tries whether what it needs can be allocated, and takes it from the
-//! [`Reserve`] when it can't. As long as [`PLENTY`] is free, that is two system calls. Everybody who looks holds a portion for a moment:
-//! who finds nothing, and no reserve, asks again until its [`Patience`] has ended.
+//! [`Reserve`] when it can't. As long as [`PLENTY`] is free, that is two system calls. Everybody who looks holds a portion for a
+//! moment: who finds nothing, and no reserve, asks again until its [`Patience`] has ended.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -34,6 +34,7 @@ pub(crate) struct Space {
     reserve: Reserve,
     /// Whether the reserve was needed.
     is_short: AtomicBool,
+    patience: Patience,
     /// Whether a page that has its block needs another one.
     is_moving: bool,
 }
@@ -47,27 +48,33 @@ impl Space {
             reserve: Reserve::of(database),
             directory,
             is_short: AtomicBool::new(false),
+            patience: Patience::new(),
             is_moving: free.is_moving,
         };
         if free.is_plenty && (space.reserve.is_whole() || !is_lack(&space.reserve.fill())) {
             return Ok(space);
         }
-        space.make_room(&mut Patience::default())?;
+        space.make_room()?;
         Ok(space)
     }
 
     /// Looks again where a process can't rely on the blocks that it had.
     pub(crate) fn look_again(&self) -> Result<()> {
-        if !self.is_moving || Free::of(&self.directory).is_plenty {
-            Ok(())
-        } else {
-            self.make_room(&mut Patience::default())
-        }
+        if !self.is_moving || Free::of(&self.directory).is_plenty { Ok(()) } else { self.make_room() }
     }
 
     /// Gives up some of the reserve, when it was the disk that something failed for. Whether it is worth another attempt.
-    pub(crate) fn yield_for(&self, error: &rusqlite::Error, patience: &mut Patience) -> bool {
-        was_full(&self.directory, error) && (self.give_up() || patience.waits())
+    pub(crate) fn yield_for(&self, error: &rusqlite::Error) -> bool {
+        if !was_full(&self.directory, error) {
+            return false;
+        }
+        self.is_short.store(true, Ordering::Relaxed);
+        self.give_up() || self.patience.waits()
+    }
+
+    /// Something could be written.
+    pub(crate) fn has_sufficed(&self) {
+        self.patience.renew();
     }
 
     /// Fails when the disk is full, and what there is left is kept for what ends things.
@@ -76,21 +83,22 @@ impl Space {
     }
 
     fn give_up(&self) -> bool {
-        self.is_short.store(true, Ordering::Relaxed);
         let given = self.reserve.give_up();
         if given {
+            self.is_short.store(true, Ordering::Relaxed);
             tracing::debug!(directory = %self.directory.display(), "the disk is full: a part of the reserve is given up");
         }
         given
     }
 
-    /// Gives up as much of the reserve as it takes to have a portion free.
-    fn make_room(&self, patience: &mut Patience) -> Result<()> {
+    /// Gives up as much of the reserve as it takes to have a portion free. When that came of itself, because somebody has given it
+    /// back, the reserve is made whole as ever.
+    fn make_room(&self) -> Result<()> {
         loop {
             let held = match try_out(&self.directory) {
                 Ok(held) => held,
                 Err(error) if is_lack_of_space(&error) => {
-                    if self.give_up() || patience.waits() {
+                    if self.give_up() || self.patience.waits() {
                         continue;
                     }
                     return Err(full(&self.directory, error));
@@ -107,6 +115,7 @@ impl Space {
                 self.is_short.store(true, Ordering::Relaxed);
             }
             drop(held);
+            self.patience.renew();
             return Ok(());
         }
     }

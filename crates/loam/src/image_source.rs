@@ -73,11 +73,11 @@ fn fetch_from(
     let understood = wiring.stands_for(written)?.unwrap_or_else(|| name.to_owned());
     begin(&understood);
     let pulled = wiring.images()?.pull(&source, options, progress);
-    pulled.map_err(|failure| naming(name, &understood, missing, failure))
+    pulled.map_err(|failure| as_asked_for(name, &understood, missing, failure))
 }
 
 /// The failure of a pull, with the image's name as it was asked for and as it was understood.
-fn naming(name: &str, understood: &str, missing: bool, failure: Failure) -> Failure {
+fn as_asked_for(name: &str, understood: &str, missing: bool, failure: Failure) -> Failure {
     let said = failure.chain().contains(understood);
     let (name, understood) = (shown(name), shown(understood));
     let message = match (missing, name == understood) {
@@ -87,12 +87,7 @@ fn naming(name: &str, understood: &str, missing: bool, failure: Failure) -> Fail
         (false, true) => format!("`{name}` can't be fetched"),
         (false, false) => format!("`{name}` can't be fetched as `{understood}`"),
     };
-    let outer = Failure::new(failure.kind(), message);
-    let outer = match failure.hint_text() {
-        Some(hint) => outer.hint(hint),
-        None => outer,
-    };
-    outer.caused_by(failure)
+    failure.within(message)
 }
 
 /// Lets the spec name the image so that the name can be found again: an image from a place has another name in the
@@ -122,7 +117,7 @@ mod tests {
         let whole = "docker.io/library/nonesuch:latest";
         let said = |name: &str, missing, cause: &str| {
             let cause = Failure::new(ErrorKind::Unavailable, cause).hint("look at the network");
-            let failure = naming(name, whole, missing, cause);
+            let failure = as_asked_for(name, whole, missing, cause);
             assert_eq!(
                 (failure.kind(), failure.hint_text()),
                 (ErrorKind::Unavailable, Some("look at the network"))

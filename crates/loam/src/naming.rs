@@ -2,14 +2,14 @@
 
 use loam_model::{Failure, shown};
 
-/// Puts a sentence before a failure that names none of `words`, of what could not be done because of it.
+/// Puts a sentence before a failure, of what could not be done because of it, unless it names all of `words` itself.
 pub(crate) fn naming<const N: usize>(
     words: [&str; N],
     sentence: impl FnOnce([String; N]) -> String,
 ) -> impl FnOnce(Failure) -> Failure {
     move |failure| {
         let (chain, words) = (failure.chain(), words.map(shown));
-        if words.iter().any(|word| chain.contains(&format!("`{word}`"))) {
+        if words.iter().all(|word| chain.contains(&format!("`{word}`"))) {
             return failure;
         }
         failure.within(sentence(words))
@@ -31,6 +31,7 @@ mod tests {
             failure.chain()
         };
         assert_eq!(said("`r` can't be reached"), "`r/a` can't be copied to `r/b`: `r` can't be reached");
-        assert_eq!(said("`r/b` is full"), "`r/b` is full");
+        assert_eq!(said("`r/b` is full"), "`r/a` can't be copied to `r/b`: `r/b` is full");
+        assert_eq!(said("`r/a` and `r/b` differ"), "`r/a` and `r/b` differ");
     }
 }

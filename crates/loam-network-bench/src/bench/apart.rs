@@ -4,7 +4,7 @@
 //! chains come that every packet passes from then on, so that nothing may be measured behind them.
 
 use super::figures::Figures;
-use super::process::{self, Worker};
+use super::process;
 use super::{Bench, BenchError, start};
 use crate::plan::Scenario;
 use crate::report::{GrowthRow, Outcome, Report, RulesRow};
@@ -25,7 +25,8 @@ pub(super) fn growth(
     for (index, name) in fit {
         let list = &bench.lists[*index];
         note(&format!("{}: growth of {name}", list.name()));
-        let Some(mut worker) = worker(bench, name)? else { continue };
+        let Some(contender) = bench.contenders.iter().find(|one| one.name == *name) else { continue };
+        let mut worker = start(bench, contender)?;
         let grown = worker
             .ask::<Prepared>(*index, Task::Prepare)
             .and_then(|_| worker.ask::<Growth>(*index, Task::Growth))
@@ -43,7 +44,7 @@ pub(super) fn growth(
     Ok(())
 }
 
-/// Rules of every contender that has any. They are of no list: they are measured with the first.
+/// Rules of the contenders that have any: our own functions. They are of no list: they are measured with the first.
 pub(super) fn rules(
     bench: &Bench,
     fit: &[(usize, String)],
@@ -52,29 +53,27 @@ pub(super) fn rules(
 ) -> Result<(), BenchError> {
     note("rules");
     for (index, name) in fit.iter().filter(|(index, _)| *index == 0) {
-        let Some(mut worker) = worker(bench, name)? else { continue };
-        let (mut figures, mut failure) = ([Figures::default(), Figures::default()], None);
-        if let Err(reason) = worker.ask::<Prepared>(*index, Task::Prepare) {
-            failure = Some(reason);
-        }
+        let contender = bench.contenders.iter().find(|one| one.name == *name);
+        let Some(contender) = contender.filter(|one| one.is_in_process()) else { continue };
+        let mut worker = start(bench, contender)?;
+        let mut figures = [Figures::default(), Figures::default()];
+        let mut failure = worker.ask::<Prepared>(*index, Task::Prepare).err();
         // The first round warms up.
         for round in 0..=bench.plan.rounds {
             if failure.is_some() {
                 break;
             }
-            match worker.ask::<Option<Bulk>>(*index, Task::Rules) {
-                Ok(Some(bulk)) if round > 0 => {
+            match worker.ask::<Bulk>(*index, Task::Rules) {
+                Ok(bulk) if round > 0 => {
                     figures[0].push(bulk.first);
                     figures[1].push(bulk.again);
                 }
-                Ok(Some(_)) => {}
-                Ok(None) => break,
+                Ok(_) => {}
                 Err(reason) => failure = Some(reason),
             }
         }
-        if figures[0].wall.values().is_empty() && failure.is_none() {
-            continue;
-        }
+        drop(worker);
+        std::thread::sleep(process::TEARDOWN);
         for (container, figures) in ["first", "with the same rules"].into_iter().zip(figures) {
             report.rules.push(RulesRow {
                 contender: name.clone(),
@@ -88,10 +87,4 @@ pub(super) fn rules(
         }
     }
     Ok(())
-}
-
-/// A worker of a contender that was measured before.
-fn worker(bench: &Bench, name: &str) -> Result<Option<Worker>, BenchError> {
-    let contender = bench.contenders.iter().find(|one| one.name == name);
-    contender.map(|contender| start(bench, contender)).transpose()
 }

@@ -2,12 +2,11 @@
 
 use crate::measure::{Cost, Samples};
 
-/// The samples of one row, and why there are no more.
+/// The samples of one row.
 #[derive(Debug, Default)]
 pub(super) struct Figures {
     pub(super) wall: Samples,
     pub(super) cpu: Samples,
-    pub(super) failure: Option<String>,
 }
 
 impl Figures {

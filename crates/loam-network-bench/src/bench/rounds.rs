@@ -52,7 +52,7 @@ struct Turn<'a> {
 
 impl Turn<'_> {
     fn latency(&mut self, workers: &mut [&mut Worker]) {
-        let mut figures: BTreeMap<(usize, usize), Figures> = BTreeMap::new();
+        let mut figures: BTreeMap<(usize, usize), (Figures, Option<String>)> = BTreeMap::new();
         let mut failed = vec![false; workers.len()];
         // The first round warms up.
         for round in 0..=self.bench.plan.rounds {
@@ -65,20 +65,20 @@ impl Turn<'_> {
                     .unwrap_or_else(|failure| Cycle { figures: vec![(VERBS[0].to_owned(), Err(failure))] });
                 for (verb, figure) in cycle.figures {
                     let Some(place) = VERBS.iter().position(|known| *known == verb) else { continue };
-                    let row = figures.entry((place, number)).or_default();
+                    let (row, first_failure) = figures.entry((place, number)).or_default();
                     match figure {
                         Ok(cost) if round > 0 => row.push(cost),
                         Ok(_) => {}
                         Err(failure) => {
                             // Without CHECK the rest can be measured all the same.
                             failed[number] |= verb != VERBS[1];
-                            row.failure.get_or_insert(failure);
+                            first_failure.get_or_insert(failure);
                         }
                     }
                 }
             }
         }
-        for ((place, number), figures) in figures {
+        for ((place, number), (figures, failure)) in figures {
             self.report.latency.push(LatencyRow {
                 list: self.name.to_owned(),
                 contender: workers[number].name.clone(),
@@ -86,7 +86,7 @@ impl Turn<'_> {
                 wall: figures.wall.summary(),
                 cpu: figures.cpu.summary(),
                 samples: figures.wall,
-                outcome: Outcome { failure: figures.failure },
+                outcome: Outcome { failure },
             });
         }
     }

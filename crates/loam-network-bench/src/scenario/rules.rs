@@ -32,11 +32,8 @@ pub(crate) struct Bulk {
     pub(crate) again: Cost,
 }
 
-/// Sets the rules of two containers and takes both away; `None` for contenders that have no such thing.
-pub(crate) fn set(ground: &mut Ground) -> Result<Option<Bulk>, String> {
-    if !ground.chain.is_in_process() {
-        return Ok(None);
-    }
+/// Sets the rules of two containers and takes both away.
+pub(crate) fn set(ground: &mut Ground) -> Result<Bulk, String> {
     let network = CniNetwork::new(NetworkConfig::below(Path::new(ROOT), Path::new(RUN)));
     let containers = [(1, ground.container()?), (2, ground.container()?)];
     for (number, container) in &containers {
@@ -54,7 +51,7 @@ pub(crate) fn set(ground: &mut Ground) -> Result<Option<Bulk>, String> {
         let detached = network.detach(&DetachRequest { container: &id(number), namespace });
         detached.map_err(|failure| failure.chain())?;
     }
-    bulk.map(Some)
+    bulk
 }
 
 fn id(number: u8) -> ContainerId {

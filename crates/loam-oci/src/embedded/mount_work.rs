@@ -5,7 +5,7 @@ use std::path::Path;
 
 use loam_model::{ErrorKind, Failure, Result};
 use loam_sys::{MountChange, MountPropagation};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, OpenTreeFlags, UnmountFlags};
 
@@ -13,7 +13,7 @@ use super::device_plan::{attach, make_file_system};
 use super::explain::Explain;
 use super::mount_plan::{MountPlan, Mounts, What};
 use super::options::{MountOptions, attribute};
-use super::root::{PointKind, find_or_make, find_without_links, is_on, magic};
+use super::root::{PointKind, file_type, find_or_make, find_without_links, is_on, magic};
 use crate::masks::may_be_covered;
 
 /// The root file system in the container's mount namespace, and what is still to be done with its mounts.
@@ -73,8 +73,12 @@ impl<'a> Work<'a> {
             let target = self.target(mount)?;
             let failed = || format!("mounting `{}` failed", mount.destination.display());
             match &mount.what {
-                What::Tree { mount: tree, .. } => {
-                    attach(tree.as_fd(), target.as_fd()).explain(failed)?;
+                What::Tree { mount: tree, is_directory, .. } => {
+                    let attached = attach(tree.as_fd(), target.as_fd());
+                    if attached.is_err() {
+                        refuse_other_kind(&mount.destination, target.as_fd(), *is_directory)?;
+                    }
+                    attached.explain(failed)?;
                     if mount.read_only_later {
                         self.read_only_later.push(tree.try_clone().explain(failed)?);
                     }
@@ -86,7 +90,11 @@ impl<'a> Work<'a> {
                         options.below.set &= !attribute::READ_ONLY;
                     }
                     let made = self.make(kind, source, &options).explain(failed)?;
-                    attach(made.as_fd(), target.as_fd()).explain(failed)?;
+                    let attached = attach(made.as_fd(), target.as_fd());
+                    if attached.is_err() {
+                        refuse_other_kind(&mount.destination, target.as_fd(), true)?;
+                    }
+                    attached.explain(failed)?;
                     if mount.read_only_later {
                         self.read_only_later.push(made);
                     }
@@ -188,6 +196,21 @@ impl<'a> Work<'a> {
         }
         Ok(())
     }
+}
+
+/// What the kernel calls an invalid argument: a directory can be mounted on directories alone, a file on what is none.
+fn refuse_other_kind(destination: &Path, target: BorrowedFd<'_>, is_directory: bool) -> Result<()> {
+    let shown = destination.display();
+    let kind = file_type(target).explain(|| format!("looking at `{shown}` in the container failed"))?;
+    let on_directory = kind == FileType::Directory;
+    let message = match (is_directory, on_directory) {
+        (true, false) => format!("a directory can't be mounted on `{shown}`, which is none in the container"),
+        (false, true) => {
+            format!("a file can't be mounted on `{shown}`, which is a directory in the container")
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::new(ErrorKind::Invalid, message))
 }
 
 /// Whether a directory is the root of a mount.

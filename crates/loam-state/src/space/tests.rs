@@ -82,7 +82,10 @@ fn what_another_one_holds_for_a_moment_is_waited_for() {
         std::thread::scope(|scope| {
             let looking = scope.spawn(move || {
                 sender.send(rustix::thread::gettid()).expect("it listens");
-                Space::look(&directory.join("loam.db")).map(drop)
+                Space::look(&directory.join("loam.db")).and_then(|space| {
+                    assert!(space.reserve.is_whole(), "it was made whole");
+                    space.require()
+                })
             });
             let task = format!("/proc/self/task/{}/stat", receiver.recv().expect("it says so"));
             // Asleep, it has looked and found nothing.
@@ -90,6 +93,7 @@ fn what_another_one_holds_for_a_moment_is_waited_for() {
                 assert!(!looking.is_finished(), "it did not wait");
                 std::thread::yield_now();
             }
+            fs::remove_file(directory.join("ballast")).expect("removed");
             drop(held);
             looking.join().expect("it returns").expect("it found the space");
         });

@@ -22,7 +22,7 @@ pub(crate) struct Images {
     /// Print ids in full
     #[arg(long)]
     no_trunc: bool,
-    /// Only those with dangling=true|false or reference=NAME
+    /// Only those with dangling=true|false, or with reference=NAME as NAME below; of several of one kind one suffices
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     filters: Vec<ImageFilter>,
     #[command(flatten)]
@@ -34,8 +34,11 @@ pub(crate) struct Images {
 impl Images {
     pub(super) fn run(self, wiring: &Wiring) -> Outcome {
         let mut images = wiring.images()?.list()?;
-        let named = self.name.map(ImageFilter::Reference);
-        images.retain(|image| self.filters.iter().chain(&named).all(|filter| filter.accepts(image)));
+        images.retain(|image| {
+            let is_named =
+                |pattern: &ImagePattern| image.name.as_deref().is_some_and(|name| pattern.accepts(name));
+            self.name.as_ref().is_none_or(is_named) && ImageFilter::accept(&self.filters, image)
+        });
         if self.format.is_json() {
             output::print_json(&images)?;
         } else if self.quiet {

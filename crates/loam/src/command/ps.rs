@@ -22,7 +22,7 @@ pub(crate) struct Ps {
     #[arg(short, long)]
     all: bool,
     /// List the COUNT newest, also those that do not run
-    #[arg(short = 'n', long, value_name = "COUNT", conflicts_with = "latest")]
+    #[arg(short = 'n', long, value_name = "COUNT", conflicts_with = "latest", allow_negative_numbers = true)]
     last: Option<usize>,
     /// List the newest, also when it does not run
     #[arg(short, long)]

@@ -33,14 +33,14 @@ impl Push {
         let destination = self.destination.as_deref();
         destination.map_or(Ok(()), |destination| transport::check(destination, Takes::Destinations))?;
         let pushed = wiring.images()?.push(&self.image, destination, &options, progress.as_ref());
+        // Ends the bars' last line, before the digest or a failure has one.
+        drop(progress);
         let pushed = match destination {
             None => pushed.map_err(naming([&self.image], |[image]| format!("`{image}` can't be pushed"))),
             Some(place) => pushed.map_err(naming([&self.image, place], |[image, place]| {
                 format!("`{image}` can't be pushed to `{place}`")
             })),
         }?;
-        // Ends the bars' last line, before the digest has one.
-        drop(progress);
         output::print_line(&pushed.digest.to_string())?;
         Ok(Exit::SUCCESS)
     }

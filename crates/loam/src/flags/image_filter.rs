@@ -1,5 +1,6 @@
 //! `images --filter KEY=VALUE`.
 
+use std::mem::discriminant;
 use std::str::FromStr;
 
 use loam_model::ImageSummary;
@@ -16,8 +17,16 @@ pub(crate) enum ImageFilter {
 }
 
 impl ImageFilter {
+    /// Whether an image passes all kinds of filters; of several of one kind, one suffices, as Docker has it.
+    pub(crate) fn accept(filters: &[Self], image: &ImageSummary) -> bool {
+        let is_like = |one: &Self, other: &Self| discriminant(one) == discriminant(other);
+        filters.iter().all(|kind| {
+            filters.iter().filter(|filter| is_like(kind, filter)).any(|filter| filter.accepts(image))
+        })
+    }
+
     /// Whether an image passes.
-    pub(crate) fn accepts(&self, image: &ImageSummary) -> bool {
+    fn accepts(&self, image: &ImageSummary) -> bool {
         match self {
             ImageFilter::Dangling(dangling) => image.name.is_none() == *dangling,
             ImageFilter::Reference(pattern) => {

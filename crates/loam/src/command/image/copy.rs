@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 use loam_image::parse_source;
-use loam_model::{CopyRequest, Failure, PullProgress, RegistryOptions};
+use loam_model::{CopyRequest, ErrorKind, Failure, ImageSource, PullProgress, RegistryOptions};
 
 use super::super::Outcome;
 use crate::exit::Exit;
@@ -64,22 +64,23 @@ impl Copy {
         let progress: Box<dyn PullProgress> =
             if self.quiet { Box::new(progress::Quiet) } else { progress::shown() };
         let copied = wiring.copies()?.copy(&request, progress.as_ref());
-        let copied = copied.map_err(|failure| self.explain(wiring, failure))?;
-        // Ends the bars' last line, before the digest has one.
+        // Ends the bars' last line, before the digest or a failure has one.
         drop(progress);
+        let copied = copied.map_err(|failure| self.explain(&source, failure))?;
         output::print_line(&copied.digest.to_string())?;
         Ok(Exit::SUCCESS)
     }
 
-    /// A failure with both ends. Somebody may have meant an image of this machine, which a name never is here.
-    fn explain(&self, wiring: &Wiring, failure: Failure) -> Failure {
-        let is_here = !self.source.contains('/')
-            && wiring.images().is_ok_and(|images| images.resolve(&self.source).is_ok());
+    /// A failure with both ends. Who names no registry may have meant an image of this machine.
+    fn explain(&self, source: &ImageSource, failure: Failure) -> Failure {
+        let is_short = matches!(source, ImageSource::Registry(_)) && !self.source.contains('/');
+        let host = self.destination.split('/').next().unwrap_or_default();
+        let is_missing = matches!(failure.kind(), ErrorKind::NotFound | ErrorKind::Unavailable)
+            && !failure.chain().contains(host);
         let ends = [self.source.as_str(), &self.destination];
         let failure = naming(ends, |[from, to]| format!("`{from}` can't be copied to `{to}`"))(failure);
-        if is_here {
-            return failure
-                .hint("the image of that name on this machine goes out by `loam push` or `loam image save`");
+        if is_short && is_missing {
+            return failure.hint("an image of this machine goes out by `loam push` or `loam image save`");
         }
         failure
     }
